@@ -1,0 +1,58 @@
+# Every target works from a fresh clone: `setup` needs python3 (3.11 to 3.13)
+# with pip or venv, and the package index.
+PYTHON ?= python3
+UV := .uv/bin/uv
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS = never
+
+.PHONY: run demo setup test bench lint fmt types protos lock clean
+
+run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
+	$(BIN)/crewmesh up --demo
+
+demo: setup  ## the same, but stop after that run; exit status 0 only when it succeeded
+	$(BIN)/crewmesh up --demo --exit-after-demo --port 0 --grpc-port 0
+
+test: setup  ## every test
+	$(BIN)/pytest
+
+bench: setup  ## the benchmarks, side by side; writes docs/benchmarks/
+	$(BIN)/python -m tests.benchmarks
+
+lint: setup  ## ruff and buf
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/buf lint protos
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+fmt: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format -w protos
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.lock $(wildcard protos/crewmesh/v1/*.proto) $(wildcard protos/*.* core/pyproject.toml services/*/pyproject.toml) | $(UV)
+	@test -d .venv || $(UV) venv --quiet --python $(PYTHON) .venv
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --reinstall-package crewmesh-protos \
+	  -e protos -e core -e services/store -e services/agent_worker -e services/api_gateway
+	@touch $@
+
+$(UV):
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"crewmesh needs Python 3.11 to 3.13, and $(PYTHON) is {v[0]}.{v[1]}: set PYTHON=python3.12, say")'
+	@$(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+
+protos: | $(UV)  ## generate the gRPC stubs anew
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --reinstall-package crewmesh-protos -e protos
+
+lock: | $(UV)  ## resolve every dependency anew
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package crewmesh \
+	  --no-emit-package crewmesh-protos --no-emit-package crewmesh-store --no-emit-package crewmesh-worker \
+	  --no-emit-package crewmesh-gateway --no-annotate --upgrade \
+	  --custom-compile-command 'make lock' pyproject.toml --group dev -o requirements.lock
+
+clean:
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2*

@@ -1,0 +1,179 @@
+"""The mesh's errors: one small hierarchy, mapped to gRPC in one place.
+
+A service raises one of these; the server's interceptor turns it into a status
+with `google.rpc.ErrorInfo` (and `BadRequest`, `RetryInfo` where they apply), and
+`error_from_rpc` turns such a status back into the same class at the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+ERROR_DOMAIN = "crewmesh"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One fault in the caller's input: where it is and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class CrewmeshError(Exception):
+    """A failure that the caller is told about.
+
+    `reason` is stable and machine-readable, in UPPER_SNAKE_CASE; the message is for
+    people and says what to do next where that isn't obvious.
+    """
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
+    default_reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        violations: Iterable[Violation] = (),
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.default_reason
+        self.violations = tuple(violations)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidInputError(CrewmeshError):
+    """The request is wrong, whatever the state of the mesh."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    default_reason = "INVALID_INPUT"
+
+
+class NotFoundError(CrewmeshError):
+    """No such thing, or it is another organisation's."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    default_reason = "NOT_FOUND"
+
+
+class ConflictError(CrewmeshError):
+    """It exists already, in another form."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    default_reason = "CONFLICT"
+
+
+class StateError(CrewmeshError):
+    """The thing is not in a state in which this can be done."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    default_reason = "WRONG_STATE"
+
+
+class UnauthenticatedError(CrewmeshError):
+    """No valid credentials."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    default_reason = "INVALID_CREDENTIALS"
+
+
+class ForbiddenError(CrewmeshError):
+    """Valid credentials, but not for this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    default_reason = "FORBIDDEN"
+
+
+class ExhaustedError(CrewmeshError):
+    """A limit or a quota; see `retry_after_seconds`."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    default_reason = "EXHAUSTED"
+
+
+class UnavailableError(CrewmeshError):
+    """A dependency is down or starting; the same call may succeed later."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    default_reason = "UNAVAILABLE"
+
+
+class DeadlineError(CrewmeshError):
+    """The call's deadline passed before its answer."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    default_reason = "DEADLINE_EXCEEDED"
+
+
+_CLASS_BY_CODE: dict[grpc.StatusCode, type[CrewmeshError]] = {
+    cls.code: cls
+    for cls in (
+        InvalidInputError,
+        NotFoundError,
+        ConflictError,
+        StateError,
+        UnauthenticatedError,
+        ForbiddenError,
+        ExhaustedError,
+        UnavailableError,
+        DeadlineError,
+    )
+}
+
+
+def status_from_error(error: CrewmeshError) -> status_pb2.Status:
+    """Return the error as a `google.rpc.Status` with its details packed."""
+    packed = [_pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN))]
+    if error.violations:
+        bad_request = error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.message)
+                for v in error.violations
+            ]
+        )
+        packed.append(_pack(bad_request))
+    if error.retry_after_seconds is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMicroseconds(int(error.retry_after_seconds * 1_000_000))
+        packed.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
+    return status_pb2.Status(
+        code=code_pb2.Code.Value(error.code.name), message=error.message, details=packed
+    )
+
+
+def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> CrewmeshError:
+    """Return what the other side raised, or the nearest class for a bare status."""
+    cls = _CLASS_BY_CODE.get(rpc_error.code(), CrewmeshError)
+    message = rpc_error.details() or rpc_error.code().name
+    reason: str | None = None
+    violations: list[Violation] = []
+    retry_after: float | None = None
+    status = rpc_status.from_call(rpc_error)  # type: ignore[arg-type]  # an aio error has the same methods
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        bad_request = error_details_pb2.BadRequest()
+        retry_info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            reason = info.reason
+        elif detail.Unpack(bad_request):
+            violations = [Violation(v.field, v.description) for v in bad_request.field_violations]
+        elif detail.Unpack(retry_info):
+            retry_after = retry_info.retry_delay.ToTimedelta().total_seconds()
+    return cls(message, reason=reason, violations=violations, retry_after_seconds=retry_after)
+
+
+def _pack(message: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed

@@ -1,0 +1,67 @@
+"""How the mesh's services reach each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import grpc
+
+# Calls that change nothing, or that carry what makes a repetition harmless: a
+# lease's epoch, an event's number. Nothing else is ever sent twice.
+_RETRIED_METHODS = [
+    {"service": "crewmesh.v1.RunStoreService", "method": method}
+    for method in (
+        "AppendEvents",
+        "RenewLeases",
+        "GetRun",
+        "ListRuns",
+        "ListRunEvents",
+        "CancelRun",
+    )
+] + [
+    {"service": "crewmesh.v1.IdentityService", "method": "Authenticate"},
+    {"service": "crewmesh.v1.AgentService", "method": "GetRun"},
+    {"service": "crewmesh.v1.AgentService", "method": "ListRuns"},
+    {"service": "crewmesh.v1.AgentService", "method": "ListRunEvents"},
+    {"service": "crewmesh.v1.AgentService", "method": "CancelRun"},
+    {"service": "crewmesh.v1.AgentService", "method": "ListCrews"},
+    {"service": "crewmesh.v1.AgentService", "method": "GetCrew"},
+]
+
+_SERVICE_CONFIG = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [
+            {
+                "name": _RETRIED_METHODS,
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+    }
+)
+
+_OPTIONS: Sequence[tuple[str, str | int]] = (
+    ("grpc.service_config", _SERVICE_CONFIG),
+    ("grpc.enable_retries", 1),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+def open_channel(target: str) -> grpc.aio.Channel:
+    """Return a channel that balances its calls over every address of `target`.
+
+    `target` is a gRPC name: `dns:///store:8082`, `ipv4:127.0.0.1:1,127.0.0.1:2`.
+    """
+    return grpc.aio.insecure_channel(target, options=_OPTIONS)

@@ -1,0 +1,174 @@
+"""How the mesh's services serve gRPC: health, errors as rich statuses, keepalive."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from crewmesh.common.errors import (
+    CrewmeshError,
+    UnavailableError,
+    error_from_rpc,
+    status_from_error,
+)
+from crewmesh.common.identity import Identity
+
+# Names the outside request in the logs of every service that works on it.
+REQUEST_ID_METADATA_KEY = "x-request-id"
+
+log = structlog.get_logger(__name__)
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    # Without an age limit, clients would never find replicas that came later.
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 3_600_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+)
+
+
+# Takes a call's metadata and returns who makes it, or raises UnauthenticatedError.
+Authenticate = Callable[[Mapping[str, str]], Awaitable[Identity]]
+
+_caller: ContextVar[Identity] = ContextVar("caller")
+
+
+def caller() -> Identity:
+    """Return who makes the call that is being served."""
+    return _caller.get()
+
+
+class GrpcServer:
+    """A gRPC server with the standard health service, which needs no credentials.
+
+    Health says NOT_SERVING until `set_serving(True)`.
+    """
+
+    def __init__(self, authenticate: Authenticate, *, reflect: bool = False) -> None:
+        self._server = grpc.aio.server(
+            interceptors=[_CallInterceptor(authenticate)], options=_OPTIONS
+        )
+        self._health = HealthServicer()
+        self._reflect = reflect
+        self._services = ["grpc.health.v1.Health"]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def add(
+        self, register: Callable[[Any, grpc.aio.Server], None], servicer: object, service: str
+    ) -> None:
+        """Register a servicer under its full name, such as `crewmesh.v1.AgentService`."""
+        register(servicer, self._server)
+        self._services.append(service)
+
+    async def start(self, address: str) -> int:
+        """Listen on `address` ("host:port", port 0 picks one) and return the port."""
+        if self._reflect:
+            reflection.enable_server_reflection(
+                [*self._services, reflection.SERVICE_NAME], self._server
+            )
+        await self.set_serving(False)
+        port = self._server.add_insecure_port(address)
+        await self._server.start()
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell health checks whether to send calls here."""
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if serving
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for service in ["", *self._services]:
+            await self._health.set(service, status)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls and give those under way `grace_seconds` to end."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_seconds)
+
+
+class _CallInterceptor(grpc.aio.ServerInterceptor):
+    """Authenticates each call and turns what its servicer raises into a rich status."""
+
+    def __init__(self, authenticate: Authenticate) -> None:
+        self._authenticate = authenticate
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None or method.startswith("/grpc."):
+            return handler
+
+        async def answer(request: Any, context: Any) -> Any:
+            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+            try:
+                await self._enter(context)
+                return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
+                await _abort(method, error, context)
+
+        async def answer_stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            try:
+                await self._enter(context)
+                async for response in behaviour(request, context):
+                    yield response
+            except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
+                await _abort(method, error, context)
+
+        make = _HANDLER_FACTORIES[handler.request_streaming, handler.response_streaming]
+        return make(
+            answer_stream if handler.response_streaming else answer,
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    async def _enter(self, context: Any) -> None:
+        metadata = {key: value for key, value in context.invocation_metadata() or ()}
+        if request_id := metadata.get(REQUEST_ID_METADATA_KEY):
+            structlog.contextvars.bind_contextvars(request_id=request_id)
+        _caller.set(await self._authenticate(metadata))
+
+
+# By (request streams, response streams).
+_HANDLER_FACTORIES: dict[tuple[bool, bool], Callable[..., Any]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
+async def _abort(method: str, error: Exception, context: Any) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, grpc.aio.AioRpcError):
+        error = error_from_rpc(error)
+    if not isinstance(error, CrewmeshError):
+        log.error("unexpected error", method=method, exc_info=error)
+        error = CrewmeshError("internal error; the service's log has it, by time and method")
+    if isinstance(error, UnavailableError):
+        log.warning("unavailable", method=method, reason=error.reason, detail=error.message)
+    await context.abort_with_status(rpc_status.to_status(status_from_error(error)))
+
+
+@contextlib.contextmanager
+def rpc_errors() -> Iterator[None]:
+    """Raise a failed call's error as the class that the other side raised."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error) from error
