@@ -137,7 +137,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         )
 
     async def _enter(self, context: Any) -> None:
-        metadata = {key: value for key, value in context.invocation_metadata() or ()}
+        metadata = dict(context.invocation_metadata() or ())
         if request_id := metadata.get(REQUEST_ID_METADATA_KEY):
             structlog.contextvars.bind_contextvars(request_id=request_id)
         _caller.set(await self._authenticate(metadata))
