@@ -1,0 +1,35 @@
+"""What the start and the end of every service have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+
+def stop_requested() -> asyncio.Event:
+    """Return an event that SIGTERM or SIGINT sets."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    return stop
+
+
+def report_ready(path: Path | None, facts: Mapping[str, object]) -> None:
+    """Write `facts` as JSON to `path` in one step, for whoever waits for the service."""
+    if path is None:
+        return
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(json.dumps(facts), encoding="utf-8")
+    draft.replace(path)
+
+
+def fail(message: str) -> NoReturn:
+    """End the process with one clear line."""
+    sys.stderr.write(f"crewmesh: {message}\n")
+    raise SystemExit(1)

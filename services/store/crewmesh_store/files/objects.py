@@ -1,0 +1,72 @@
+"""The bytes of files, in an object store: a local directory or anything S3-like."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore, from_url
+
+from crewmesh.common.errors import UnavailableError
+
+_CHUNK_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What was written."""
+
+    size_bytes: int
+    sha256: bytes
+
+
+class Objects:
+    """Writes, reads and deletes objects by key, in streams."""
+
+    def __init__(self, url: str) -> None:
+        if url.startswith("file://"):
+            self._store: ObjectStore = from_url(url, mkdir=True)
+        else:
+            self._store = from_url(url)
+
+    async def write(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
+        """Store all chunks under the key; on any error, nothing stays."""
+        digest = hashlib.sha256()
+        size = 0
+
+        async def measured() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+
+        try:
+            await obstore.put_async(self._store, key, measured())
+        except BaseError as error:
+            raise UnavailableError("the object store can't be written") from error
+        except BaseException:
+            with contextlib.suppress(BaseError):
+                await obstore.delete_async(self._store, key)
+            raise
+        return StoredObject(size, digest.digest())
+
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        """Yield the object's bytes in chunks of about half a MiB."""
+        try:
+            result = await obstore.get_async(self._store, key)
+            async for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
+                view = memoryview(chunk)
+                for start in range(0, len(view), 2 * _CHUNK_BYTES):
+                    yield bytes(view[start : start + 2 * _CHUNK_BYTES])
+        except BaseError as error:
+            raise UnavailableError("the object store can't be read") from error
+
+    async def delete(self, key: str) -> None:
+        """Delete the object, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            await obstore.delete_async(self._store, key)

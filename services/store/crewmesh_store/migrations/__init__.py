@@ -1,0 +1,55 @@
+"""The schema's versions, and the one way to reach the newest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from crewmesh.common.errors import StateError
+
+log = structlog.get_logger(__name__)
+
+# Any constant: it keeps two replicas from migrating at once.
+_LOCK_ID = 7_201_447
+
+
+def migrate(database_url: str) -> None:
+    """Bring the schema to the newest version; only one replica does it at a time.
+
+    Raises StateError when the database is newer than this code, which then must not
+    touch it.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    script = ScriptDirectory.from_config(config)
+    url = make_url(database_url).set(drivername="postgresql+psycopg")
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:id)"), {"id": _LOCK_ID})
+        connection.commit()
+        try:
+            current = MigrationContext.configure(connection).get_current_revision()
+            known = {revision.revision for revision in script.walk_revisions()}
+            if current is not None and current not in known:
+                raise StateError(
+                    f"the database's schema is version {current}, which this store doesn't know: "
+                    "start a newer store",
+                    reason="SCHEMA_TOO_NEW",
+                )
+            if current != script.get_current_head():
+                log.info("migrating", current=current, target=script.get_current_head())
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.commit()
+        finally:
+            connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(:id)"), {"id": _LOCK_ID})
+            connection.commit()
+    engine.dispose()

@@ -1,0 +1,1 @@
+"""Runs: their state, leases and logs."""

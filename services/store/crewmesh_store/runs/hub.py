@@ -1,0 +1,76 @@
+"""Who is watching which run, in this replica.
+
+Watchers read history from Postgres and are told here of what comes after it. A
+watcher that doesn't keep up loses its queue, never its place: it reads history again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from crewmesh.v1 import run_pb2
+
+_QUEUED_BATCHES = 64
+
+
+class Subscription:
+    """One watcher's queue of batches of events."""
+
+    def __init__(self) -> None:
+        self._batches: deque[Sequence[run_pb2.RunEvent]] = deque()
+        self._missed = False
+        self._changed = asyncio.Event()
+
+    def push(self, events: Sequence[run_pb2.RunEvent]) -> None:
+        """Queue a batch; an empty one, or one too many, means: read history."""
+        if events and len(self._batches) < _QUEUED_BATCHES and not self._missed:
+            self._batches.append(events)
+        else:
+            self._batches.clear()
+            self._missed = True
+        self._changed.set()
+
+    async def next(self, timeout_seconds: float) -> Sequence[run_pb2.RunEvent]:
+        """Return the next batch; an empty one when history must be read.
+
+        That is so after a miss, and after `timeout_seconds` of silence, in case a
+        wake-up from another replica was lost.
+        """
+        if not self._batches and not self._missed:
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await self._changed.wait()
+            except TimeoutError:
+                return ()
+        self._changed.clear()
+        if self._batches:
+            return self._batches.popleft()
+        self._missed = False
+        return ()
+
+
+class EventHub:
+    """Hands newly stored events to those who watch their run."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[str, set[Subscription]] = defaultdict(set)
+
+    @contextmanager
+    def subscribe(self, run_id: str) -> Iterator[Subscription]:
+        """Watch a run for the length of a `with` block."""
+        subscription = Subscription()
+        self._subscriptions[run_id].add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions[run_id].discard(subscription)
+            if not self._subscriptions[run_id]:
+                del self._subscriptions[run_id]
+
+    def publish(self, run_id: str, events: Sequence[run_pb2.RunEvent]) -> None:
+        """Tell a run's watchers of events that are stored now; none: that there are some."""
+        for subscription in self._subscriptions.get(run_id, ()):
+            subscription.push(events)

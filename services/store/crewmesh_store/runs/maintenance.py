@@ -1,0 +1,41 @@
+"""What any replica does from time to time; doing it twice does no harm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from crewmesh.common.errors import CrewmeshError
+from crewmesh_store.runs.repository import RunRepository
+
+log = structlog.get_logger(__name__)
+
+_EXPIRY_SECONDS: Final = 1.0
+_PARTITION_SECONDS: Final = 3600.0
+
+
+async def expire_leases(runs: RunRepository, on_moved: Callable[[str, str], None]) -> None:
+    """Take runs from silent workers, once a second, until cancelled."""
+    while True:
+        await asyncio.sleep(_EXPIRY_SECONDS)
+        try:
+            moved = await runs.expire()
+        except CrewmeshError as error:
+            log.warning("can't look for expired leases", reason=error.message)
+            continue
+        for run_id, status in moved:
+            log.warning("a lease expired", run_id=run_id, status=status)
+            on_moved(run_id, status)
+
+
+async def make_partitions(runs: RunRepository) -> None:
+    """Keep next week's partition of the log ready, until cancelled."""
+    while True:
+        await asyncio.sleep(_PARTITION_SECONDS)
+        try:
+            await runs.ensure_event_partitions()
+        except CrewmeshError as error:
+            log.warning("can't make the log's next partition", reason=error.message)

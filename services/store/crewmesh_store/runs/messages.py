@@ -1,0 +1,122 @@
+"""Rows to messages and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from uuid import UUID
+
+from crewmesh.v1 import run_pb2, run_store_pb2
+from crewmesh_store.database import Row
+from crewmesh_store.messages import parse_id, timestamp
+
+TERMINAL_EVENT_TYPES = frozenset({"run.succeeded", "run.failed", "run.cancelled", "run.timed_out"})
+TERMINAL_STATUSES = frozenset(
+    {
+        run_pb2.RUN_STATUS_SUCCEEDED,
+        run_pb2.RUN_STATUS_FAILED,
+        run_pb2.RUN_STATUS_CANCELLED,
+        run_pb2.RUN_STATUS_TIMED_OUT,
+    }
+)
+
+_STATUS_BY_NAME = {
+    name.removeprefix("RUN_STATUS_").lower(): value for name, value in run_pb2.RunStatus.items()
+}
+_NAME_BY_STATUS = {value: name for name, value in _STATUS_BY_NAME.items()}
+
+
+def status_name(status: run_pb2.RunStatus.ValueType) -> str | None:
+    """Return the database's name of a status; None for UNSPECIFIED."""
+    return _NAME_BY_STATUS[status] if status else None
+
+
+def run_id(text: str) -> UUID:
+    """Return the id of a run; what isn't a UUID names no run."""
+    return parse_id(text, "run")
+
+
+def run_from_row(row: Row) -> run_pb2.Run:
+    """Return a row of `runs` as a message, without its tasks."""
+    error = None
+    if row["error_code"] is not None:
+        error = run_pb2.RunError(code=row["error_code"], message=row["error_message"] or "")
+    return run_pb2.Run(
+        id=str(row["id"]),
+        org_id=str(row["org_id"]),
+        crew=row["crew"],
+        crew_version=row["crew_version"],
+        status=_STATUS_BY_NAME[row["status"]],
+        inputs_json=_as_text(row["inputs"]),
+        output=row["output"] or "",
+        output_json=_as_text(row["output_json"]),
+        error=error,
+        attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
+        priority=row["priority"],
+        timeout_seconds=row["timeout_seconds"],
+        session_id=row["session_id"] or "",
+        created_by=row["created_by"],
+        worker_id=row["worker_id"] or "",
+        usage=run_pb2.Usage(
+            prompt_tokens=row["prompt_tokens"],
+            completion_tokens=row["completion_tokens"],
+            total_tokens=row["total_tokens"],
+            model_calls=row["model_calls"],
+        ),
+        last_seq=row["last_seq"],
+        created_at=timestamp(row["created_at"]),
+        started_at=timestamp(row["started_at"]),
+        finished_at=timestamp(row["finished_at"]),
+        cancel_requested_at=timestamp(row["cancel_requested_at"]),
+    )
+
+
+def event_from_row(run: str, row: Row) -> run_pb2.RunEvent:
+    """Return a row of `run_events` as a message."""
+    return run_pb2.RunEvent(
+        seq=row["seq"],
+        run_id=run,
+        at=timestamp(row["at"]),
+        attempt=row["attempt"],
+        type=row["type"],
+        task=row["task"],
+        agent=row["agent"],
+        payload_json=row["payload"],
+    )
+
+
+def tasks_from_rows(rows: Iterable[Row]) -> list[run_pb2.TaskState]:
+    """Fold a run's task events, oldest first, into the state of each task it has begun."""
+    tasks: dict[int, run_pb2.TaskState] = {}
+    for row in rows:
+        payload = json.loads(row["payload"])
+        task = tasks.setdefault(payload["index"], run_pb2.TaskState())
+        if row["type"] == "task.started":
+            task.Clear()
+            task.status = "running"
+            task.started_at.FromDatetime(row["at"])
+        else:
+            task.status = "completed" if row["type"] == "task.completed" else "failed"
+            task.output = payload.get("output", "")
+            task.finished_at.FromDatetime(row["at"])
+        task.name, task.agent = row["task"], row["agent"]
+    return [tasks[index] for index in sorted(tasks)]
+
+
+def worker_from_row(row: Row) -> run_store_pb2.Worker:
+    """Return a row of `workers` as a message."""
+    return run_store_pb2.Worker(
+        id=row["id"],
+        address=row["address"],
+        version=row["version"],
+        slots=row["slots"],
+        free_slots=row["free_slots"],
+        running=row["running"],
+        started_at=timestamp(row["started_at"]),
+        last_seen_at=timestamp(row["last_seen_at"]),
+    )
+
+
+def _as_text(value: object) -> str:
+    return "" if value is None else str(value)

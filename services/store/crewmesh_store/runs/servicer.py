@@ -1,0 +1,247 @@
+"""crewmesh.v1.RunStoreService."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from crewmesh.common.errors import InvalidInputError, NotFoundError, StateError, Violation
+from crewmesh.common.grpc_server import caller
+from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh_store.messages import page_bounds
+from crewmesh_store.runs.dispatch import AttachedWorker, Dispatcher
+from crewmesh_store.runs.hub import EventHub
+from crewmesh_store.runs.messages import (
+    TERMINAL_EVENT_TYPES,
+    TERMINAL_STATUSES,
+    run_from_row,
+)
+from crewmesh_store.runs.repository import RunRepository
+from crewmesh_store.runs.wakeups import Wakeup, Wakeups
+
+# A watcher that no wake-up reaches looks for itself this often.
+_POLL_SECONDS: Final = 2.0
+_EVENTS_PER_READ: Final = 500
+_MAX_WAIT_SECONDS: Final = 60.0
+
+
+class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
+    """Runs, their logs and their leases, over gRPC."""
+
+    def __init__(
+        self, runs: RunRepository, hub: EventHub, dispatcher: Dispatcher, wakeups: Wakeups
+    ) -> None:
+        self._runs = runs
+        self._hub = hub
+        self._dispatcher = dispatcher
+        self._wakeups = wakeups
+
+    # Workers ------------------------------------------------------------------
+
+    async def CreateRun(  # noqa: D102, N802
+        self, request: run_store_pb2.CreateRunRequest, context: Any
+    ) -> run_store_pb2.CreateRunResponse:
+        created = await self._runs.create(request, caller())
+        if created.lease is None and not created.replayed:
+            self._dispatcher.run_queued()
+            self._wakeups.run_queued()
+        return run_store_pb2.CreateRunResponse(
+            run=created.run, replayed=created.replayed, lease=created.lease
+        )
+
+    async def AttachWorker(  # noqa: D102, N802
+        self, request_iterator: AsyncIterator[run_store_pb2.AttachWorkerRequest], context: Any
+    ) -> AsyncIterator[run_store_pb2.AttachWorkerResponse]:
+        caller().require_service()
+        first = await anext(aiter(request_iterator), None)
+        if first is None or not first.HasField("hello"):
+            raise InvalidInputError("the first message of AttachWorker is hello")
+        await self._runs.put_worker(first.hello)
+        with self._dispatcher.attach(first.hello.worker_id) as worker:
+            reader = asyncio.create_task(self._read_capacity(request_iterator, worker))
+            try:
+                async for message in worker.messages():
+                    yield message
+            finally:
+                reader.cancel()
+
+    async def _read_capacity(
+        self, requests: AsyncIterator[run_store_pb2.AttachWorkerRequest], worker: AttachedWorker
+    ) -> None:
+        async for request in requests:
+            worker.set_capacity(request.capacity)
+            self._dispatcher.capacity_changed()
+
+    async def RenewLeases(  # noqa: D102, N802
+        self, request: run_store_pb2.RenewLeasesRequest, context: Any
+    ) -> run_store_pb2.RenewLeasesResponse:
+        caller().require_service()
+        return await self._runs.renew(request)
+
+    async def AppendEvents(  # noqa: D102, N802
+        self, request: run_store_pb2.AppendEventsRequest, context: Any
+    ) -> run_store_pb2.AppendEventsResponse:
+        caller().require_service()
+        if len({append.run_id for append in request.appends}) != len(request.appends):
+            raise InvalidInputError("at most one append for each run")
+        if not all(append.events for append in request.appends):
+            raise InvalidInputError("an append holds at least one event")
+        results = await self._runs.append(request.appends)
+        for append, (_, events) in zip(request.appends, results, strict=True):
+            if events:
+                self._announce(append.run_id, events)
+                if append.transition.status == run_pb2.RUN_STATUS_QUEUED:
+                    self._dispatcher.run_queued()
+                    self._wakeups.run_queued()
+        return run_store_pb2.AppendEventsResponse(results=[result for result, _ in results])
+
+    async def ListWorkers(  # noqa: D102, N802
+        self, request: run_store_pb2.ListWorkersRequest, context: Any
+    ) -> run_store_pb2.ListWorkersResponse:
+        return run_store_pb2.ListWorkersResponse(workers=await self._runs.list_workers())
+
+    # People -------------------------------------------------------------------
+
+    async def GetRun(  # noqa: D102, N802
+        self, request: agent_pb2.GetRunRequest, context: Any
+    ) -> agent_pb2.GetRunResponse:
+        org_id = caller().require_org()
+        wait = request.wait.ToTimedelta().total_seconds()
+        if wait > 0:
+            await self._wait_for_end(request.run_id, org_id, min(wait, _MAX_WAIT_SECONDS))
+        run = await self._runs.get(request.run_id, org_id, tasks=True)
+        if run is None:
+            raise _no_run(request.run_id)
+        return agent_pb2.GetRunResponse(run=run)
+
+    async def _wait_for_end(self, run: str, org_id: str, seconds: float) -> None:
+        """Return when the run has ended or the time is up, whichever comes first."""
+        with self._hub.subscribe(run) as subscription:
+            try:
+                async with asyncio.timeout(seconds):
+                    while True:
+                        current = await self._runs.get(run, org_id)
+                        if current is None or current.status in TERMINAL_STATUSES:
+                            return
+                        while events := await subscription.next(_POLL_SECONDS):
+                            if events[-1].type in TERMINAL_EVENT_TYPES:
+                                return
+            except TimeoutError:
+                return
+
+    async def ListRuns(  # noqa: D102, N802
+        self, request: agent_pb2.ListRunsRequest, context: Any
+    ) -> agent_pb2.ListRunsResponse:
+        limit, before = page_bounds(request.page_size, request.page_token)
+        runs = await self._runs.list_page(request, caller().require_org(), before, limit + 1)
+        more = len(runs) > limit
+        return agent_pb2.ListRunsResponse(
+            runs=runs[:limit], next_page_token=runs[limit - 1].id if more else ""
+        )
+
+    async def ListRunEvents(  # noqa: D102, N802
+        self, request: agent_pb2.ListRunEventsRequest, context: Any
+    ) -> agent_pb2.ListRunEventsResponse:
+        limit, _ = page_bounds(request.page_size, "", default=100, limit=1000)
+        await self._require_run(request.run_id)
+        events = await self._runs.read_events(request.run_id, request.after_seq, limit + 1)
+        return agent_pb2.ListRunEventsResponse(events=events[:limit], more=len(events) > limit)
+
+    async def WatchRun(  # noqa: D102, N802
+        self, request: agent_pb2.WatchRunRequest, context: Any
+    ) -> AsyncIterator[agent_pb2.WatchRunResponse]:
+        run = await self._require_run(request.run_id)
+        if run.status in TERMINAL_STATUSES and request.after_seq >= run.last_seq:
+            return
+        cursor = request.after_seq
+        with self._hub.subscribe(run.id) as subscription:
+            while True:
+                history = await self._runs.read_events(run.id, cursor, _EVENTS_PER_READ)
+                if history:
+                    yield agent_pb2.WatchRunResponse(events=history)
+                    cursor = history[-1].seq
+                    if history[-1].type in TERMINAL_EVENT_TYPES:
+                        return
+                if len(history) == _EVENTS_PER_READ:
+                    continue
+                while batch := await subscription.next(_POLL_SECONDS):
+                    new = [event for event in batch if event.seq > cursor]
+                    if new and new[0].seq > cursor + 1:
+                        break  # one was missed: history has it
+                    if new:
+                        yield agent_pb2.WatchRunResponse(events=new)
+                        cursor = new[-1].seq
+                        if new[-1].type in TERMINAL_EVENT_TYPES:
+                            return
+
+    async def CancelRun(  # noqa: D102, N802
+        self, request: agent_pb2.CancelRunRequest, context: Any
+    ) -> agent_pb2.CancelRunResponse:
+        org_id = caller().require_org()
+        reason = request.reason or "cancelled on request"
+        row = await self._runs.cancel(request.run_id, org_id, reason)
+        if row is None:
+            run = await self._require_run(request.run_id)
+            return agent_pb2.CancelRunResponse(run=run)
+        run = run_from_row(row)
+        if run.status == run_pb2.RUN_STATUS_RUNNING:
+            self._dispatcher.cancel(run.worker_id, run.id, row["epoch"])
+            self._wakeups.cancel_requested(run.worker_id, run.id, row["epoch"])
+        else:
+            self._announce(run.id, ())
+        return agent_pb2.CancelRunResponse(run=run)
+
+    async def RespondToRun(  # noqa: D102, N802
+        self, request: agent_pb2.RespondToRunRequest, context: Any
+    ) -> agent_pb2.RespondToRunResponse:
+        identity = caller()
+        if len(request.text) > 100_000:
+            raise InvalidInputError(
+                "the answer is too long",
+                violations=[Violation("text", "at most 100,000 characters")],
+            )
+        payload: dict[str, object] = {"text": request.text, "by": identity.user_id}
+        if request.HasField("approve"):
+            payload["approve"] = request.approve
+        row = await self._runs.respond(request.run_id, identity.require_org(), json.dumps(payload))
+        if row is None:
+            await self._require_run(request.run_id)
+            raise StateError("the run isn't waiting for an answer", reason="RUN_NOT_WAITING")
+        self._announce(request.run_id, ())
+        self._dispatcher.run_queued()
+        self._wakeups.run_queued()
+        return agent_pb2.RespondToRunResponse(run=run_from_row(row))
+
+    # --------------------------------------------------------------------------
+
+    def on_wakeup(self, wakeup: Wakeup) -> None:
+        """Act on what another replica did."""
+        for run in wakeup.runs:
+            self._hub.publish(run, ())
+        for worker_id, run, epoch in wakeup.cancels:
+            self._dispatcher.cancel(worker_id, run, epoch)
+        if wakeup.queued:
+            self._dispatcher.run_queued()
+
+    def run_moved(self, run: str, status: str) -> None:
+        """Tell watchers and dispatchers what maintenance did to a run."""
+        self._announce(run, ())
+        if status == "queued":
+            self._dispatcher.run_queued()
+            self._wakeups.run_queued()
+
+    def _announce(self, run: str, events: Any) -> None:
+        self._hub.publish(run, events)
+        self._wakeups.run_changed(run)
+
+    async def _require_run(self, run: str) -> run_pb2.Run:
+        found = await self._runs.get(run, caller().require_org())
+        if found is None:
+            raise _no_run(run)
+        return found
+
+
+def _no_run(run: str) -> NotFoundError:
+    return NotFoundError(f"there is no run {run[:64]!r}")

@@ -1,0 +1,31 @@
+"""The store's settings; see docs/reference/settings.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from crewmesh.common.settings import Settings
+
+
+class StoreSettings(Settings):
+    """Read from `CREWMESH_...` environment variables."""
+
+    database_url: str = Field(description="postgresql://... of the database")
+    store_address: str = Field("127.0.0.1:8082", description="host:port to listen on")
+    mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
+    object_store_url: str = Field(description="file:///path or s3://bucket/prefix")
+    database_connections: int = Field(8, ge=2, le=200)
+    lease_seconds: float = Field(
+        15.0, ge=1, le=600, description="how long a silent worker keeps its runs"
+    )
+    bootstrap_api_key: str = Field(
+        "", description="the first owner's key; used on an empty database only"
+    )
+    bootstrap_email: str = "owner@localhost"
+    bootstrap_org: str = "default"
+    ready_file: Path | None = Field(
+        None, description='where {"address": ...} is written once ready'
+    )
+    log_level: str = "INFO"

@@ -1,0 +1,262 @@
+-- Runs, leases and logs. Every statement is one transaction, and one round trip.
+
+-- name: create_run
+-- One row when the run was made; none when its idempotency key exists already.
+-- The run starts at once, leased to the caller, when nothing else is waiting.
+WITH first_use AS (
+    INSERT INTO idempotency_keys (org_id, key, request_hash, run_id)
+    SELECT %(org_id)s::uuid, %(key)s, %(request_hash)s::bytea, %(run_id)s::uuid
+    WHERE %(key)s::text IS NOT NULL
+    ON CONFLICT DO NOTHING
+    RETURNING run_id
+), start AS (
+    SELECT %(worker_id)s::text IS NOT NULL AND NOT EXISTS (
+        SELECT FROM runs WHERE status = 'queued' AND available_at <= now()
+    ) AS at_once
+), run AS (
+    INSERT INTO runs (
+        id, org_id, crew, crew_version, status, inputs, max_attempts, priority, timeout_seconds,
+        session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq
+    )
+    SELECT
+        %(run_id)s::uuid, %(org_id)s::uuid, %(crew)s, %(crew_version)s,
+        CASE WHEN at_once THEN 'running' ELSE 'queued' END::run_status,
+        %(inputs)s::json, %(max_attempts)s::int, %(priority)s::int, %(timeout_seconds)s::int,
+        %(session_id)s, %(created_by)s,
+        at_once::int, at_once::int,
+        CASE WHEN at_once THEN %(worker_id)s END,
+        CASE WHEN at_once THEN now() + %(lease_ttl)s::interval END,
+        CASE WHEN at_once THEN now() END,
+        1 + at_once::int
+    FROM start
+    WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM first_use)
+    RETURNING *
+), logged AS (
+    INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
+    SELECT id, 1, org_id, now(), 0, 'run.queued',
+        json_build_object('crew', crew, 'crew_version', crew_version, 'priority', priority)
+    FROM run
+    UNION ALL
+    SELECT id, 2, org_id, now(), 1, 'run.started',
+        json_build_object('worker_id', worker_id, 'attempt', 1)
+    FROM run WHERE status = 'running'
+)
+SELECT * FROM run;
+
+-- name: find_idempotent_run
+SELECT k.request_hash, r.*
+FROM idempotency_keys k JOIN runs r ON r.id = k.run_id
+WHERE k.org_id = %(org_id)s AND k.key = %(key)s;
+
+-- name: claim_runs
+-- Leases queued runs to workers: the first to worker_ids[1], and so on. Runs that
+-- another replica is claiming at this moment are passed over.
+WITH next AS (
+    SELECT id FROM runs
+    WHERE status = 'queued' AND available_at <= now()
+    ORDER BY priority DESC, id
+    LIMIT cardinality(%(worker_ids)s::text[])
+    FOR UPDATE SKIP LOCKED
+), assigned AS (
+    SELECT n.id, w.worker_id
+    FROM (SELECT id, row_number() OVER () AS place FROM next) n
+    JOIN unnest(%(worker_ids)s::text[]) WITH ORDINALITY AS w (worker_id, place) USING (place)
+), claimed AS (
+    UPDATE runs r SET
+        status = 'running', epoch = r.epoch + 1, attempt = r.attempt + 1,
+        worker_id = a.worker_id, lease_expires_at = now() + %(lease_ttl)s::interval,
+        started_at = COALESCE(r.started_at, now()), last_seq = r.last_seq + 1
+    FROM assigned a WHERE r.id = a.id
+    RETURNING r.*
+), logged AS (
+    INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
+    SELECT id, last_seq, org_id, now(), attempt, 'run.started',
+        json_build_object('worker_id', worker_id, 'attempt', attempt)
+    FROM claimed
+)
+SELECT * FROM claimed;
+
+-- name: read_checkpoints
+SELECT run_id, task_index, output FROM checkpoints
+WHERE run_id = ANY(%(run_ids)s) ORDER BY run_id, task_index;
+
+-- name: append_events
+-- One row for each append that is accepted: the epoch is the lease's, the run is
+-- running, and first_seq is the next number. Rows are locked in one order, so two
+-- batches can't deadlock.
+WITH batch AS (
+    SELECT * FROM unnest(
+        %(run_ids)s::uuid[], %(epochs)s::bigint[], %(first_seqs)s::bigint[], %(counts)s::int[],
+        %(statuses)s::run_status[], %(outputs)s::text[], %(output_jsons)s::json[],
+        %(error_codes)s::text[], %(error_messages)s::text[], %(prompt_tokens)s::bigint[],
+        %(completion_tokens)s::bigint[], %(total_tokens)s::bigint[], %(model_calls)s::bigint[]
+    ) AS b (
+        run_id, epoch, first_seq, count, status, output, output_json,
+        error_code, error_message, prompt_tokens, completion_tokens, total_tokens, model_calls
+    )
+), locked AS MATERIALIZED (
+    SELECT id FROM runs WHERE id = ANY(%(run_ids)s::uuid[]) ORDER BY id FOR UPDATE
+), accepted AS (
+    UPDATE runs r SET
+        last_seq = r.last_seq + b.count,
+        status = COALESCE(b.status, r.status),
+        output = COALESCE(b.output, r.output),
+        output_json = COALESCE(b.output_json, r.output_json),
+        error_code = COALESCE(b.error_code, r.error_code),
+        error_message = COALESCE(b.error_message, r.error_message),
+        prompt_tokens = r.prompt_tokens + b.prompt_tokens,
+        completion_tokens = r.completion_tokens + b.completion_tokens,
+        total_tokens = r.total_tokens + b.total_tokens,
+        model_calls = r.model_calls + b.model_calls,
+        lease_expires_at = CASE WHEN b.status IS NULL THEN r.lease_expires_at END,
+        finished_at = CASE WHEN b.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
+            THEN now() END
+    FROM batch b, locked l
+    WHERE r.id = b.run_id AND r.id = l.id
+        AND r.epoch = b.epoch AND r.status = 'running' AND r.last_seq = b.first_seq - 1
+    RETURNING r.id, r.org_id, r.attempt, r.last_seq
+), stored AS (
+    INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, task, agent, payload)
+    SELECT a.id, e.seq, a.org_id, e.at, a.attempt, e.type, e.task, e.agent, e.payload
+    FROM unnest(
+        %(event_run_ids)s::uuid[], %(event_seqs)s::bigint[], %(event_ats)s::timestamptz[],
+        %(event_types)s::text[], %(event_tasks)s::text[], %(event_agents)s::text[],
+        %(event_payloads)s::json[]
+    ) AS e (run_id, seq, at, type, task, agent, payload)
+    JOIN accepted a ON a.id = e.run_id
+), kept AS (
+    INSERT INTO checkpoints (run_id, task_index, org_id, output)
+    SELECT a.id, c.task_index, a.org_id, c.output
+    FROM unnest(
+        %(checkpoint_run_ids)s::uuid[], %(checkpoint_tasks)s::int[], %(checkpoint_outputs)s::bytea[]
+    ) AS c (run_id, task_index, output)
+    JOIN accepted a ON a.id = c.run_id
+    ON CONFLICT (run_id, task_index) DO UPDATE SET output = excluded.output
+)
+SELECT id, attempt, last_seq FROM accepted;
+
+-- name: read_heads
+SELECT id, epoch, status, last_seq FROM runs WHERE id = ANY(%(run_ids)s);
+
+-- name: renew_leases
+UPDATE runs r SET lease_expires_at = now() + %(lease_ttl)s::interval
+FROM unnest(%(run_ids)s::uuid[], %(epochs)s::bigint[]) AS l (run_id, epoch)
+WHERE r.id = l.run_id AND r.epoch = l.epoch AND r.status = 'running'
+RETURNING r.id, r.cancel_requested_at IS NOT NULL AS cancelled;
+
+-- name: expire_leases
+-- Runs whose worker went silent go back to the queue, or end when they were to be
+-- cancelled or have no attempts left. Each gets the event that says so.
+WITH expired AS (
+    SELECT id, worker_id FROM runs
+    WHERE status = 'running' AND lease_expires_at < now()
+    ORDER BY id LIMIT 100
+    FOR UPDATE SKIP LOCKED
+), moved AS (
+    UPDATE runs r SET
+        status = CASE
+            WHEN r.cancel_requested_at IS NOT NULL THEN 'cancelled'
+            WHEN r.attempt < r.max_attempts THEN 'queued'
+            ELSE 'failed' END::run_status,
+        error_code = CASE
+            WHEN r.cancel_requested_at IS NOT NULL THEN 'cancelled'
+            WHEN r.attempt >= r.max_attempts THEN 'attempts_exhausted' END,
+        error_message = CASE
+            WHEN r.cancel_requested_at IS NOT NULL THEN 'cancelled on request'
+            WHEN r.attempt >= r.max_attempts THEN
+                format('its worker went silent in attempt %%s of %%s', r.attempt, r.max_attempts) END,
+        finished_at = CASE
+            WHEN r.cancel_requested_at IS NULL AND r.attempt < r.max_attempts THEN NULL
+            ELSE now() END,
+        epoch = r.epoch + 1, worker_id = NULL, lease_expires_at = NULL,
+        available_at = now(), last_seq = r.last_seq + 1
+    FROM expired e WHERE r.id = e.id
+    RETURNING r.*, e.worker_id AS silent_worker_id
+), logged AS (
+    INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
+    SELECT id, last_seq, org_id, now(), attempt, 'run.' || status::text,
+        CASE status
+            WHEN 'queued' THEN json_build_object('reason', 'lease_expired', 'worker_id', silent_worker_id)
+            WHEN 'cancelled' THEN json_build_object('reason', error_message)
+            ELSE json_build_object('code', error_code, 'message', error_message) END
+    FROM moved
+)
+SELECT id, status FROM moved;
+
+-- name: cancel_run
+-- Queued and waiting runs end here; a running one ends when its worker has ended
+-- its processes. No row when there is nothing to cancel.
+WITH cancelled AS (
+    UPDATE runs SET
+        cancel_requested_at = COALESCE(cancel_requested_at, now()),
+        status = CASE WHEN status = 'running' THEN status ELSE 'cancelled' END,
+        error_code = CASE WHEN status = 'running' THEN error_code ELSE 'cancelled' END,
+        error_message = CASE WHEN status = 'running' THEN error_message ELSE %(reason)s::text END,
+        finished_at = CASE WHEN status = 'running' THEN NULL ELSE now() END,
+        last_seq = last_seq + (status <> 'running')::int
+    WHERE id = %(run_id)s AND org_id = %(org_id)s AND status IN ('queued', 'running', 'waiting')
+    RETURNING *
+), logged AS (
+    INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
+    SELECT id, last_seq, org_id, now(), attempt, 'run.cancelled',
+        json_build_object('reason', error_message)
+    FROM cancelled WHERE status = 'cancelled'
+)
+SELECT * FROM cancelled;
+
+-- name: respond_to_run
+-- No row when the run isn't waiting for a person.
+WITH answered AS (
+    UPDATE runs SET status = 'queued', available_at = now(), last_seq = last_seq + 1
+    WHERE id = %(run_id)s AND org_id = %(org_id)s AND status = 'waiting'
+    RETURNING *
+), logged AS (
+    INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
+    SELECT id, last_seq, org_id, now(), attempt, 'input.received', %(payload)s::json FROM answered
+)
+SELECT * FROM answered;
+
+-- name: get_run
+SELECT * FROM runs WHERE id = %(run_id)s AND org_id = %(org_id)s;
+
+-- name: list_runs
+-- Newest first, from below a given id.
+SELECT * FROM runs
+WHERE org_id = %(org_id)s
+    AND (%(before_id)s::uuid IS NULL OR id < %(before_id)s)
+    AND (%(status)s::run_status IS NULL OR status = %(status)s)
+    AND (%(crew)s::text IS NULL OR crew = %(crew)s)
+    AND (%(session_id)s::text IS NULL OR session_id = %(session_id)s)
+    AND (%(created_after)s::timestamptz IS NULL OR created_at > %(created_after)s)
+    AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
+ORDER BY id DESC
+LIMIT %(limit)s;
+
+-- name: read_events
+SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
+WHERE run_id = %(run_id)s AND seq > %(after_seq)s
+ORDER BY seq LIMIT %(limit)s;
+
+-- name: read_task_events
+SELECT seq, at, type, task, agent, payload::text AS payload FROM run_events
+WHERE run_id = %(run_id)s AND type IN ('task.started', 'task.completed', 'task.failed')
+ORDER BY seq;
+
+-- name: ensure_event_partitions
+SELECT ensure_event_partition(now()), ensure_event_partition(now() + interval '7 days');
+
+-- name: put_worker
+INSERT INTO workers (id, address, version, slots, free_slots)
+VALUES (%(id)s, %(address)s, %(version)s, %(slots)s, %(slots)s)
+ON CONFLICT (id) DO UPDATE SET
+    address = excluded.address, version = excluded.version, slots = excluded.slots,
+    free_slots = excluded.free_slots, started_at = now(), last_seen_at = now();
+
+-- name: see_worker
+UPDATE workers SET free_slots = %(free_slots)s, last_seen_at = now() WHERE id = %(id)s;
+
+-- name: list_workers
+SELECT w.*, (
+    SELECT count(*) FROM runs r WHERE r.worker_id = w.id AND r.status = 'running'
+) AS running
+FROM workers w WHERE w.last_seen_at > now() - interval '1 minute' ORDER BY w.id;
