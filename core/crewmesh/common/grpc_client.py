@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import grpc
 
+from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, run_store_pb2_grpc
+
 # Calls that change nothing, or that carry what makes a repetition harmless: a
 # lease's epoch, an event's number. Nothing else is ever sent twice.
 _RETRIED_METHODS = [
@@ -65,3 +67,26 @@ def open_channel(target: str) -> grpc.aio.Channel:
     `target` is a gRPC name: `dns:///store:8082`, `ipv4:127.0.0.1:1,127.0.0.1:2`.
     """
     return grpc.aio.insecure_channel(target, options=_OPTIONS)
+
+
+# The generated classes serve both kinds of channel, but name the blocking one's types.
+
+
+def agent_stub(channel: grpc.aio.Channel) -> agent_pb2_grpc.AgentServiceAsyncStub:
+    """Return a client of the agent workers."""
+    return agent_pb2_grpc.AgentServiceStub(channel)  # type: ignore[return-value]
+
+
+def run_store_stub(channel: grpc.aio.Channel) -> run_store_pb2_grpc.RunStoreServiceAsyncStub:
+    """Return a client of the store's runs."""
+    return run_store_pb2_grpc.RunStoreServiceStub(channel)  # type: ignore[return-value]
+
+
+def identity_stub(channel: grpc.aio.Channel) -> identity_pb2_grpc.IdentityServiceAsyncStub:
+    """Return a client of the store's identities."""
+    return identity_pb2_grpc.IdentityServiceStub(channel)  # type: ignore[return-value]
+
+
+def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
+    """Return a client of the store's files."""
+    return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]

@@ -18,6 +18,8 @@ from crewmesh.common.errors import ForbiddenError, UnauthenticatedError
 
 IDENTITY_METADATA_KEY: Final = "crewmesh-identity"
 TOKEN_SECONDS: Final = 120
+# Reason of the error for a statement that can't be trusted.
+INVALID_IDENTITY: Final = "INVALID_IDENTITY"
 _AUDIENCE: Final = "crewmesh-mesh"
 _ALGORITHM: Final = "HS256"
 
@@ -108,7 +110,9 @@ class IdentityVerifier:
                 options={"require": ["exp", "iat", "iss", "aud", "sub"]},
             )
         except jwt.InvalidTokenError as error:
-            raise UnauthenticatedError("the mesh identity is missing, forged or expired") from error
+            raise UnauthenticatedError(
+                "the mesh identity is missing, forged or expired", reason=INVALID_IDENTITY
+            ) from error
         org_id = claims.get("org", "")
         identity = Identity(
             service=claims["iss"],

@@ -50,8 +50,7 @@ class Objects:
         except BaseError as error:
             raise UnavailableError("the object store can't be written") from error
         except BaseException:
-            with contextlib.suppress(BaseError):
-                await obstore.delete_async(self._store, key)
+            await self.delete(key)
             raise
         return StoredObject(size, digest.digest())
 

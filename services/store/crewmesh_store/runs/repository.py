@@ -295,6 +295,7 @@ def _append_parameters(appends: Sequence[run_store_pb2.Append]) -> dict[str, lis
             completion_tokens=change.usage.completion_tokens,
             total_tokens=change.usage.total_tokens,
             model_calls=change.usage.model_calls,
+            delays=change.delay.ToTimedelta(),
         )
         for seq, event in enumerate(append.events, append.first_seq):
             add(
@@ -318,7 +319,7 @@ def _append_parameters(appends: Sequence[run_store_pb2.Append]) -> dict[str, lis
 _APPEND_COLUMNS = (
     "run_ids", "epochs", "first_seqs", "counts", "statuses", "outputs", "output_jsons",
     "error_codes", "error_messages", "prompt_tokens", "completion_tokens", "total_tokens",
-    "model_calls", "event_run_ids", "event_seqs", "event_ats", "event_types", "event_tasks",
+    "model_calls", "delays", "event_run_ids", "event_seqs", "event_ats", "event_types", "event_tasks",
     "event_agents", "event_payloads", "checkpoint_run_ids", "checkpoint_tasks",
     "checkpoint_outputs",
 )  # fmt: skip

@@ -89,10 +89,12 @@ WITH batch AS (
         %(run_ids)s::uuid[], %(epochs)s::bigint[], %(first_seqs)s::bigint[], %(counts)s::int[],
         %(statuses)s::run_status[], %(outputs)s::text[], %(output_jsons)s::json[],
         %(error_codes)s::text[], %(error_messages)s::text[], %(prompt_tokens)s::bigint[],
-        %(completion_tokens)s::bigint[], %(total_tokens)s::bigint[], %(model_calls)s::bigint[]
+        %(completion_tokens)s::bigint[], %(total_tokens)s::bigint[], %(model_calls)s::bigint[],
+        %(delays)s::interval[]
     ) AS b (
         run_id, epoch, first_seq, count, status, output, output_json,
-        error_code, error_message, prompt_tokens, completion_tokens, total_tokens, model_calls
+        error_code, error_message, prompt_tokens, completion_tokens, total_tokens, model_calls,
+        delay
     )
 ), locked AS MATERIALIZED (
     SELECT id FROM runs WHERE id = ANY(%(run_ids)s::uuid[]) ORDER BY id FOR UPDATE
@@ -108,6 +110,7 @@ WITH batch AS (
         completion_tokens = r.completion_tokens + b.completion_tokens,
         total_tokens = r.total_tokens + b.total_tokens,
         model_calls = r.model_calls + b.model_calls,
+        available_at = now() + b.delay,
         lease_expires_at = CASE WHEN b.status IS NULL THEN r.lease_expires_at END,
         finished_at = CASE WHEN b.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
             THEN now() END

@@ -1,0 +1,38 @@
+"""The crews that this worker can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from crewmesh.common.errors import NotFoundError
+
+from crewmesh_worker.crews.definition import CrewDefinition, load_definitions
+
+BUILT_IN = Path(__file__).parent
+
+
+class Catalogue:
+    """Crews by name."""
+
+    def __init__(self, definitions: Mapping[str, CrewDefinition]) -> None:
+        self._definitions = dict(definitions)
+
+    @classmethod
+    def built_in(cls) -> Catalogue:
+        """Return the crews that come with Crewmesh."""
+        return cls(load_definitions(BUILT_IN))
+
+    def get(self, name: str) -> CrewDefinition:
+        """Return a crew; raise NotFoundError, with the names there are, for another name."""
+        definition = self._definitions.get(name)
+        if definition is None:
+            known = ", ".join(sorted(self._definitions))
+            raise NotFoundError(
+                f"there is no crew {name[:64]!r}; there are: {known}", reason="CREW_NOT_FOUND"
+            )
+        return definition
+
+    def all(self) -> list[CrewDefinition]:
+        """Return every crew, by name."""
+        return [self._definitions[name] for name in sorted(self._definitions)]

@@ -1,0 +1,112 @@
+"""Files of runs: datasets come from the store, artifacts go to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from crewmesh.common.errors import InvalidInputError
+from crewmesh.common.grpc_server import rpc_errors
+from crewmesh.common.identity import Identity, IdentitySigner
+from crewmesh.v1 import file_pb2, file_pb2_grpc, runner_pb2
+
+_CHUNK_BYTES: Final = 1024 * 1024
+_CALL_SECONDS: Final = 10.0
+_TRANSFER_SECONDS: Final = 600.0
+_MAX_ARTIFACT_BYTES: Final = 256 * 1024 * 1024
+
+_SUFFIXES: Final = {
+    "text/csv": ".csv",
+    "application/x-ndjson": ".jsonl",
+    "application/vnd.apache.parquet": ".parquet",
+}
+
+
+class WorkerFiles:
+    """Fetches datasets once and keeps them; uploads what runs make."""
+
+    def __init__(
+        self, store: file_pb2_grpc.FileServiceAsyncStub, signer: IdentitySigner, cache_dir: Path
+    ) -> None:
+        self._store = store
+        self._signer = signer
+        self._cache_dir = cache_dir
+        self._fetching: dict[str, asyncio.Lock] = {}
+
+    async def find_dataset(self, id_or_name: str, identity: Identity) -> file_pb2.Dataset:
+        """Return a dataset of the organisation; raise NotFoundError if there is none."""
+        with rpc_errors():
+            response = await self._store.GetDataset(
+                file_pb2.GetDatasetRequest(id_or_name=id_or_name),
+                metadata=self._signer.metadata(identity),
+                timeout=_CALL_SECONDS,
+            )
+        return response.dataset
+
+    async def fetch_dataset(self, dataset_id: str, identity: Identity) -> Path:
+        """Return the path of the dataset's file here, downloaded at its first use."""
+        dataset = await self.find_dataset(dataset_id, identity)
+        suffix = _SUFFIXES.get(dataset.media_type, "")
+        path = self._cache_dir / identity.org_id / f"{dataset.id}{suffix}"
+        async with self._fetching.setdefault(dataset.id, asyncio.Lock()):
+            if not path.exists():
+                await self._download(dataset.id, identity, path)
+        return path
+
+    async def _download(self, dataset_id: str, identity: Identity, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=path.parent)
+        try:
+            with rpc_errors(), os.fdopen(handle, "wb") as file:
+                call = self._store.ReadDataset(
+                    file_pb2.ReadDatasetRequest(id=dataset_id),
+                    metadata=self._signer.metadata(identity),
+                    timeout=_TRANSFER_SECONDS,
+                )
+                async for part in call:
+                    await asyncio.to_thread(file.write, part.chunk)
+            Path(draft).replace(path)
+        finally:
+            Path(draft).unlink(missing_ok=True)
+
+    async def put_artifact(
+        self,
+        work_dir: Path,
+        artifact: runner_pb2.RunnerArtifact,
+        run_id: str,
+        epoch: int,
+        identity: Identity,
+    ) -> file_pb2.Artifact:
+        """Store a file that a run has made.
+
+        Raises InvalidInputError for a path that leads out of the run's directory: what a
+        runner says isn't trusted.
+        """
+        path = (work_dir / artifact.path).resolve()
+        if not path.is_relative_to(work_dir.resolve()) or not path.is_file():
+            raise InvalidInputError(f"artifact {artifact.name!r}: no such file of the run")
+        if path.stat().st_size > _MAX_ARTIFACT_BYTES:
+            raise InvalidInputError(f"artifact {artifact.name!r} is larger than 256 MiB")
+        header = file_pb2.ArtifactHeader(
+            run_id=run_id, epoch=epoch, name=artifact.name, media_type=artifact.media_type
+        )
+        with rpc_errors():
+            response = await self._store.PutArtifact(
+                _upload(header, path),
+                metadata=self._signer.metadata(identity),
+                timeout=_TRANSFER_SECONDS,
+            )
+        return response.artifact
+
+
+async def _upload(
+    header: file_pb2.ArtifactHeader, path: Path
+) -> AsyncIterator[file_pb2.PutArtifactRequest]:
+    yield file_pb2.PutArtifactRequest(header=header)
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+            yield file_pb2.PutArtifactRequest(chunk=chunk)

@@ -1,0 +1,1 @@
+"""A run's way through a worker: admission, lease, execution, log."""

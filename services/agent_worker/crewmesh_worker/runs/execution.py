@@ -1,0 +1,259 @@
+"""One attempt of one run: a runner does it, the log records it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from google.protobuf.duration_pb2 import Duration
+
+from crewmesh.common.errors import CrewmeshError
+from crewmesh.common.identity import Identity
+from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
+from crewmesh_worker.crews.definition import CrewDefinition, to_json
+from crewmesh_worker.crews.inputs import dataset_inputs
+from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
+from crewmesh_worker.runs.log import RunLog
+from crewmesh_worker.runs.retry import retry_delay_seconds
+
+log = structlog.get_logger(__name__)
+
+_MAX_PAYLOAD_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: the run's new state and the event that tells of it."""
+
+    transition: run_store_pb2.Transition
+    event_type: str
+    payload: dict[str, Any]
+
+
+class Execution:
+    """Carries out a lease. `cancel`, `lose` and `hand_back` end it early."""
+
+    def __init__(
+        self,
+        lease: run_store_pb2.Lease,
+        definition: CrewDefinition,
+        identity: Identity,
+        run_log: RunLog,
+    ) -> None:
+        self.lease = lease
+        self.definition = definition
+        self._identity = identity
+        self._log = run_log
+        self._stop_reason: str | None = None
+        self._stop = asyncio.Event()
+        self._started = time.monotonic()
+
+    def cancel(self) -> None:
+        """End the run as cancelled."""
+        self._stop_for("cancelled")
+
+    def lose(self) -> None:
+        """Stop and write nothing: the lease is, or may soon be, another worker's."""
+        self._log.abandon()
+        self._stop_for("lost")
+
+    def hand_back(self) -> None:
+        """Stop and return the run to the queue."""
+        self._stop_for("drained")
+
+    def _stop_for(self, reason: str) -> None:
+        self._stop_reason = self._stop_reason or reason
+        self._stop.set()
+
+    async def run(
+        self, pool: RunnerPool, files: WorkerFiles, model: str, environment: dict[str, str]
+    ) -> None:
+        """Run the crew to its end, and record that end."""
+        run = self.lease.run
+        affinity = f"{run.org_id}/{run.crew}/{run.crew_version}"
+        runner = await pool.acquire(affinity)
+        try:
+            request = await self._request(runner, files, model, environment)
+            outcome = await self._drive(runner, request, files)
+        except CrewmeshError as error:
+            outcome = self._retry_or_fail("worker_error", error.message)
+        finally:
+            await runner.release()
+        if not self._log.lost.is_set():
+            await self._log.end(_event(outcome.event_type, outcome.payload), outcome.transition)
+
+    async def _request(
+        self, runner: Runner, files: WorkerFiles, model: str, environment: dict[str, str]
+    ) -> runner_pb2.Execute:
+        inputs = json.loads(self.lease.run.inputs_json)
+        paths = {
+            name: str(await files.fetch_dataset(inputs[name], self._identity))
+            for name in dataset_inputs(self.definition)
+            if name in inputs
+        }
+        return runner_pb2.Execute(
+            run_id=self.lease.run.id,
+            definition_json=to_json(self.definition),
+            inputs_json=self.lease.run.inputs_json,
+            work_dir=str(runner.work_dir),
+            model=model,
+            environment=environment,
+            checkpoints=self.lease.checkpoints,
+            dataset_paths=paths,
+        )
+
+    async def _drive(
+        self, runner: Runner, request: runner_pb2.Execute, files: WorkerFiles
+    ) -> Outcome:
+        """Follow the runner until it ends, is stopped, or runs out of time."""
+        following = asyncio.create_task(self._follow(runner, request, files))
+        stopping = asyncio.create_task(self._stop.wait())
+        lost = asyncio.create_task(self._log.lost.wait())
+        try:
+            await asyncio.wait(
+                {following, stopping, lost},
+                timeout=self.lease.run.timeout_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if following.done():
+                return following.result()
+        finally:
+            for task in (following, stopping, lost):
+                task.cancel()
+        await runner.kill()
+        await asyncio.gather(following, return_exceptions=True)
+        return self._outcome_of_stop()
+
+    async def _follow(
+        self, runner: Runner, request: runner_pb2.Execute, files: WorkerFiles
+    ) -> Outcome:
+        """Pass on what the runner says until it says how the crew ended."""
+        try:
+            async for message in runner.execute(request):
+                kind = message.WhichOneof("message")
+                if kind == "event":
+                    await self._log.add(_from_runner(message.event))
+                elif kind == "checkpoint":
+                    self._log.checkpoint(message.checkpoint)
+                elif kind == "artifact":
+                    await self._keep_artifact(runner, message.artifact, files)
+                elif kind == "finished":
+                    return self._succeeded(message.finished)
+                elif kind == "failed":
+                    return self._failed(message.failed.error, message.failed.usage)
+        except RunnerDiedError as error:
+            return self._retry_or_fail("runner_died", str(error))
+        raise AssertionError("a runner's messages end with finished or failed")
+
+    async def _keep_artifact(
+        self, runner: Runner, artifact: runner_pb2.RunnerArtifact, files: WorkerFiles
+    ) -> None:
+        stored = await files.put_artifact(
+            runner.work_dir, artifact, self.lease.run.id, self.lease.epoch, self._identity
+        )
+        payload = {
+            "id": stored.id,
+            "name": stored.name,
+            "media_type": stored.media_type,
+            "size_bytes": stored.size_bytes,
+        }
+        await self._log.add(_event("artifact.created", payload, task=artifact.task))
+
+    def _succeeded(self, finished: runner_pb2.Finished) -> Outcome:
+        output = _storable(finished.output)
+        transition = run_store_pb2.Transition(
+            status=run_pb2.RUN_STATUS_SUCCEEDED,
+            output=output,
+            output_json=finished.output_json,
+            usage=finished.usage,
+        )
+        payload = {
+            "output": output[:8_000],
+            "usage": _usage(finished.usage),
+            "duration_ms": round((time.monotonic() - self._started) * 1000),
+        }
+        if len(output) > 8_000:
+            payload["truncated"] = True
+        return Outcome(transition, "run.succeeded", payload)
+
+    def _failed(self, error: run_pb2.RunError, usage: run_pb2.Usage | None = None) -> Outcome:
+        error = run_pb2.RunError(code=error.code, message=_storable(error.message))
+        transition = run_store_pb2.Transition(
+            status=run_pb2.RUN_STATUS_FAILED, error=error, usage=usage
+        )
+        return Outcome(transition, "run.failed", {"code": error.code, "message": error.message})
+
+    def _retry_or_fail(self, code: str, message: str) -> Outcome:
+        """Try again after an end that isn't the crew's own fault, while attempts remain."""
+        run = self.lease.run
+        if self._stop_reason is not None:
+            return self._outcome_of_stop()
+        if run.attempt >= run.max_attempts:
+            tried = f"{message} (attempt {run.attempt} of {run.max_attempts})"
+            return self._failed(run_pb2.RunError(code="attempts_exhausted", message=tried))
+        delay = retry_delay_seconds(run.attempt)
+        return self._queued({"reason": code, "message": message, "delay_seconds": delay}, delay)
+
+    def _outcome_of_stop(self) -> Outcome:
+        run = self.lease.run
+        if self._stop_reason == "cancelled":
+            error = run_pb2.RunError(code="cancelled", message="cancelled on request")
+            transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_CANCELLED, error=error)
+            return Outcome(transition, "run.cancelled", {"reason": error.message})
+        if self._stop_reason is not None or self._log.lost.is_set():
+            return self._queued({"reason": self._stop_reason or "lost"}, 0)
+        error = run_pb2.RunError(
+            code="timed_out", message=f"not finished within {run.timeout_seconds} s"
+        )
+        transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_TIMED_OUT, error=error)
+        return Outcome(transition, "run.timed_out", {"timeout_seconds": run.timeout_seconds})
+
+    def _queued(self, payload: dict[str, Any], delay_seconds: float) -> Outcome:
+        delay = Duration()
+        delay.FromMilliseconds(int(delay_seconds * 1000))
+        transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED, delay=delay)
+        return Outcome(transition, "run.queued", payload)
+
+
+def _from_runner(event: runner_pb2.RunnerEvent) -> run_pb2.RunEvent:
+    """Return a runner's event for the log. A runner is not trusted: what can't be stored is not."""
+    payload = event.payload_json
+    try:
+        valid = isinstance(json.loads(payload), dict)
+    except ValueError:
+        valid = False
+    if not valid or len(payload.encode()) > _MAX_PAYLOAD_BYTES:
+        payload = json.dumps({"omitted": f"{len(payload)} characters that can't be stored"})
+    message = run_pb2.RunEvent(
+        type=_storable(event.type),
+        task=_storable(event.task),
+        agent=_storable(event.agent),
+        payload_json=payload,
+    )
+    message.at.FromMicroseconds(event.at_us)
+    return message
+
+
+def _event(event_type: str, payload: dict[str, Any], task: str = "") -> run_pb2.RunEvent:
+    event = run_pb2.RunEvent(type=event_type, payload_json=json.dumps(payload), task=task)
+    event.at.GetCurrentTime()
+    return event
+
+
+def _storable(text: str) -> str:
+    """Return the text without NUL, which Postgres can't hold."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _usage(usage: run_pb2.Usage) -> dict[str, int]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "model_calls": usage.model_calls,
+    }

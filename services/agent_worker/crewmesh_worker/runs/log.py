@@ -1,0 +1,210 @@
+"""A run's events on their way to the store.
+
+Each run under execution has a RunLog, which numbers and queues its events. One
+LogWriter sends what all of them have queued, in few calls. What the store hasn't
+acknowledged is kept and sent again; the numbers make that harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+
+from crewmesh.common.errors import CrewmeshError, UnavailableError
+from crewmesh.common.grpc_server import rpc_errors
+from crewmesh.common.identity import IdentitySigner
+from crewmesh.v1 import run_pb2, run_store_pb2, run_store_pb2_grpc
+
+log = structlog.get_logger(__name__)
+
+# Events of one run that may wait before its runner is made to wait.
+_MAX_PENDING: Final = 1_000
+_MAX_EVENTS_PER_APPEND: Final = 200
+_MAX_APPENDS_PER_CALL: Final = 64
+# Events that nobody waits for are held this long, so that they share a transaction.
+_LINGER_SECONDS: Final = 0.008
+_CALL_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 0.25
+
+
+class RunLog:
+    """The queue of one run's events, in order."""
+
+    def __init__(self, lease: run_store_pb2.Lease, writer: LogWriter) -> None:
+        self.run_id = lease.run.id
+        self.epoch = lease.epoch
+        self._next_seq = lease.next_seq
+        self._pending: deque[run_pb2.RunEvent] = deque()
+        self._checkpoints: list[run_store_pb2.TaskCheckpoint] = []
+        self._transition: run_store_pb2.Transition | None = None
+        self._writer = writer
+        self._room = asyncio.Event()
+        self._room.set()
+        # Set once nothing more will be stored: all is, or the lease is lost.
+        self.closed = asyncio.Event()
+        self.lost = asyncio.Event()
+
+    async def add(self, event: run_pb2.RunEvent) -> None:
+        """Queue an event; wait while too many are queued."""
+        await self._room.wait()
+        self._pending.append(event)
+        if len(self._pending) >= _MAX_PENDING:
+            self._room.clear()
+        self._writer.changed(self)
+
+    def checkpoint(self, checkpoint: run_store_pb2.TaskCheckpoint) -> None:
+        """Keep a finished task's output; it is stored with the next event."""
+        self._checkpoints.append(checkpoint)
+
+    async def end(self, event: run_pb2.RunEvent, transition: run_store_pb2.Transition) -> None:
+        """Queue the last event with the change of state; return once they are stored, or lost."""
+        self._pending.append(event)
+        self._transition = transition
+        self._writer.changed(self, urgent=True)
+        await self.closed.wait()
+
+    def abandon(self) -> None:
+        """Send nothing more: the run is another worker's."""
+        self.lost.set()
+        self.closed.set()
+        self._room.set()
+
+    def next_append(self) -> run_store_pb2.Append | None:
+        """Return what is to be sent next, without taking it from the queue."""
+        if not self._pending or self.lost.is_set():
+            return None
+        count = min(len(self._pending), _MAX_EVENTS_PER_APPEND)
+        append = run_store_pb2.Append(
+            run_id=self.run_id,
+            epoch=self.epoch,
+            first_seq=self._next_seq,
+            events=[self._pending[place] for place in range(count)],
+            checkpoints=self._checkpoints,
+        )
+        if self._transition is not None and count == len(self._pending):
+            append.transition.CopyFrom(self._transition)
+        return append
+
+    def acknowledge(self, append: run_store_pb2.Append) -> None:
+        """Forget what is stored now."""
+        for _ in append.events:
+            self._pending.popleft()
+        self._next_seq += len(append.events)
+        del self._checkpoints[: len(append.checkpoints)]
+        if append.HasField("transition"):
+            self.closed.set()
+        self._room.set()
+
+
+class LogWriter:
+    """Sends the events of all runs to the store, many in a call."""
+
+    def __init__(
+        self, store: run_store_pb2_grpc.RunStoreServiceAsyncStub, signer: IdentitySigner
+    ) -> None:
+        self._store = store
+        self._signer = signer
+        self._waiting: dict[RunLog, None] = {}
+        self._changed = asyncio.Event()
+        self._urgent = asyncio.Event()
+
+    def open(self, lease: run_store_pb2.Lease) -> RunLog:
+        """Begin the log of a run's attempt."""
+        return RunLog(lease, self)
+
+    def changed(self, run_log: RunLog, *, urgent: bool = False) -> None:
+        """Have the log's events sent soon; at once if urgent."""
+        self._waiting[run_log] = None
+        self._changed.set()
+        if urgent:
+            self._urgent.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            await self._changed.wait()
+            await self._linger()
+            self._changed.clear()
+            self._urgent.clear()
+            batch = self._take_batch()
+            if not batch:
+                continue
+            try:
+                results = await self._send([append for _, append in batch])
+            except CrewmeshError as error:
+                await self._keep(batch, error)
+                continue
+            for (run_log, append), result in zip(batch, results, strict=True):
+                self._settle(run_log, append, result)
+
+    async def _linger(self) -> None:
+        try:
+            async with asyncio.timeout(_LINGER_SECONDS):
+                await self._urgent.wait()
+        except TimeoutError:
+            pass
+
+    def _take_batch(self) -> list[tuple[RunLog, run_store_pb2.Append]]:
+        batch = []
+        for run_log in list(self._waiting)[:_MAX_APPENDS_PER_CALL]:
+            del self._waiting[run_log]
+            append = run_log.next_append()
+            if append is not None:
+                batch.append((run_log, append))
+        if self._waiting:
+            self._changed.set()
+        return batch
+
+    async def _send(
+        self, appends: Iterable[run_store_pb2.Append]
+    ) -> Iterable[run_store_pb2.AppendResult]:
+        with rpc_errors():
+            response = await self._store.AppendEvents(
+                run_store_pb2.AppendEventsRequest(appends=appends),
+                metadata=self._signer.metadata(),
+                timeout=_CALL_SECONDS,
+            )
+        return response.results
+
+    async def _keep(
+        self, batch: list[tuple[RunLog, run_store_pb2.Append]], error: CrewmeshError
+    ) -> None:
+        """Keep the batch for later; a batch that the store can't take is taken apart."""
+        log.warning("events wait for the store", runs=len(batch), reason=error.message)
+        if not isinstance(error, UnavailableError) and len(batch) == 1:
+            # It will never be stored. Better to lose this attempt than to block all others.
+            batch[0][0].abandon()
+            return
+        for run_log, append in batch:
+            if isinstance(error, UnavailableError):
+                self.changed(run_log)
+            else:
+                await self._send_alone(run_log, append)
+        await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _send_alone(self, run_log: RunLog, append: run_store_pb2.Append) -> None:
+        try:
+            (result,) = await self._send([append])
+        except CrewmeshError as error:
+            await self._keep([(run_log, append)], error)
+            return
+        self._settle(run_log, append, result)
+
+    def _settle(
+        self,
+        run_log: RunLog,
+        append: run_store_pb2.Append,
+        result: run_store_pb2.AppendResult,
+    ) -> None:
+        if result.outcome == run_store_pb2.APPEND_OUTCOME_STORED:
+            run_log.acknowledge(append)
+            if run_log.next_append() is not None:
+                self.changed(run_log, urgent=True)
+            return
+        outcome = run_store_pb2.AppendOutcome.Name(result.outcome)
+        log.warning("the store refused events", run_id=run_log.run_id, outcome=outcome)
+        run_log.abandon()

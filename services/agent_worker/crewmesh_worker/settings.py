@@ -1,0 +1,51 @@
+"""The worker's settings; see docs/reference/settings.md."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from crewmesh.common.settings import Settings
+
+_MODEL_VARIABLES = (
+    "OPENAI_API_KEY,OPENAI_BASE_URL,ANTHROPIC_API_KEY,GEMINI_API_KEY,GOOGLE_API_KEY,"
+    "AZURE_API_KEY,AZURE_ENDPOINT,AZURE_API_VERSION,AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,"
+    "AWS_REGION_NAME,GROQ_API_KEY,MISTRAL_API_KEY,OPENROUTER_API_KEY,DEEPSEEK_API_KEY,"
+    "OLLAMA_HOST"
+)
+
+
+class WorkerSettings(Settings):
+    """Read from `CREWMESH_...` environment variables."""
+
+    worker_address: str = Field("127.0.0.1:8081", description="host:port to listen on")
+    worker_id: str = Field("", description="a name of this worker; by default a new one each start")
+    store_target: str = Field(description="gRPC name of the store, such as dns:///store:8082")
+    mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
+    slots: int = Field(
+        default_factory=lambda: 4 * (os.cpu_count() or 1), ge=1, le=1000,
+        description="runs at the same time",
+    )  # fmt: skip
+    model: str = Field("offline", description="the default model of all crews")
+    runner_environment: str = Field(
+        _MODEL_VARIABLES, description="names of the variables that runs may see, with commas"
+    )
+    scratch_dir: Path | None = Field(
+        None, description="where runs have their working directories; by default on tmpfs"
+    )
+    dataset_cache_dir: Path | None = Field(None, description="where datasets are kept for runs")
+    default_timeout_seconds: int = Field(3600, ge=1, le=86_400)
+    default_max_attempts: int = Field(3, ge=1, le=20)
+    drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
+    reflection: bool = Field(False, description="serve gRPC reflection")
+    ready_file: Path | None = Field(
+        None, description='where {"address": ...} is written once ready'
+    )
+    log_level: str = "INFO"
+
+    def environment_of_runs(self) -> dict[str, str]:
+        """Return the variables that runs may see, with their values here."""
+        names = (name.strip() for name in self.runner_environment.split(","))
+        return {name: os.environ[name] for name in names if name in os.environ}

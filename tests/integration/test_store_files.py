@@ -1,0 +1,129 @@
+"""Datasets, artifacts and keys in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import psycopg
+import pytest
+
+from crewmesh.common.errors import StateError
+from crewmesh.v1 import file_pb2, identity_pb2
+from crewmesh_store.migrations import migrate
+from tests.conftest import API_KEY, until
+from tests.integration.conftest import StoreClient, ending, serving_store
+
+CONTENT = bytes(range(256)) * 8192  # 2 MiB
+
+
+async def parts(*, broken: bool = False) -> AsyncIterator[file_pb2.PutDatasetRequest]:
+    header = file_pb2.DatasetHeader(name="my.csv", media_type="text/csv")
+    yield file_pb2.PutDatasetRequest(header=header)
+    for start in range(0, len(CONTENT), 300_000):
+        yield file_pb2.PutDatasetRequest(chunk=CONTENT[start : start + 300_000])
+        if broken:
+            raise ConnectionError("the client went away")
+
+
+def files_under(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+async def test_a_dataset_comes_back_byte_for_byte(store: StoreClient) -> None:
+    stored = (await store.files.PutDataset(parts(), metadata=store.person)).dataset
+    assert stored.size_bytes == len(CONTENT)
+    assert stored.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    read = b""
+    async for part in store.files.ReadDataset(
+        file_pb2.ReadDatasetRequest(id=stored.id), metadata=store.person
+    ):
+        read += part.chunk
+    assert read == CONTENT
+    by_name = await store.files.GetDataset(
+        file_pb2.GetDatasetRequest(id_or_name="my.csv"), metadata=store.person
+    )
+    assert by_name.dataset.id == stored.id
+
+
+async def test_a_broken_upload_leaves_nothing_behind(store: StoreClient, tmp_path: Path) -> None:
+    with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError, ConnectionError)):
+        await store.files.PutDataset(parts(broken=True), metadata=store.person)
+    listed = await store.files.ListDatasets(file_pb2.ListDatasetsRequest(), metadata=store.person)
+    assert not listed.datasets
+
+    async def nothing_left() -> bool:
+        return not files_under(tmp_path / "objects")
+
+    await until(nothing_left)
+
+
+async def test_a_deleted_dataset_is_gone_with_its_bytes(store: StoreClient, tmp_path: Path) -> None:
+    stored = (await store.files.PutDataset(parts(), metadata=store.person)).dataset
+    request = file_pb2.DeleteDatasetRequest(id=stored.id)
+    await store.files.DeleteDataset(request, metadata=store.person)
+    assert not files_under(tmp_path / "objects")
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.files.DeleteDataset(request, metadata=store.person)
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_artifact_is_taken_only_under_the_runs_lease(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+
+    async def chart(epoch: int) -> AsyncIterator[file_pb2.PutArtifactRequest]:
+        header = file_pb2.ArtifactHeader(
+            run_id=lease.run.id, epoch=epoch, name="chart.png", media_type="image/png"
+        )
+        yield file_pb2.PutArtifactRequest(header=header)
+        yield file_pb2.PutArtifactRequest(chunk=b"png")
+
+    await store.files.PutArtifact(chart(lease.epoch), metadata=store.person)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.files.PutArtifact(chart(lease.epoch + 1), metadata=store.person)
+    assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    await store.append(ending(lease, 3))
+    listed = await store.files.ListArtifacts(
+        file_pb2.ListArtifactsRequest(run_id=lease.run.id), metadata=store.person
+    )
+    assert [artifact.name for artifact in listed.artifacts] == ["chart.png"]
+
+
+async def test_a_revoked_key_is_refused(store: StoreClient) -> None:
+    made = await store.identities.CreateApiKey(
+        identity_pb2.CreateApiKeyRequest(name="ci"), metadata=store.person
+    )
+    ask = identity_pb2.AuthenticateRequest(api_key=made.secret)
+    principal = (await store.identities.Authenticate(ask, metadata=store.service)).principal
+    assert principal.role == "owner"
+    await store.identities.RevokeApiKey(
+        identity_pb2.RevokeApiKeyRequest(id=made.api_key.id), metadata=store.person
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.identities.Authenticate(ask, metadata=store.service)
+    assert raised.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_the_first_owner_is_made_once(database_url: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        async with serving_store(database_url, tmp_path):
+            pass
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
+        stored = connection.execute("SELECT secret_hash FROM api_keys").fetchone()
+        assert stored == (hashlib.sha256(API_KEY.encode()).digest(),)
+
+
+async def test_migrations_started_at_once_run_once(database_url: str) -> None:
+    await asyncio.gather(*(asyncio.to_thread(migrate, database_url) for _ in range(3)))
+
+
+def test_a_newer_schema_is_refused(database_url: str) -> None:
+    migrate(database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StateError, match="newer store"):
+        migrate(database_url)

@@ -1,0 +1,435 @@
+"""Runs, leases and logs in the store, over real gRPC and a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from pathlib import Path
+
+import grpc
+import psycopg
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from crewmesh.common.errors import error_from_rpc
+from crewmesh.common.identity import Identity, IdentitySigner
+from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
+from tests.conftest import until
+from tests.integration.conftest import (
+    StoreClient,
+    append,
+    ending,
+    event,
+    serving_store,
+)
+
+SUCCEEDED, QUEUED = run_pb2.RUN_STATUS_SUCCEEDED, run_pb2.RUN_STATUS_QUEUED
+
+
+async def test_a_run_is_leased_to_its_creator_when_nothing_waits(store: StoreClient) -> None:
+    created = await store.create(worker_id="w1")
+    assert created.lease.epoch == 1
+    assert created.lease.next_seq == 3
+    assert created.run.status == run_pb2.RUN_STATUS_RUNNING
+    assert [e.type for e in await store.events(created.run.id)] == ["run.queued", "run.started"]
+
+
+async def test_a_run_is_queued_behind_one_that_waits(store: StoreClient) -> None:
+    await store.create()
+    created = await store.create(worker_id="w1")
+    assert not created.HasField("lease")
+    assert created.run.status == QUEUED
+
+
+async def test_one_idempotency_key_sent_50_times_at_once_makes_one_run(store: StoreClient) -> None:
+    answers = await asyncio.gather(*(store.create(idempotency_key="k") for _ in range(50)))
+    assert len({answer.run.id for answer in answers}) == 1
+    assert sum(not answer.replayed for answer in answers) == 1
+    listed = await store.runs.ListRuns(agent_pb2.ListRunsRequest(), metadata=store.person)
+    assert len(listed.runs) == 1
+
+
+async def test_an_idempotency_key_is_refused_for_another_request(store: StoreClient) -> None:
+    await store.create(idempotency_key="k", inputs_json='{"a": 1}')
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.create(idempotency_key="k", inputs_json='{"a": 2}')
+    assert raised.value.code() == grpc.StatusCode.ALREADY_EXISTS
+    assert error_from_rpc(raised.value).reason == "IDEMPOTENCY_KEY_REUSED"
+
+
+async def test_a_batch_sent_twice_is_stored_once_and_acknowledged_twice(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    batch = append(lease, 3, event(), event())
+    assert await store.append(batch) == ["STORED"]
+    assert await store.append(batch) == ["STORED"]
+    assert [e.seq for e in await store.events(lease.run.id)] == [1, 2, 3, 4]
+    end = ending(lease, 5)
+    assert await store.append(end) == ["STORED"]
+    assert await store.append(end) == ["STORED"]
+    assert (await store.get(lease.run.id)).last_seq == 5
+
+
+async def test_a_gap_in_the_numbers_is_refused(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    assert await store.append(append(lease, 4)) == ["OUT_OF_ORDER"]
+
+
+async def test_a_stale_epoch_is_refused_and_harms_no_other_run_of_the_call(
+    store: StoreClient,
+) -> None:
+    lost = (await store.create(worker_id="w1")).lease
+    held = (await store.create(worker_id="w1")).lease
+    lost.epoch += 1
+    assert await store.append(append(lost, 3), append(held, 3)) == ["LEASE_LOST", "STORED"]
+    assert len(await store.events(lost.run.id)) == 2
+    assert len(await store.events(held.run.id)) == 3
+
+
+async def test_nothing_is_appended_after_the_end(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    assert await store.append(ending(lease, 3)) == ["STORED"]
+    assert await store.append(append(lease, 4)) == ["LEASE_LOST"]
+
+
+async def test_the_end_is_stored_with_its_event(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    usage = run_pb2.Usage(prompt_tokens=5, completion_tokens=2, total_tokens=7, model_calls=1)
+    end = append(
+        lease,
+        3,
+        event("task.started", '{"index": 0}', task="greet", agent="Host"),
+        event("task.completed", '{"index": 0, "output": "hi"}', task="greet", agent="Host"),
+        event("run.succeeded"),
+        status=SUCCEEDED,
+        output="hi",
+        output_json='{"a": 1}',
+        usage=usage,
+    )
+    assert await store.append(end) == ["STORED"]
+    run = await store.get(lease.run.id)
+    assert (run.status, run.output, run.output_json) == (SUCCEEDED, "hi", '{"a": 1}')
+    assert run.usage == usage
+    assert run.HasField("finished_at")
+    assert [(t.name, t.agent, t.status, t.output) for t in run.tasks] == [
+        ("greet", "Host", "completed", "hi")
+    ]
+
+
+def test_the_state_machine_is_the_table_and_nothing_else(database_url: str, tmp_path: Path) -> None:
+    legal = {
+        ("queued", "running"),
+        ("queued", "cancelled"),
+        *(("running", to) for to in ("succeeded", "failed", "cancelled", "timed_out")),
+        ("running", "queued"),
+        ("running", "waiting"),
+        *(("waiting", to) for to in ("queued", "cancelled", "timed_out")),
+    }
+
+    async def migrated() -> None:
+        async with serving_store(database_url, tmp_path):
+            pass
+
+    asyncio.run(migrated())
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        org = connection.execute("SELECT id FROM orgs").fetchone()
+        statuses = [
+            row[0]
+            for row in connection.execute("SELECT unnest(enum_range(NULL::run_status))::text")
+        ]
+        assert len(statuses) == 7
+        for before, after in itertools.permutations(statuses, 2):
+            run = uuid.uuid4()
+            connection.execute(
+                "INSERT INTO runs (id, org_id, crew, crew_version, status, inputs, max_attempts,"
+                " priority, timeout_seconds, created_by, last_seq)"
+                " VALUES (%s, %s, 'c', '1', %s, '{}', 1, 0, 1, 'me', 1)",
+                (run, org and org[0], before),
+            )
+            try:
+                connection.execute("UPDATE runs SET status = %s WHERE id = %s", (after, run))
+                allowed = True
+            except psycopg.errors.CheckViolation:
+                allowed = False
+            assert allowed == ((before, after) in legal), (before, after)
+
+
+async def test_a_watcher_gets_history_then_live_each_once_and_in_order(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    last = 300
+
+    async def write() -> None:
+        for seq in range(3, last):
+            await store.append(append(lease, seq))
+        await store.append(ending(lease, last))
+
+    async def watch_from(after_seq: int, when_seq: int) -> list[int]:
+        async def reached() -> bool:
+            return (await store.get(lease.run.id)).last_seq >= when_seq
+
+        await until(reached)
+        return [e.seq for e in await store.watch(lease.run.id, after_seq)]
+
+    starts = [(0, 0), (0, 50), (10, 90), (150, 150), (200, 120), (0, 299)]
+    results = await asyncio.gather(write(), *(watch_from(*start) for start in starts))
+    for (after_seq, _), seqs in zip(starts, results[1:], strict=True):
+        assert seqs == list(range(after_seq + 1, last + 1))
+
+
+async def test_watching_an_ended_run_from_its_end_sends_nothing(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    await store.append(ending(lease, 3))
+    assert await store.watch(lease.run.id, 3) == []
+    assert [e.seq for e in await store.watch(lease.run.id, 1)] == [2, 3]
+
+
+async def test_a_watcher_that_is_slow_still_gets_every_event(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    call = store.runs.WatchRun(
+        agent_pb2.WatchRunRequest(run_id=lease.run.id), metadata=store.person
+    )
+    first = await anext(aiter(call))
+    for seq in range(3, 203):
+        await store.append(append(lease, seq, event(payload_json='{"x": "' + "y" * 2000 + '"}')))
+    await store.append(ending(lease, 203))
+    seqs = [e.seq for e in first.events]
+    async for response in call:
+        seqs.extend(e.seq for e in response.events)
+    assert seqs == list(range(1, 204))
+
+
+async def test_a_watcher_of_one_replica_sees_what_is_appended_through_another(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        serving_store(database_url, tmp_path) as one,
+        serving_store(database_url, tmp_path) as other,
+    ):
+        lease = (await one.create(worker_id="w1")).lease
+        watching = asyncio.create_task(other.watch(lease.run.id))
+        for seq in range(3, 30):
+            await one.append(append(lease, seq))
+        await one.append(ending(lease, 30))
+        assert [e.seq for e in await watching] == list(range(1, 31))
+
+
+async def test_waiting_for_a_run_answers_when_it_ends(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    request = agent_pb2.GetRunRequest(run_id=lease.run.id, wait=Duration(seconds=30))
+    waiting = store.runs.GetRun(request, metadata=store.person)
+    await store.append(append(lease, 3))
+    assert not waiting.done()
+    await store.append(ending(lease, 4))
+    assert (await waiting).run.status == SUCCEEDED
+
+
+async def test_waiting_for_a_run_ends_with_the_time(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    request = agent_pb2.GetRunRequest(run_id=lease.run.id, wait=Duration(nanos=50_000_000))
+    answer = await store.runs.GetRun(request, metadata=store.person)
+    assert answer.run.status == run_pb2.RUN_STATUS_RUNNING
+
+
+class Attached:
+    """A worker attached to the store, driven by the test."""
+
+    def __init__(self, store: StoreClient, worker_id: str) -> None:
+        self.call = store.runs.AttachWorker(metadata=store.service)
+        self.worker_id = worker_id
+
+    async def say(self, free_slots: int, leases_received: int = 0, *, hello: bool = False) -> None:
+        if hello:
+            greeting = run_store_pb2.WorkerHello(worker_id=self.worker_id, slots=free_slots)
+            await self.call.write(run_store_pb2.AttachWorkerRequest(hello=greeting))
+        capacity = run_store_pb2.WorkerCapacity(
+            free_slots=free_slots, leases_received=leases_received
+        )
+        await self.call.write(run_store_pb2.AttachWorkerRequest(capacity=capacity))
+
+    async def lease(self) -> run_store_pb2.Lease:
+        message = await self.call.read()
+        assert message.HasField("lease")
+        return message.lease
+
+
+async def test_queued_runs_are_pushed_as_slots_become_free_highest_priority_first(
+    store: StoreClient,
+) -> None:
+    ids = [(await store.create(priority=priority)).run.id for priority in (0, 5, 0)]
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=1, hello=True)
+    first = await worker.lease()
+    await worker.say(free_slots=1, leases_received=1)
+    second = await worker.lease()
+    assert [first.run.id, second.run.id] == [ids[1], ids[0]]
+    assert (await store.get(ids[2])).status == QUEUED
+    # Told of no further slot, the store must not push: a second worker gets the third.
+    other = Attached(store, "w2")
+    await other.say(free_slots=1, hello=True)
+    assert (await other.lease()).run.id == ids[2]
+
+
+async def test_leases_are_spread_over_the_workers_with_room(store: StoreClient) -> None:
+    workers = [Attached(store, name) for name in ("w1", "w2")]
+    for worker in workers:
+        await worker.say(free_slots=4, hello=True)
+    for _ in range(8):
+        await store.create()
+    leases = [await worker.lease() for worker in workers for _ in range(4)]
+    assert len({lease.run.id for lease in leases}) == 8
+
+
+async def test_an_expired_lease_goes_back_to_the_queue_until_no_attempt_is_left(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving_store(database_url, tmp_path, lease_seconds=1) as store:
+        lease = (await store.create(worker_id="w1", max_attempts=2)).lease
+        worker = Attached(store, "w2")
+        await worker.say(free_slots=1, hello=True)
+        again = await worker.lease()
+        assert (again.run.id, again.epoch, again.run.attempt) == (lease.run.id, 3, 2)
+        assert await store.append(append(lease, lease.next_seq)) == ["LEASE_LOST"]
+        events = await store.watch(lease.run.id)
+        assert [e.type for e in events] == [
+            "run.queued",
+            "run.started",
+            "run.queued",
+            "run.started",
+            "run.failed",
+        ]
+        run = await store.get(lease.run.id)
+        assert run.error.code == "attempts_exhausted"
+
+
+async def test_renewal_tells_what_is_lost_and_what_is_to_be_cancelled(store: StoreClient) -> None:
+    kept, cancelled, ended = [(await store.create(worker_id="w1")).lease for _ in range(3)]
+    await store.append(ending(ended, 3))
+    await store.runs.CancelRun(
+        agent_pb2.CancelRunRequest(run_id=cancelled.run.id), metadata=store.person
+    )
+    refs = [
+        run_store_pb2.LeaseRef(run_id=lease.run.id, epoch=lease.epoch)
+        for lease in (kept, cancelled, ended)
+    ]
+    answer = await store.runs.RenewLeases(
+        run_store_pb2.RenewLeasesRequest(worker_id="w1", leases=refs), metadata=store.service
+    )
+    assert [ref.run_id for ref in answer.lost] == [ended.run.id]
+    assert [ref.run_id for ref in answer.cancelled] == [cancelled.run.id]
+
+
+async def test_a_checkpoint_comes_with_the_next_lease(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    kept = run_store_pb2.TaskCheckpoint(task_index=0, output=b"done")
+    batch = append(lease, 3, event("task.completed", '{"index": 0}'))
+    batch.checkpoints.append(kept)
+    await store.append(batch)
+    await store.append(append(lease, 4, event("run.queued"), status=QUEUED))
+    worker = Attached(store, "w2")
+    await worker.say(free_slots=1, hello=True)
+    assert list((await worker.lease()).checkpoints) == [kept]
+
+
+async def test_a_queued_run_is_cancelled_at_once_and_again_without_harm(store: StoreClient) -> None:
+    run = (await store.create()).run
+    request = agent_pb2.CancelRunRequest(run_id=run.id, reason="no need")
+    for _ in range(2):
+        answer = await store.runs.CancelRun(request, metadata=store.person)
+        assert answer.run.status == run_pb2.RUN_STATUS_CANCELLED
+    assert [e.type for e in await store.watch(run.id)] == ["run.queued", "run.cancelled"]
+
+
+async def test_the_worker_is_told_to_cancel_a_running_run(store: StoreClient) -> None:
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=1, hello=True)
+    run = (await store.create()).run
+    lease = await worker.lease()
+    await store.runs.CancelRun(agent_pb2.CancelRunRequest(run_id=run.id), metadata=store.person)
+    message = await worker.call.read()
+    assert (message.cancel.run_id, message.cancel.epoch) == (run.id, lease.epoch)
+
+
+async def test_answering_a_run_that_does_not_wait_is_refused(store: StoreClient) -> None:
+    run = (await store.create()).run
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.runs.RespondToRun(
+            agent_pb2.RespondToRunRequest(run_id=run.id, text="yes"), metadata=store.person
+        )
+    assert error_from_rpc(raised.value).reason == "RUN_NOT_WAITING"
+
+
+async def test_an_answer_queues_the_waiting_run(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    waiting = run_pb2.RUN_STATUS_WAITING
+    await store.append(append(lease, 3, event("input.requested"), status=waiting))
+    answer = await store.runs.RespondToRun(
+        agent_pb2.RespondToRunRequest(run_id=lease.run.id, text="yes", approve=True),
+        metadata=store.person,
+    )
+    assert answer.run.status == QUEUED
+    assert (await store.events(lease.run.id))[-1].type == "input.received"
+
+
+async def test_another_organisation_sees_nothing(store: StoreClient) -> None:
+    run = (await store.create()).run
+    stranger = IdentitySigner(store.signer.secret, "agent_worker").metadata(
+        Identity("agent_worker", str(uuid.uuid4()), "somebody")
+    )
+    stub = store.runs
+    calls = [
+        stub.GetRun(agent_pb2.GetRunRequest(run_id=run.id), metadata=stranger),
+        stub.CancelRun(agent_pb2.CancelRunRequest(run_id=run.id), metadata=stranger),
+        stub.ListRunEvents(agent_pb2.ListRunEventsRequest(run_id=run.id), metadata=stranger),
+        stub.RespondToRun(agent_pb2.RespondToRunRequest(run_id=run.id), metadata=stranger),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call
+        assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+    listed = await stub.ListRuns(agent_pb2.ListRunsRequest(), metadata=stranger)
+    assert not listed.runs
+
+
+@pytest.mark.parametrize("metadata", [(), (("crewmesh-identity", "forged"),)])
+async def test_a_caller_without_the_meshs_signature_is_refused(
+    store: StoreClient, metadata: tuple[tuple[str, str], ...]
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.runs.ListRuns(agent_pb2.ListRunsRequest(), metadata=metadata)
+    assert raised.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_person_cannot_make_a_workers_calls(store: StoreClient) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.runs.AppendEvents(run_store_pb2.AppendEventsRequest(), metadata=store.person)
+    assert raised.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_runs_are_listed_newest_first_in_pages_that_neither_skip_nor_repeat(
+    store: StoreClient,
+) -> None:
+    ids = [(await store.create(session_id="s" if n % 2 else "")).run.id for n in range(7)]
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await store.runs.ListRuns(
+            agent_pb2.ListRunsRequest(page_size=3, page_token=token), metadata=store.person
+        )
+        seen.extend(run.id for run in page.runs)
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == ids[::-1]
+    filtered = await store.runs.ListRuns(
+        agent_pb2.ListRunsRequest(session_id="s", status=QUEUED, crew="hello"),
+        metadata=store.person,
+    )
+    assert [run.id for run in filtered.runs] == ids[1::2][::-1]
+
+
+async def test_an_event_that_is_not_json_is_refused_and_stores_nothing(store: StoreClient) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.append(append(lease, 3, event(payload_json="{not json")))
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert len(await store.events(lease.run.id)) == 2
