@@ -42,6 +42,15 @@ class StoreClient:
     def service(self) -> Any:
         return self.signer.metadata()
 
+    @contextlib.asynccontextmanager
+    async def reconnectable(self) -> AsyncIterator[StoreClient]:
+        """The same with a connection of its own, which outlives this replica."""
+        channel = open_channel(f"ipv4:127.0.0.1:{self.port}")
+        try:
+            yield StoreClient(channel, self.org, self.port)
+        finally:
+            await channel.close()
+
     async def create(self, worker_id: str = "", **spec: Any) -> run_store_pb2.CreateRunResponse:
         fields = {"crew": "hello", "inputs_json": "{}", "timeout_seconds": 60, "max_attempts": 2}
         request = run_store_pb2.CreateRunRequest(
@@ -118,9 +127,8 @@ async def serving_store(
             database_url=database_url,
             mesh_secret=MESH_SECRET,
             object_store_url=f"file://{directory}/objects",
-            store_address="127.0.0.1:0",
             bootstrap_api_key=API_KEY,
-            **settings,
+            **{"store_address": "127.0.0.1:0", **settings},
         )
     )
     await store.start()
