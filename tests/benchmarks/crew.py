@@ -32,7 +32,7 @@ def build_crew() -> Crew:
     from crewmesh_worker.crews.catalogue import Catalogue
     from crewmesh_worker.models import make_llm
 
-    body = Catalogue.built_in().get("hello").crew
+    body = Catalogue.load().get("hello").crew
     (agent_body,) = body.agents.values()
     (task_body,) = body.tasks
     agent = Agent(

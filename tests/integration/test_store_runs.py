@@ -279,6 +279,45 @@ async def test_leases_are_spread_over_the_workers_with_room(store: StoreClient) 
     assert len({lease.run.id for lease in leases}) == 8
 
 
+async def test_an_organisation_with_many_runs_waiting_delays_no_other(
+    store: StoreClient, database_url: str
+) -> None:
+    for _ in range(30):
+        await store.create()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        row = connection.execute("INSERT INTO orgs (name) VALUES ('b') RETURNING id").fetchone()
+    assert row is not None
+    other = Identity("agent_worker", str(row[0]), "somebody")
+    mine = store.org
+    store.org = other
+    late = [(await store.create()).run.id for _ in range(2)]
+    store.org = mine
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=4, hello=True)
+    claimed = [(await worker.lease()).run.id for _ in range(4)]
+    assert set(late) <= set(claimed)
+
+
+async def test_limits_of_an_organisation_and_of_a_crew_hold(
+    store: StoreClient, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE orgs SET max_running = 3")
+        connection.execute(
+            "INSERT INTO crew_limits (org_id, crew, max_running) SELECT id, 'limited', 1 FROM orgs"
+        )
+    limited = [(await store.create(worker_id="w1", crew="limited")).run.id for _ in range(3)]
+    free = [(await store.create(worker_id="w1", crew="free")).run.id for _ in range(3)]
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=10, hello=True)
+    leases = [await worker.lease() for _ in range(3)]
+    assert [lease.run.id for lease in leases] == [limited[0], free[0], free[1]]
+    await store.append(ending(leases[1], leases[1].next_seq))
+    await worker.say(free_slots=8, leases_received=3)
+    assert (await worker.lease()).run.id == free[2]
+    assert (await store.get(limited[1])).status == QUEUED
+
+
 async def test_an_expired_lease_goes_back_to_the_queue_until_no_attempt_is_left(
     database_url: str, tmp_path: Path
 ) -> None:

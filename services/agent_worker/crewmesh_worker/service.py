@@ -48,12 +48,16 @@ class Worker:
         self._store = run_store_stub(self._channel)
         self._slots = Slots(settings.slots)
         self._pool = RunnerPool(
-            RunnerSettings(slots=settings.slots, scratch_dir=settings.scratch_dir)
+            RunnerSettings(
+                slots=settings.slots,
+                scratch_dir=settings.scratch_dir,
+                builder=settings.runner_builder,
+            )
         )
         self._writer = LogWriter(self._store, self._signer)
         cache_dir = settings.dataset_cache_dir or Path(tempfile.gettempdir()) / "crewmesh-datasets"
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
-        catalogue = Catalogue.built_in()
+        catalogue = Catalogue.load(settings.crews_dir)
         self._executor = Executor(
             self._slots, catalogue, self._pool, self._writer, files,
             settings.model, settings.environment_of_runs(),

@@ -45,7 +45,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         self._store = store
         self._signer = signer
 
-    async def ListCrews(  # noqa: D102, N802
+    async def ListCrews(
         self, request: agent_pb2.ListCrewsRequest, context: Any
     ) -> agent_pb2.ListCrewsResponse:
         caller().require_org()
@@ -53,13 +53,13 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             crews=[to_proto(definition) for definition in self._catalogue.all()]
         )
 
-    async def GetCrew(  # noqa: D102, N802
+    async def GetCrew(
         self, request: agent_pb2.GetCrewRequest, context: Any
     ) -> agent_pb2.GetCrewResponse:
         caller().require_org()
         return agent_pb2.GetCrewResponse(crew=to_proto(self._catalogue.get(request.name)))
 
-    async def StartRun(  # noqa: D102, N802
+    async def StartRun(
         self, request: agent_pb2.StartRunRequest, context: Any
     ) -> agent_pb2.StartRunResponse:
         identity = caller()
@@ -77,7 +77,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             run = response.run
         return agent_pb2.StartRunResponse(run=run, replayed=created.replayed)
 
-    async def RunCrew(  # noqa: D102, N802
+    async def RunCrew(
         self, request: agent_pb2.RunCrewRequest, context: Any
     ) -> AsyncIterator[agent_pb2.RunCrewResponse]:
         identity = caller()
@@ -85,7 +85,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         async for events in self._watch(created.run.id, 0, identity):
             yield agent_pb2.RunCrewResponse(events=events)
 
-    async def WatchRun(  # noqa: D102, N802
+    async def WatchRun(
         self, request: agent_pb2.WatchRunRequest, context: Any
     ) -> AsyncIterator[agent_pb2.WatchRunResponse]:
         async for events in self._watch(request.run_id, request.after_seq, caller()):
@@ -115,28 +115,28 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 log.warning("watching again", run_id=run_id, reason=error.message)
             await asyncio.sleep(_REWATCH_SECONDS)
 
-    async def ListRunEvents(  # noqa: D102, N802
+    async def ListRunEvents(
         self, request: agent_pb2.ListRunEventsRequest, context: Any
     ) -> agent_pb2.ListRunEventsResponse:
         return await self._relay(self._store.ListRunEvents, request, context)
 
-    async def GetRun(  # noqa: D102, N802
+    async def GetRun(
         self, request: agent_pb2.GetRunRequest, context: Any
     ) -> agent_pb2.GetRunResponse:
         wait = min(request.wait.ToTimedelta().total_seconds(), _MAX_WAIT_SECONDS)
         return await self._relay(self._store.GetRun, request, context, wait)
 
-    async def ListRuns(  # noqa: D102, N802
+    async def ListRuns(
         self, request: agent_pb2.ListRunsRequest, context: Any
     ) -> agent_pb2.ListRunsResponse:
         return await self._relay(self._store.ListRuns, request, context)
 
-    async def CancelRun(  # noqa: D102, N802
+    async def CancelRun(
         self, request: agent_pb2.CancelRunRequest, context: Any
     ) -> agent_pb2.CancelRunResponse:
         return await self._relay(self._store.CancelRun, request, context)
 
-    async def RespondToRun(  # noqa: D102, N802
+    async def RespondToRun(
         self, request: agent_pb2.RespondToRunRequest, context: Any
     ) -> agent_pb2.RespondToRunResponse:
         return await self._relay(self._store.RespondToRun, request, context)

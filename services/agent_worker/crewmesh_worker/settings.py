@@ -29,6 +29,11 @@ class WorkerSettings(Settings):
         description="runs at the same time",
     )  # fmt: skip
     model: str = Field("offline", description="the default model of all crews")
+    crews_dir: Path | None = Field(None, description="further crews: a directory of *.yaml files")
+    runner_builder: str = Field(
+        "crewmesh_worker.crews.build:build_crew",
+        description="module:function that makes a CrewAI crew of a definition, in runners",
+    )
     runner_environment: str = Field(
         _MODEL_VARIABLES, description="names of the variables that runs may see, with commas"
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, LiteralString, cast
 
@@ -66,10 +67,27 @@ class Database:
 
         Raises UnavailableError when Postgres is away, out of connections or full.
         """
+        async with self._connection() as connection:
+            cursor = await connection.execute(statement, parameters)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def fetch_after(
+        self, lock: LiteralString, statement: LiteralString, **parameters: Any
+    ) -> list[Row]:
+        """Execute `lock`, then, seeing what others committed before it, the statement.
+
+        Both are one transaction, so the lock is held until the statement has committed.
+        """
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute(lock)
+            cursor = await connection.execute(statement, parameters)
+            return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
         try:
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(statement, parameters)
-                return await cursor.fetchall() if cursor.description else []
+                yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
             raise UnavailableError(
                 "the database is not available", retry_after_seconds=1

@@ -19,9 +19,13 @@ class Catalogue:
         self._definitions = dict(definitions)
 
     @classmethod
-    def built_in(cls) -> Catalogue:
-        """Return the crews that come with Crewmesh."""
-        return cls(load_definitions(BUILT_IN))
+    def load(cls, directory: Path | None = None) -> Catalogue:
+        """Return the crews that come with Crewmesh, and those of a directory's `*.yaml` files.
+
+        Raises InvalidInputError for a definition with faults.
+        """
+        own = load_definitions(directory) if directory is not None else {}
+        return cls({**load_definitions(BUILT_IN), **own})
 
     def get(self, name: str) -> CrewDefinition:
         """Return a crew; raise NotFoundError, with the names there are, for another name."""

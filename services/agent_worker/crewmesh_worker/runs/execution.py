@@ -75,15 +75,20 @@ class Execution:
     ) -> None:
         """Run the crew to its end, and record that end."""
         run = self.lease.run
-        affinity = f"{run.org_id}/{run.crew}/{run.crew_version}"
-        runner = await pool.acquire(affinity)
+        try:
+            runner = await pool.acquire(f"{run.org_id}/{run.crew}/{run.crew_version}")
+        except CrewmeshError as error:
+            await self._record(self._retry_or_fail("worker_error", error.message))
+            return
         try:
             request = await self._request(runner, files, model, environment)
             outcome = await self._drive(runner, request, files)
         except CrewmeshError as error:
             outcome = self._retry_or_fail("worker_error", error.message)
-        finally:
-            await runner.release()
+        # The runner cleans up while the store commits.
+        await asyncio.gather(self._record(outcome), runner.release())
+
+    async def _record(self, outcome: Outcome) -> None:
         if not self._log.lost.is_set():
             await self._log.end(_event(outcome.event_type, outcome.payload), outcome.transition)
 

@@ -29,7 +29,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         self._objects = objects
         self._runs = runs
 
-    async def PutDataset(  # noqa: D102, N802
+    async def PutDataset(
         self, request_iterator: AsyncIterator[file_pb2.PutDatasetRequest], context: Any
     ) -> file_pb2.PutDatasetResponse:
         org_id = caller().require_org()
@@ -46,7 +46,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         dataset = await self._files.create_dataset(dataset_id, org_id, header, stored)
         return file_pb2.PutDatasetResponse(dataset=dataset)
 
-    async def ListDatasets(  # noqa: D102, N802
+    async def ListDatasets(
         self, request: file_pb2.ListDatasetsRequest, context: Any
     ) -> file_pb2.ListDatasetsResponse:
         limit, before = page_bounds(request.page_size, request.page_token)
@@ -56,13 +56,13 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             datasets=datasets[:limit], next_page_token=datasets[limit - 1].id if more else ""
         )
 
-    async def GetDataset(  # noqa: D102, N802
+    async def GetDataset(
         self, request: file_pb2.GetDatasetRequest, context: Any
     ) -> file_pb2.GetDatasetResponse:
         dataset = await self._files.get_dataset(caller().require_org(), request.id_or_name)
         return file_pb2.GetDatasetResponse(dataset=dataset)
 
-    async def ReadDataset(  # noqa: D102, N802
+    async def ReadDataset(
         self, request: file_pb2.ReadDatasetRequest, context: Any
     ) -> AsyncIterator[file_pb2.ReadDatasetResponse]:
         org_id = caller().require_org()
@@ -71,7 +71,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         async for chunk in self._objects.read(_dataset_key(org_id, UUID(dataset.id))):
             yield file_pb2.ReadDatasetResponse(chunk=chunk)
 
-    async def DeleteDataset(  # noqa: D102, N802
+    async def DeleteDataset(
         self, request: file_pb2.DeleteDatasetRequest, context: Any
     ) -> file_pb2.DeleteDatasetResponse:
         org_id = caller().require_org()
@@ -79,7 +79,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         await self._objects.delete(_dataset_key(org_id, UUID(request.id)))
         return file_pb2.DeleteDatasetResponse()
 
-    async def PutArtifact(  # noqa: D102, N802
+    async def PutArtifact(
         self, request_iterator: AsyncIterator[file_pb2.PutArtifactRequest], context: Any
     ) -> file_pb2.PutArtifactResponse:
         org_id = caller().require_org()
@@ -94,7 +94,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             raise
         return file_pb2.PutArtifactResponse(artifact=artifact)
 
-    async def ListArtifacts(  # noqa: D102, N802
+    async def ListArtifacts(
         self, request: file_pb2.ListArtifactsRequest, context: Any
     ) -> file_pb2.ListArtifactsResponse:
         org_id = caller().require_org()
@@ -103,7 +103,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         artifacts = await self._files.list_artifacts(org_id, parse_id(request.run_id, "run"))
         return file_pb2.ListArtifactsResponse(artifacts=artifacts)
 
-    async def ReadArtifact(  # noqa: D102, N802
+    async def ReadArtifact(
         self, request: file_pb2.ReadArtifactRequest, context: Any
     ) -> AsyncIterator[file_pb2.ReadArtifactResponse]:
         org_id = caller().require_org()

@@ -16,14 +16,14 @@ class IdentityServicer(identity_pb2_grpc.IdentityServiceServicer):
     def __init__(self, identities: IdentityRepository) -> None:
         self._identities = identities
 
-    async def Authenticate(  # noqa: D102, N802
+    async def Authenticate(
         self, request: identity_pb2.AuthenticateRequest, context: Any
     ) -> identity_pb2.AuthenticateResponse:
         caller().require_service()
         principal = await self._identities.authenticate(request.api_key)
         return identity_pb2.AuthenticateResponse(principal=principal)
 
-    async def CreateApiKey(  # noqa: D102, N802
+    async def CreateApiKey(
         self, request: identity_pb2.CreateApiKeyRequest, context: Any
     ) -> identity_pb2.CreateApiKeyResponse:
         if not 1 <= len(request.name) <= 100:
@@ -33,13 +33,13 @@ class IdentityServicer(identity_pb2_grpc.IdentityServiceServicer):
         key, secret = await self._identities.create_key(caller(), request.name)
         return identity_pb2.CreateApiKeyResponse(api_key=key, secret=secret)
 
-    async def ListApiKeys(  # noqa: D102, N802
+    async def ListApiKeys(
         self, request: identity_pb2.ListApiKeysRequest, context: Any
     ) -> identity_pb2.ListApiKeysResponse:
         keys = await self._identities.list_keys(caller().require_org())
         return identity_pb2.ListApiKeysResponse(api_keys=keys)
 
-    async def RevokeApiKey(  # noqa: D102, N802
+    async def RevokeApiKey(
         self, request: identity_pb2.RevokeApiKeyRequest, context: Any
     ) -> identity_pb2.RevokeApiKeyResponse:
         await self._identities.revoke_key(caller().require_org(), request.id)

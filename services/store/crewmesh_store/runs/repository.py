@@ -85,8 +85,11 @@ class RunRepository:
 
     async def claim(self, worker_ids: Sequence[str]) -> list[run_store_pb2.Lease]:
         """Lease queued runs to the workers named, one for each entry, as far as there are any."""
-        rows = await self._database.fetch(
-            SQL["claim_runs"], worker_ids=list(worker_ids), lease_ttl=self.lease_ttl
+        rows = await self._database.fetch_after(
+            SQL["lock_claims"],
+            SQL["claim_runs"],
+            worker_ids=list(worker_ids),
+            lease_ttl=self.lease_ttl,
         )
         again = [row["id"] for row in rows if row["attempt"] > 1]
         checkpoints: dict[UUID, list[run_store_pb2.TaskCheckpoint]] = defaultdict(list)

@@ -40,7 +40,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
 
     # Workers ------------------------------------------------------------------
 
-    async def CreateRun(  # noqa: D102, N802
+    async def CreateRun(
         self, request: run_store_pb2.CreateRunRequest, context: Any
     ) -> run_store_pb2.CreateRunResponse:
         created = await self._runs.create(request, caller())
@@ -51,7 +51,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             run=created.run, replayed=created.replayed, lease=created.lease
         )
 
-    async def AttachWorker(  # noqa: D102, N802
+    async def AttachWorker(
         self, request_iterator: AsyncIterator[run_store_pb2.AttachWorkerRequest], context: Any
     ) -> AsyncIterator[run_store_pb2.AttachWorkerResponse]:
         caller().require_service()
@@ -74,13 +74,13 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             worker.set_capacity(request.capacity)
             self._dispatcher.capacity_changed()
 
-    async def RenewLeases(  # noqa: D102, N802
+    async def RenewLeases(
         self, request: run_store_pb2.RenewLeasesRequest, context: Any
     ) -> run_store_pb2.RenewLeasesResponse:
         caller().require_service()
         return await self._runs.renew(request)
 
-    async def AppendEvents(  # noqa: D102, N802
+    async def AppendEvents(
         self, request: run_store_pb2.AppendEventsRequest, context: Any
     ) -> run_store_pb2.AppendEventsResponse:
         caller().require_service()
@@ -97,14 +97,14 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
                     self._wakeups.run_queued()
         return run_store_pb2.AppendEventsResponse(results=[result for result, _ in results])
 
-    async def ListWorkers(  # noqa: D102, N802
+    async def ListWorkers(
         self, request: run_store_pb2.ListWorkersRequest, context: Any
     ) -> run_store_pb2.ListWorkersResponse:
         return run_store_pb2.ListWorkersResponse(workers=await self._runs.list_workers())
 
     # People -------------------------------------------------------------------
 
-    async def GetRun(  # noqa: D102, N802
+    async def GetRun(
         self, request: agent_pb2.GetRunRequest, context: Any
     ) -> agent_pb2.GetRunResponse:
         org_id = caller().require_org()
@@ -131,7 +131,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             except TimeoutError:
                 return
 
-    async def ListRuns(  # noqa: D102, N802
+    async def ListRuns(
         self, request: agent_pb2.ListRunsRequest, context: Any
     ) -> agent_pb2.ListRunsResponse:
         limit, before = page_bounds(request.page_size, request.page_token)
@@ -141,7 +141,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             runs=runs[:limit], next_page_token=runs[limit - 1].id if more else ""
         )
 
-    async def ListRunEvents(  # noqa: D102, N802
+    async def ListRunEvents(
         self, request: agent_pb2.ListRunEventsRequest, context: Any
     ) -> agent_pb2.ListRunEventsResponse:
         limit, _ = page_bounds(request.page_size, "", default=100, limit=1000)
@@ -149,7 +149,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         events = await self._runs.read_events(request.run_id, request.after_seq, limit + 1)
         return agent_pb2.ListRunEventsResponse(events=events[:limit], more=len(events) > limit)
 
-    async def WatchRun(  # noqa: D102, N802
+    async def WatchRun(
         self, request: agent_pb2.WatchRunRequest, context: Any
     ) -> AsyncIterator[agent_pb2.WatchRunResponse]:
         run = await self._require_run(request.run_id)
@@ -176,7 +176,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
                         if new[-1].type in TERMINAL_EVENT_TYPES:
                             return
 
-    async def CancelRun(  # noqa: D102, N802
+    async def CancelRun(
         self, request: agent_pb2.CancelRunRequest, context: Any
     ) -> agent_pb2.CancelRunResponse:
         org_id = caller().require_org()
@@ -193,7 +193,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             self._announce(run.id, ())
         return agent_pb2.CancelRunResponse(run=run)
 
-    async def RespondToRun(  # noqa: D102, N802
+    async def RespondToRun(
         self, request: agent_pb2.RespondToRunRequest, context: Any
     ) -> agent_pb2.RespondToRunResponse:
         identity = caller()

@@ -2,7 +2,8 @@
 
 -- name: create_run
 -- One row when the run was made; none when its idempotency key exists already.
--- The run starts at once, leased to the caller, when nothing else is waiting.
+-- The run starts at once, leased to the caller, when nothing else is waiting and its
+-- organisation has no limits (those are kept by claim_runs, one claim at a time).
 WITH first_use AS (
     INSERT INTO idempotency_keys (org_id, key, request_hash, run_id)
     SELECT %(org_id)s::uuid, %(key)s, %(request_hash)s::bytea, %(run_id)s::uuid
@@ -12,6 +13,10 @@ WITH first_use AS (
 ), start AS (
     SELECT %(worker_id)s::text IS NOT NULL AND NOT EXISTS (
         SELECT FROM runs WHERE status = 'queued' AND available_at <= now()
+    ) AND NOT EXISTS (
+        SELECT FROM orgs WHERE id = %(org_id)s::uuid AND max_running IS NOT NULL
+    ) AND NOT EXISTS (
+        SELECT FROM crew_limits WHERE org_id = %(org_id)s::uuid AND crew = %(crew)s
     ) AS at_once
 ), run AS (
     INSERT INTO runs (
@@ -48,25 +53,62 @@ SELECT k.request_hash, r.*
 FROM idempotency_keys k JOIN runs r ON r.id = k.run_id
 WHERE k.org_id = %(org_id)s AND k.key = %(key)s;
 
+-- name: lock_claims
+-- One claim at a time, so that counts hold. Until the transaction ends.
+SELECT pg_advisory_xact_lock(7201448);
+
 -- name: claim_runs
--- Leases queued runs to workers: the first to worker_ids[1], and so on. Runs that
--- another replica is claiming at this moment are passed over.
-WITH next AS (
-    SELECT id FROM runs
-    WHERE status = 'queued' AND available_at <= now()
-    ORDER BY priority DESC, id
+-- Leases queued runs to workers: the first to worker_ids[1], and so on. Highest priority
+-- first; among equals, the organisation that would then have the fewest running; then the
+-- oldest. Limits of organisations and crews hold. The cost depends on how many
+-- organisations wait and how many runs are running, not on how many wait or have ended.
+WITH RECURSIVE waiting (org_id) AS (
+    -- Steps from organisation to organisation through the index.
+    (SELECT org_id FROM runs WHERE status = 'queued' ORDER BY org_id LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT r.org_id FROM runs r WHERE r.status = 'queued' AND r.org_id > w.org_id
+        ORDER BY r.org_id LIMIT 1
+    )
+    FROM waiting w WHERE w.org_id IS NOT NULL
+), running AS (
+    SELECT org_id, crew, count(*) AS n FROM runs WHERE status = 'running' GROUP BY org_id, crew
+), candidates AS (
+    SELECT q.id, q.priority, o.max_running, l.max_running AS crew_max_running,
+        COALESCE((SELECT sum(n) FROM running r WHERE r.org_id = o.id), 0)
+            + row_number() OVER (PARTITION BY o.id ORDER BY q.priority DESC, q.id) AS turn,
+        COALESCE((SELECT n FROM running r WHERE r.org_id = o.id AND r.crew = q.crew), 0)
+            + row_number() OVER (PARTITION BY o.id, q.crew ORDER BY q.priority DESC, q.id)
+            AS crew_turn
+    FROM waiting w
+    JOIN orgs o ON o.id = w.org_id
+    CROSS JOIN LATERAL (
+        SELECT id, priority, crew FROM runs r
+        WHERE r.status = 'queued' AND r.org_id = o.id AND r.available_at <= now()
+            AND NOT EXISTS (
+                SELECT FROM crew_limits f JOIN running b USING (org_id, crew)
+                WHERE f.org_id = o.id AND f.crew = r.crew AND b.n >= f.max_running
+            )
+        ORDER BY priority DESC, id
+        LIMIT cardinality(%(worker_ids)s::text[])
+    ) q
+    LEFT JOIN crew_limits l ON l.org_id = o.id AND l.crew = q.crew
+), next AS (
+    SELECT id, row_number() OVER (ORDER BY priority DESC, turn, id) AS place
+    FROM candidates
+    WHERE turn <= COALESCE(max_running, turn) AND crew_turn <= COALESCE(crew_max_running, crew_turn)
+    ORDER BY place
     LIMIT cardinality(%(worker_ids)s::text[])
-    FOR UPDATE SKIP LOCKED
 ), assigned AS (
     SELECT n.id, w.worker_id
-    FROM (SELECT id, row_number() OVER () AS place FROM next) n
+    FROM next n
     JOIN unnest(%(worker_ids)s::text[]) WITH ORDINALITY AS w (worker_id, place) USING (place)
 ), claimed AS (
     UPDATE runs r SET
         status = 'running', epoch = r.epoch + 1, attempt = r.attempt + 1,
         worker_id = a.worker_id, lease_expires_at = now() + %(lease_ttl)s::interval,
         started_at = COALESCE(r.started_at, now()), last_seq = r.last_seq + 1
-    FROM assigned a WHERE r.id = a.id
+    FROM assigned a WHERE r.id = a.id AND r.status = 'queued'
     RETURNING r.*
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)

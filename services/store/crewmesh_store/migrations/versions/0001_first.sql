@@ -3,7 +3,17 @@
 CREATE TABLE orgs (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     name text NOT NULL,
+    -- How many of its runs may be running at once, in all; no limit where null.
+    max_running integer CHECK (max_running > 0),
     created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- The same for single crews of an organisation.
+CREATE TABLE crew_limits (
+    org_id uuid NOT NULL REFERENCES orgs,
+    crew text NOT NULL,
+    max_running integer NOT NULL CHECK (max_running > 0),
+    PRIMARY KEY (org_id, crew)
 );
 
 CREATE TABLE users (
@@ -91,8 +101,8 @@ CREATE TABLE runs (
 ) WITH (fillfactor = 80);
 
 -- Finished runs are in none of the first two, so they never slow a claim.
-CREATE INDEX runs_queue ON runs (priority DESC, id) WHERE status = 'queued';
-CREATE INDEX runs_leased ON runs (worker_id, id) WHERE status = 'running';
+CREATE INDEX runs_queue ON runs (org_id, priority DESC, id) WHERE status = 'queued';
+CREATE INDEX runs_leased ON runs (org_id, crew) WHERE status = 'running';
 CREATE INDEX runs_by_org ON runs (org_id, id DESC);
 CREATE INDEX runs_by_session ON runs (org_id, session_id, id DESC) WHERE session_id IS NOT NULL;
 

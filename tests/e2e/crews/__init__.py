@@ -1,0 +1,1 @@
+"""Crews that misbehave, for tests of the whole mesh."""

@@ -1,0 +1,83 @@
+"""Builds the crews of this folder with a deterministic model and tools that real ones lack."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from crewai import Crew
+from crewai.events.types.llm_events import LLMCallType
+from crewai.llms.base_llm import BaseLLM, llm_call_context
+from crewai.tools import BaseTool
+from crewmesh_worker.crews.build import build_crew as build_real_crew
+
+from crewmesh_worker.crews.definition import CrewDefinition
+
+_IGNORES_SIGTERM = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+)
+
+
+class GetStuck(BaseTool):
+    """Never returns, and leaves a child that doesn't end when asked to."""
+
+    name: str = "get_stuck"
+    description: str = "Get stuck."
+    pid_file: str
+
+    def _run(self) -> str:
+        import os
+
+        child = subprocess.Popen([sys.executable, "-c", _IGNORES_SIGTERM])
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        draft = Path(self.pid_file + ".new")
+        draft.write_text(f"{os.getpid()} {child.pid}", encoding="utf-8")
+        draft.replace(self.pid_file)
+        while True:
+            pass
+
+
+class CallsGetStuck(BaseLLM):
+    """Asks for the tool."""
+
+    def call(self, messages: Any, *_args: Any, **_kwargs: Any) -> str:
+        """Answer in the text format of tool calls."""
+        return "Thought: I must.\nAction: get_stuck\nAction Input: {}\nObservation:"
+
+
+class Speaker(BaseLLM):
+    """Streams as many words as its task asks for, at the pace that it asks for."""
+
+    def call(self, messages: Any, *_args: Any, **kwargs: Any) -> str:
+        """Stream the words, then answer with all of them."""
+        task, agent = kwargs.get("from_task"), kwargs.get("from_agent")
+        words, pause_ms = map(
+            int, re.findall(r"(\d+)[a-z ]* words, (\d+) ms", messages[-1]["content"])[-1]
+        )
+        said = [f"word{number} " for number in range(words)]
+        with llm_call_context():
+            self._emit_call_started_event(messages, from_task=task, from_agent=agent)
+            for word in said:
+                self._emit_stream_chunk_event(word, from_task=task, from_agent=agent)
+                time.sleep(pause_ms / 1000)
+            answer = "".join(said)
+            self._emit_call_completed_event(
+                answer, LLMCallType.LLM_CALL, task, agent, usage={"total_tokens": words}
+            )
+        return f"Thought: said.\nFinal Answer: {answer}"
+
+
+def build_crew(definition: CrewDefinition, inputs: dict[str, Any], llm: BaseLLM) -> Crew:
+    """Build as the product does, then put in what the tests need."""
+    if definition.name == "stuck":
+        crew = build_real_crew(definition, inputs, CallsGetStuck(model="stuck"))
+        crew.agents[0].tools = [GetStuck(pid_file=inputs["pid_file"])]
+        return crew
+    if definition.name == "paced":
+        return build_real_crew(definition, inputs, Speaker(model="speaker"))
+    return build_real_crew(definition, inputs, llm)
