@@ -2,20 +2,22 @@
 
 A service raises one of these; the server's interceptor turns it into a status
 with `google.rpc.ErrorInfo` (and `BadRequest`, `RetryInfo` where they apply), and
-`error_from_rpc` turns such a status back into the same class at the caller.
+`error_from_rpc` turns such a status back into the same class at the caller. Importing
+this doesn't import gRPC: runner processes, which are forked, raise errors too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
+
+if TYPE_CHECKING:
+    import grpc
 
 ERROR_DOMAIN = "crewmesh"
 
@@ -35,7 +37,8 @@ class CrewmeshError(Exception):
     people and says what to do next where that isn't obvious.
     """
 
-    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
+    # Name of the gRPC status.
+    status: ClassVar[str] = "INTERNAL"
     default_reason: ClassVar[str] = "INTERNAL"
 
     def __init__(
@@ -52,72 +55,79 @@ class CrewmeshError(Exception):
         self.violations = tuple(violations)
         self.retry_after_seconds = retry_after_seconds
 
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The gRPC status."""
+        import grpc
+
+        return grpc.StatusCode[self.status]
+
 
 class InvalidInputError(CrewmeshError):
     """The request is wrong, whatever the state of the mesh."""
 
-    code = grpc.StatusCode.INVALID_ARGUMENT
+    status = "INVALID_ARGUMENT"
     default_reason = "INVALID_INPUT"
 
 
 class NotFoundError(CrewmeshError):
     """No such thing, or it is another organisation's."""
 
-    code = grpc.StatusCode.NOT_FOUND
+    status = "NOT_FOUND"
     default_reason = "NOT_FOUND"
 
 
 class ConflictError(CrewmeshError):
     """It exists already, in another form."""
 
-    code = grpc.StatusCode.ALREADY_EXISTS
+    status = "ALREADY_EXISTS"
     default_reason = "CONFLICT"
 
 
 class StateError(CrewmeshError):
     """The thing is not in a state in which this can be done."""
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
+    status = "FAILED_PRECONDITION"
     default_reason = "WRONG_STATE"
 
 
 class UnauthenticatedError(CrewmeshError):
     """No valid credentials."""
 
-    code = grpc.StatusCode.UNAUTHENTICATED
+    status = "UNAUTHENTICATED"
     default_reason = "INVALID_CREDENTIALS"
 
 
 class ForbiddenError(CrewmeshError):
     """Valid credentials, but not for this."""
 
-    code = grpc.StatusCode.PERMISSION_DENIED
+    status = "PERMISSION_DENIED"
     default_reason = "FORBIDDEN"
 
 
 class ExhaustedError(CrewmeshError):
     """A limit or a quota; see `retry_after_seconds`."""
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    status = "RESOURCE_EXHAUSTED"
     default_reason = "EXHAUSTED"
 
 
 class UnavailableError(CrewmeshError):
     """A dependency is down or starting; the same call may succeed later."""
 
-    code = grpc.StatusCode.UNAVAILABLE
+    status = "UNAVAILABLE"
     default_reason = "UNAVAILABLE"
 
 
 class DeadlineError(CrewmeshError):
     """The call's deadline passed before its answer."""
 
-    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    status = "DEADLINE_EXCEEDED"
     default_reason = "DEADLINE_EXCEEDED"
 
 
-_CLASS_BY_CODE: dict[grpc.StatusCode, type[CrewmeshError]] = {
-    cls.code: cls
+_CLASS_BY_STATUS: dict[str, type[CrewmeshError]] = {
+    cls.status: cls
     for cls in (
         InvalidInputError,
         NotFoundError,
@@ -148,13 +158,15 @@ def status_from_error(error: CrewmeshError) -> status_pb2.Status:
         delay.FromMicroseconds(int(error.retry_after_seconds * 1_000_000))
         packed.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
     return status_pb2.Status(
-        code=code_pb2.Code.Value(error.code.name), message=error.message, details=packed
+        code=code_pb2.Code.Value(error.status), message=error.message, details=packed
     )
 
 
 def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> CrewmeshError:
     """Return what the other side raised, or the nearest class for a bare status."""
-    cls = _CLASS_BY_CODE.get(rpc_error.code(), CrewmeshError)
+    from grpc_status import rpc_status
+
+    cls = _CLASS_BY_STATUS.get(rpc_error.code().name, CrewmeshError)
     message = rpc_error.details() or rpc_error.code().name
     reason: str | None = None
     violations: list[Violation] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
@@ -67,15 +68,23 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         run = created.run
         wait = min(request.wait.ToTimedelta().total_seconds(), _MAX_WAIT_SECONDS)
         if wait > 0:
-            waited = agent_pb2.GetRunRequest(run_id=run.id, wait=request.wait)
-            with rpc_errors():
-                response = await self._store.GetRun(
-                    waited,
-                    metadata=self._signer.metadata(identity),
-                    timeout=wait + _DEFAULT_SECONDS,
-                )
-            run = response.run
+            run = await self._wait_for_end(run.id, wait, identity)
         return agent_pb2.StartRunResponse(run=run, replayed=created.replayed)
+
+    async def _wait_for_end(self, run_id: str, seconds: float, identity: Identity) -> run_pb2.Run:
+        """Return the run as it is when it has ended, or when the time is up."""
+        end = time.monotonic() + seconds
+        # The store needn't be asked to wait for a run that is executed here.
+        await self._admission.executor.wait_for(run_id, seconds)
+        request = agent_pb2.GetRunRequest(run_id=run_id)
+        request.wait.FromMilliseconds(max(0, int((end - time.monotonic()) * 1000)))
+        with rpc_errors():
+            response = await self._store.GetRun(
+                request,
+                metadata=self._signer.metadata(identity),
+                timeout=seconds + _DEFAULT_SECONDS,
+            )
+        return response.run
 
     async def RunCrew(
         self, request: agent_pb2.RunCrewRequest, context: Any

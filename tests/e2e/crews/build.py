@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -14,9 +14,8 @@ from crewai import Crew
 from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 from crewai.tools import BaseTool
-from crewmesh_worker.crews.build import build_crew as build_real_crew
 
-from crewmesh_worker.crews.definition import CrewDefinition
+from crewmesh_worker.crews.build import build_crew as build_real_crew
 
 _IGNORES_SIGTERM = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -31,10 +30,7 @@ class GetStuck(BaseTool):
     pid_file: str
 
     def _run(self) -> str:
-        import os
-
         child = subprocess.Popen([sys.executable, "-c", _IGNORES_SIGTERM])
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         draft = Path(self.pid_file + ".new")
         draft.write_text(f"{os.getpid()} {child.pid}", encoding="utf-8")
         draft.replace(self.pid_file)
@@ -72,12 +68,12 @@ class Speaker(BaseLLM):
         return f"Thought: said.\nFinal Answer: {answer}"
 
 
-def build_crew(definition: CrewDefinition, inputs: dict[str, Any], llm: BaseLLM) -> Crew:
+def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM) -> Crew:
     """Build as the product does, then put in what the tests need."""
-    if definition.name == "stuck":
+    if definition["name"] == "stuck":
         crew = build_real_crew(definition, inputs, CallsGetStuck(model="stuck"))
         crew.agents[0].tools = [GetStuck(pid_file=inputs["pid_file"])]
         return crew
-    if definition.name == "paced":
+    if definition["name"] == "paced":
         return build_real_crew(definition, inputs, Speaker(model="speaker"))
     return build_real_crew(definition, inputs, llm)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import uvicorn
@@ -154,11 +155,13 @@ class FakeMesh:
         self.problems: dict[str, list[Response]] = {}
         self.dependencies = {"store": "serving", "agent_worker": "serving"}
         self.version = "0.1.0"
-        self.artifact_name = "chart.png"
+        self.clock_ahead = timedelta()
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(self._app(), log_config=None, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            self._app(), log_config=None, date_header=False, timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True
@@ -214,11 +217,16 @@ class FakeMesh:
                 body = json.loads(await request.body())
             self.requests.append((request.method, request.url.path, body))
             self.headers.append(dict(request.headers))
+            response: Response
             if waiting := self.problems.get(request.url.path):
-                return waiting.pop(0)
-            if request.url.path.startswith("/v1/") and not self._knows(request):
-                return problem(401, "invalid_credentials", "the API key is unknown or revoked")
-            return await answer(request)
+                response = waiting.pop(0)
+            elif request.url.path.startswith("/v1/") and not self._knows(request):
+                response = problem(401, "invalid_credentials", "the key is unknown or revoked")
+            else:
+                response = await answer(request)
+            now = datetime.now(UTC) + self.clock_ahead
+            response.headers["Date"] = format_datetime(now, usegmt=True)
+            return response
 
         return respond
 
@@ -294,9 +302,7 @@ class FakeMesh:
     async def _events(self, request: Request) -> Response:
         last_seen = request.headers.get("last-event-id")
         self.run.connections.append(last_seen)
-        return StreamingResponse(
-            self._stream(int(last_seen or 0)), media_type="text/event-stream"
-        )
+        return StreamingResponse(self._stream(int(last_seen or 0)), media_type="text/event-stream")
 
     async def _stream(self, after: int) -> AsyncIterator[str]:
         cut = self.run.cuts.pop(0) if self.run.cuts else None
@@ -321,7 +327,7 @@ class FakeMesh:
         return JSONResponse(self._run_json())
 
     async def _artifacts(self, request: Request) -> Response:
-        item = {"id": "a1", "name": self.artifact_name, "media_type": "image/png"}
+        item = {"id": "a1", "name": "chart.png", "media_type": "image/png"}
         return JSONResponse({"items": [item | {"url": "/v1/artifacts/a1"}], "next_cursor": None})
 
     async def _artifact(self, request: Request) -> Response:

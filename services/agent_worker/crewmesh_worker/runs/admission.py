@@ -42,7 +42,7 @@ class Admission:
         self._catalogue = catalogue
         self._files = files
         self._slots = slots
-        self._executor = executor
+        self.executor = executor
         self._default_timeout_seconds = default_timeout_seconds
         self._default_max_attempts = default_max_attempts
 
@@ -83,7 +83,7 @@ class Admission:
                     request, metadata=self._signer.metadata(identity), timeout=_STORE_SECONDS
                 )
             if response.HasField("lease"):
-                self._executor.start(response.lease, asked_at)
+                self.executor.start(response.lease, asked_at)
                 started = True
             return response
         finally:

@@ -51,7 +51,7 @@ class Executor:
         self._model = model
         self._environment = environment
         self._held: dict[str, Held] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self, lease: run_store_pb2.Lease, asked_at: float) -> None:
         """Begin a leased run in a slot that its caller has taken.
@@ -61,8 +61,13 @@ class Executor:
         """
         good_until = asked_at + lease.ttl.ToTimedelta().total_seconds()
         task = asyncio.create_task(self._execute(lease, good_until))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[lease.run.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(lease.run.id))
+
+    async def wait_for(self, run_id: str, seconds: float) -> None:
+        """Return when this worker is done with the run, or the time is up."""
+        if (task := self._tasks.get(run_id)) is not None:
+            await asyncio.wait([task], timeout=seconds)
 
     async def _execute(self, lease: run_store_pb2.Lease, good_until: float) -> None:
         run = lease.run
@@ -119,8 +124,8 @@ class Executor:
     async def drain(self, seconds: float) -> None:
         """Let runs finish for a while, then hand the others back to the queue."""
         if self._tasks and seconds > 0:
-            await asyncio.wait(self._tasks, timeout=seconds)
+            await asyncio.wait(self._tasks.values(), timeout=seconds)
         for held in list(self._held.values()):
             held.execution.hand_back()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks.values())

@@ -67,12 +67,16 @@ class LeaseReceiver:
     async def _requests(self) -> AsyncIterator[run_store_pb2.AttachWorkerRequest]:
         yield run_store_pb2.AttachWorkerRequest(hello=self._hello)
         self.attached.set()
+        told = -1
         while True:
             self._changed.clear()
             capacity = run_store_pb2.WorkerCapacity(
                 free_slots=self._slots.free, leases_received=self._received
             )
-            yield run_store_pb2.AttachWorkerRequest(capacity=capacity)
+            # A slot that a lease has just taken is no news: the store has counted it.
+            if capacity.free_slots + capacity.leases_received != told:
+                told = capacity.free_slots + capacity.leases_received
+                yield run_store_pb2.AttachWorkerRequest(capacity=capacity)
             await self._changed.wait()
 
     def _take(self, message: run_store_pb2.AttachWorkerResponse) -> None:

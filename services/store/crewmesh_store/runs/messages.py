@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from crewmesh.v1 import run_pb2, run_store_pb2
@@ -86,21 +86,23 @@ def event_from_row(run: str, row: Row) -> run_pb2.RunEvent:
     )
 
 
-def tasks_from_rows(rows: Iterable[Row]) -> list[run_pb2.TaskState]:
-    """Fold a run's task events, oldest first, into the state of each task it has begun."""
+def tasks_from_events(task_events_json: str | None) -> list[run_pb2.TaskState]:
+    """Fold a run's task events into the state of each task that it has begun.
+
+    They are a JSON array of `[type, task, agent, at, payload]`, oldest first, or None.
+    """
     tasks: dict[int, run_pb2.TaskState] = {}
-    for row in rows:
-        payload = json.loads(row["payload"])
+    for event_type, name, agent, at, payload in json.loads(task_events_json or "[]"):
         task = tasks.setdefault(payload["index"], run_pb2.TaskState())
-        if row["type"] == "task.started":
+        if event_type == "task.started":
             task.Clear()
             task.status = "running"
-            task.started_at.FromDatetime(row["at"])
+            task.started_at.FromDatetime(datetime.fromisoformat(at))
         else:
-            task.status = "completed" if row["type"] == "task.completed" else "failed"
+            task.status = "completed" if event_type == "task.completed" else "failed"
             task.output = payload.get("output", "")
-            task.finished_at.FromDatetime(row["at"])
-        task.name, task.agent = row["task"], row["agent"]
+            task.finished_at.FromDatetime(datetime.fromisoformat(at))
+        task.name, task.agent = name, agent
     return [tasks[index] for index in sorted(tasks)]
 
 

@@ -22,7 +22,7 @@ from crewmesh_store.runs.messages import (
     run_from_row,
     run_id,
     status_name,
-    tasks_from_rows,
+    tasks_from_events,
     worker_from_row,
 )
 
@@ -183,13 +183,13 @@ class RunRepository:
 
     async def get(self, run: str, org_id: str, *, tasks: bool = False) -> run_pb2.Run | None:
         """Return a run of the organisation, with the state of its tasks if asked for."""
-        row = await self._database.fetch_one(SQL["get_run"], run_id=run_id(run), org_id=org_id)
+        statement = SQL["get_run_with_tasks"] if tasks else SQL["get_run"]
+        row = await self._database.fetch_one(statement, run_id=run_id(run), org_id=org_id)
         if row is None:
             return None
         message = run_from_row(row)
         if tasks:
-            rows = await self._database.fetch(SQL["read_task_events"], run_id=row["id"])
-            message.tasks.extend(tasks_from_rows(rows))
+            message.tasks.extend(tasks_from_events(row["task_events"]))
         return message
 
     async def list_page(

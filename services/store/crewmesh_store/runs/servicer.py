@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_store.messages import page_bounds
 from crewmesh_store.runs.dispatch import AttachedWorker, Dispatcher
-from crewmesh_store.runs.hub import EventHub
+from crewmesh_store.runs.hub import EventHub, Subscription
 from crewmesh_store.runs.messages import (
     TERMINAL_EVENT_TYPES,
     TERMINAL_STATUSES,
@@ -108,28 +109,16 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         self, request: agent_pb2.GetRunRequest, context: Any
     ) -> agent_pb2.GetRunResponse:
         org_id = caller().require_org()
-        wait = request.wait.ToTimedelta().total_seconds()
-        if wait > 0:
-            await self._wait_for_end(request.run_id, org_id, min(wait, _MAX_WAIT_SECONDS))
-        run = await self._runs.get(request.run_id, org_id, tasks=True)
-        if run is None:
-            raise _no_run(request.run_id)
-        return agent_pb2.GetRunResponse(run=run)
-
-    async def _wait_for_end(self, run: str, org_id: str, seconds: float) -> None:
-        """Return when the run has ended or the time is up, whichever comes first."""
-        with self._hub.subscribe(run) as subscription:
-            try:
-                async with asyncio.timeout(seconds):
-                    while True:
-                        current = await self._runs.get(run, org_id)
-                        if current is None or current.status in TERMINAL_STATUSES:
-                            return
-                        while events := await subscription.next(_POLL_SECONDS):
-                            if events[-1].type in TERMINAL_EVENT_TYPES:
-                                return
-            except TimeoutError:
-                return
+        wait = min(request.wait.ToTimedelta().total_seconds(), _MAX_WAIT_SECONDS)
+        with self._hub.subscribe(request.run_id) as subscription:
+            end = time.monotonic() + wait
+            while True:
+                run = await self._runs.get(request.run_id, org_id, tasks=True)
+                if run is None:
+                    raise _no_run(request.run_id)
+                if run.status in TERMINAL_STATUSES or time.monotonic() >= end:
+                    return agent_pb2.GetRunResponse(run=run)
+                await _next_end(subscription, end)
 
     async def ListRuns(
         self, request: agent_pb2.ListRunsRequest, context: Any
@@ -241,6 +230,14 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         if found is None:
             raise _no_run(run)
         return found
+
+
+async def _next_end(subscription: Subscription, end: float) -> None:
+    """Return when the run may have ended: at a terminal event, after a miss, at `end`."""
+    while (remaining := end - time.monotonic()) > 0:
+        events = await subscription.next(min(remaining, _POLL_SECONDS))
+        if not events or events[-1].type in TERMINAL_EVENT_TYPES:
+            return
 
 
 def _no_run(run: str) -> NotFoundError:

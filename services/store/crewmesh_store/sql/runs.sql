@@ -264,6 +264,14 @@ SELECT * FROM answered;
 -- name: get_run
 SELECT * FROM runs WHERE id = %(run_id)s AND org_id = %(org_id)s;
 
+-- name: get_run_with_tasks
+SELECT r.*, (
+    SELECT json_agg(json_build_array(e.type, e.task, e.agent, e.at, e.payload) ORDER BY e.seq)
+    FROM run_events e
+    WHERE e.run_id = r.id AND e.type IN ('task.started', 'task.completed', 'task.failed')
+) AS task_events
+FROM runs r WHERE r.id = %(run_id)s AND r.org_id = %(org_id)s;
+
 -- name: list_runs
 -- Newest first, from below a given id.
 SELECT * FROM runs
@@ -281,11 +289,6 @@ LIMIT %(limit)s;
 SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
 WHERE run_id = %(run_id)s AND seq > %(after_seq)s
 ORDER BY seq LIMIT %(limit)s;
-
--- name: read_task_events
-SELECT seq, at, type, task, agent, payload::text AS payload FROM run_events
-WHERE run_id = %(run_id)s AND type IN ('task.started', 'task.completed', 'task.failed')
-ORDER BY seq;
 
 -- name: ensure_event_partitions
 SELECT ensure_event_partition(now()), ensure_event_partition(now() + interval '7 days');

@@ -1,0 +1,81 @@
+"""`crewmesh crews`: what can be run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.console import print_json, print_table, say
+from crewmesh.cli.text import clean, one_line
+
+if TYPE_CHECKING:
+    from crewmesh.cli.client import MeshClient
+
+app = typer.Typer(no_args_is_help=True, help="See which crews can be run.")
+
+
+@app.command("ls")
+def list_crews(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """List the crews."""
+
+    async def act(client: MeshClient) -> dict[str, Any]:
+        page: dict[str, Any] = await client.get("/v1/crews")
+        return page
+
+    page = call(data_dir, act)
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        [crew["name"], crew["version"], one_line(crew["description"], 120)]
+        for crew in page["items"]
+    ]
+    print_table(["CREW", "VERSION", "DESCRIPTION"], rows)
+
+
+@app.command("show")
+def show_crew(
+    name: Annotated[str, typer.Argument(help="The crew's name.")],
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show a crew: its inputs, agents and tasks, and how to run it."""
+
+    async def act(client: MeshClient) -> dict[str, Any]:
+        from crewmesh.cli.commands.run import get_crew
+
+        return await get_crew(client, name)
+
+    crew = call(data_dir, act)
+    if as_json:
+        print_json(crew)
+        return
+    _print_crew(crew)
+
+
+def _print_crew(crew: dict[str, Any]) -> None:
+    from crewmesh.cli.inputs import describe, example
+
+    say(f"{clean(crew['name'])} {clean(crew['version'])}")
+    say(clean(crew["description"]).strip() + "\n")
+    schema = crew["inputs"]
+    required = schema.get("required", [])
+    rows = [
+        [key, "needed" if key in required else _default(prop), describe(prop)]
+        for key, prop in schema.get("properties", {}).items()
+    ]
+    if rows:
+        print_table(["INPUT", "", "WHAT"], rows)
+        say()
+    agents = [[a["role"], one_line(a["goal"], 100), ", ".join(a["tools"])] for a in crew["agents"]]
+    print_table(["AGENT", "GOAL", "TOOLS"], agents)
+    say()
+    tasks = [[t["name"], t["agent"], one_line(t["description"], 100)] for t in crew["tasks"]]
+    print_table(["TASK", "AGENT", "WHAT"], tasks)
+    say(f"\nRun it with: {example(crew['name'], required, schema)}")
+
+
+def _default(prop: dict[str, Any]) -> str:
+    return f"default {one_line(str(prop['default']), 40)}" if "default" in prop else "optional"

@@ -1,0 +1,105 @@
+"""`crewmesh datasets`: data that crews work on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crewmesh.cli.commands.common import (
+    CursorOption,
+    DataDirOption,
+    JsonOption,
+    LimitOption,
+    call,
+    tell_next_page,
+)
+from crewmesh.cli.console import print_json, print_table, say
+from crewmesh.cli.text import ago, size
+
+if TYPE_CHECKING:
+    from crewmesh.cli.client import MeshClient
+
+app = typer.Typer(no_args_is_help=True, help="Upload, list and remove datasets.")
+
+
+@app.command("ls")
+def list_datasets(
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """List datasets, newest first."""
+
+    async def act(client: MeshClient) -> dict[str, Any]:
+        page: dict[str, Any] = await client.get("/v1/datasets", limit=limit, cursor=cursor)
+        return page
+
+    page = call(data_dir, act)
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        [
+            item["id"],
+            item["name"],
+            item["media_type"],
+            size(item["size_bytes"]),
+            ago(item["created_at"]),
+        ]
+        for item in page["items"]
+    ]
+    if not rows:
+        say("No datasets yet. Upload one with: crewmesh datasets put FILE")
+        return
+    print_table(["DATASET", "NAME", "TYPE", "SIZE", "CREATED"], rows)
+    tell_next_page(page, "crewmesh datasets ls")
+
+
+@app.command("put")
+def put_dataset(
+    file: Annotated[Path, typer.Argument(help="A CSV, JSON lines or Parquet file.")],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Its name; by default the file's.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Upload a file."""
+    from crewmesh.cli.inputs import dataset_file
+
+    path = dataset_file(file)
+
+    async def act(client: MeshClient) -> dict[str, Any]:
+        from crewmesh.cli.commands.run import upload
+
+        return await upload(client, path, name or path.stem)
+
+    dataset = call(data_dir, act)
+    if as_json:
+        print_json(dataset)
+        return
+    say(dataset["id"])
+
+
+@app.command("rm")
+def remove_dataset(
+    dataset: Annotated[str, typer.Argument(help="The dataset's id.")],
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Remove a dataset."""
+
+    async def act(client: MeshClient) -> None:
+        from urllib.parse import quote
+
+        await client.delete(f"/v1/datasets/{quote(dataset, safe='')}")
+
+    call(data_dir, act)
+    if as_json:
+        print_json({"removed": dataset})
+        return
+    say(f"Removed {dataset}.")

@@ -1,0 +1,142 @@
+"""`crewmesh run`: start a run, follow it, print its answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.console import print_json, say, stderr, tell
+
+if TYPE_CHECKING:
+    from crewmesh.cli.client import MeshClient
+
+
+def run(
+    crew: Annotated[str, typer.Argument(help="The crew's name; see `crewmesh crews ls`.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("-i", "--input", metavar="KEY=VALUE", help="An input.", show_default=False),
+    ] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="KEY=@FILE",
+            help="A file for an input that is a dataset: CSV, JSON lines or Parquet.",
+            show_default=False,
+        ),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start the run and don't wait for it.")
+    ] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            metavar="DIR",
+            help="Save the answer and the artifacts there.",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: Annotated[
+        int | None,
+        typer.Option(
+            "--timeout", metavar="SECONDS", min=1, help="Time limit of the run.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Run a crew, watch it live and print its answer.
+
+    Exit status: 0 the run succeeded, 1 it failed, 2 wrong options or inputs,
+    3 it was cancelled, 4 it timed out. Ctrl-C cancels the run; a second one only
+    stops watching it. With --json, every event is one line of JSON.
+    """
+
+    async def act(client: MeshClient) -> int:
+        from crewmesh.cli.live.outcome import finish
+        from crewmesh.cli.live.session import watch_own_run
+
+        definition, values = await prepare(client, crew, inputs or [], files or [])
+        body: dict[str, Any] = {"crew": crew, "inputs": values}
+        if timeout is not None:
+            body["timeout_seconds"] = timeout
+        started = await client.start_run(body)
+        if detach:
+            _print_started(started, as_json)
+            return 0
+        state = await watch_own_run(client, started, definition["tasks"], as_json=as_json)
+        return await finish(client, state, save_dir=save, as_json=as_json)
+
+    raise typer.Exit(call(data_dir, act))
+
+
+async def prepare(
+    client: MeshClient, crew: str, pairs: list[str], files: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the crew's definition and the inputs, with files uploaded as datasets."""
+    from crewmesh.cli.inputs import check_complete, parse_files, parse_inputs
+
+    definition = await get_crew(client, crew)
+    schema = definition["inputs"]
+    values = parse_inputs(pairs, schema)
+    paths = parse_files(files, schema)
+    check_complete([*values, *paths], schema, crew)
+    for key, path in paths.items():
+        values[key] = (await upload(client, path, path.stem))["id"]
+    return definition, values
+
+
+async def get_crew(client: MeshClient, name: str) -> dict[str, Any]:
+    """Return a crew's definition; where there is none, say which there are."""
+    from urllib.parse import quote
+
+    from crewmesh.cli.errors import ApiError, UsageError
+
+    try:
+        crew: dict[str, Any] = await client.get(f"/v1/crews/{quote(name, safe='')}")
+    except ApiError as error:
+        if error.http_status != 404:
+            raise
+        known = [item["name"] for item in (await client.get("/v1/crews"))["items"]]
+        raise UsageError(
+            f"there is no crew {name!r}",
+            why="the crews here are " + (", ".join(known) or "none"),
+            next_step="`crewmesh crews ls` tells what each of them does",
+        ) from None
+    return crew
+
+
+async def upload(client: MeshClient, path: Path, name: str) -> dict[str, Any]:
+    """Upload a file as a dataset, with its progress on stderr, and return the dataset."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    from crewmesh.cli.client import with_progress
+    from crewmesh.cli.inputs import media_type
+    from crewmesh.cli.text import size
+
+    console = stderr()
+    with path.open("rb") as file:
+        total = path.stat().st_size
+        if not console.is_terminal:
+            dataset = await client.put_dataset(name, media_type(path), file)
+            tell(f"uploaded {path} ({size(total)}) as dataset {dataset['id']}")
+            return dataset
+        columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()
+        with Progress(*columns, console=console, transient=True) as progress:
+            bar = progress.add_task(f"Uploading {path.name}", total=total)
+            counted = with_progress(file, lambda count: progress.advance(bar, count))
+            return await client.put_dataset(name, media_type(path), counted)
+
+
+def _print_started(run: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(run)
+        return
+    say(run["id"])
+    tell(f"Started. Watch it with: crewmesh runs watch {run['id']}")

@@ -1,0 +1,1 @@
+"""What `crewmesh doctor` looks at: this machine, and the mesh that commands talk to."""

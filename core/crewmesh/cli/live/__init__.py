@@ -1,0 +1,1 @@
+"""A run as a person watches it: events become a state, a state becomes lines."""

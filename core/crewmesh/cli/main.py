@@ -1,0 +1,67 @@
+"""The entry point of `crewmesh`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import typer
+
+from crewmesh.cli.commands import crews, datasets, keys, runs
+from crewmesh.cli.commands.common import JsonOption
+from crewmesh.cli.commands.doctor import doctor
+from crewmesh.cli.commands.login import login
+from crewmesh.cli.commands.run import run
+from crewmesh.cli.commands.up import up
+from crewmesh.cli.console import print_error, print_json, say
+from crewmesh.cli.errors import CliError
+
+app = typer.Typer(
+    name="crewmesh",
+    help="Run CrewAI crews as a service you own.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def version(as_json: JsonOption = False) -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed_version
+
+    crewmesh = installed_version("crewmesh")
+    if as_json:
+        print_json({"crewmesh": crewmesh, "python": sys.version.split()[0]})
+        return
+    say(f"crewmesh {crewmesh}")
+
+
+app.command()(up)
+app.command()(run)
+app.add_typer(runs.app, name="runs")
+app.add_typer(crews.app, name="crews")
+app.add_typer(datasets.app, name="datasets")
+app.add_typer(keys.app, name="keys")
+app.command()(login)
+app.command()(doctor)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit status; `arguments` are the process's by default."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that can't show a mark gets a question mark, never a traceback.
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # None in odd hosts
+    try:
+        app(args=arguments, prog_name="crewmesh")
+    except CliError as error:
+        print_error(error)
+        return error.exit_status
+    except BrokenPipeError:
+        # Who read our output has seen enough; keep the interpreter's last flush quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Crewmesh
+from tests.unit.cli.fake_mesh import KEY, RUN_ID, FakeMesh, a_whole_run
+
+
+def write_local_mesh(data_dir: Path, url: str, pid: int) -> None:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    address = {"url": url, "grpc": "127.0.0.1:1", "pid": pid}
+    (data_dir / "address.json").write_text(json.dumps(address))
+    (data_dir / "api-key").write_text(KEY + "\n")
+
+
+def test_runs_are_listed_for_people_and_programs(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    listed = crewmesh("runs", "ls", "--limit", "1")
+    assert listed.status == 0
+    heading, row, *_ = listed.out.splitlines()
+    assert heading.split() == ["RUN", "CREW", "STATUS", "CREATED", "TOOK", "TOKENS"]
+    assert row.startswith(f"{RUN_ID}  data-analyst  succeeded")
+    assert "crewmesh runs ls --cursor next" in listed.out
+    page = crewmesh("runs", "ls", "--limit", "1", "--json").json
+    assert (page["items"][0]["id"], page["next_cursor"]) == (RUN_ID, "next")
+
+
+def test_a_run_is_shown_with_its_tasks_artifacts_and_answer(
+    crewmesh: Crewmesh, mesh: FakeMesh
+) -> None:
+    shown = crewmesh("runs", "show", RUN_ID)
+    for part in ("data-analyst 1.0.0", "succeeded", "profile", "/v1/artifacts/a1", "# One"):
+        assert part in shown.out
+    run = crewmesh("runs", "show", RUN_ID, "--json").json
+    assert (run["id"], run["artifacts"][0]["id"]) == (RUN_ID, "a1")
+
+
+def test_watching_tells_a_run_from_its_beginning(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    watched = crewmesh("runs", "watch", RUN_ID, "--json")
+    assert [json.loads(line) for line in watched.out.splitlines()] == a_whole_run()
+
+
+def test_cancelling_says_what_became_of_it(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    assert "has ended: succeeded" in crewmesh("runs", "cancel", RUN_ID).out
+    mesh.run.events.pop()
+    cancelled = crewmesh("runs", "cancel", RUN_ID, "--reason", "enough")
+    assert "is being cancelled" in cancelled.out
+    assert mesh.asked("POST", f"/v1/runs/{RUN_ID}/cancel")[-1] == {"reason": "enough"}
+
+
+def test_something_that_is_no_id_is_not_even_asked_for(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    shown = crewmesh("runs", "show", "../crews")
+    assert shown.status == 2
+    assert "crewmesh runs ls" in shown.err
+    assert mesh.requests == []
+
+
+def test_an_unknown_run_is_an_error(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    shown = crewmesh("runs", "show", RUN_ID.replace("0", "1"))
+    assert (shown.status, shown.out) == (1, "")
+    assert "no such run" in shown.err
+
+
+def test_crews_are_listed_and_shown(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    assert "data-analyst  1.0.0" in crewmesh("crews", "ls").out
+    assert crewmesh("crews", "ls", "--json").json["items"][0]["name"] == "data-analyst"
+    shown = crewmesh("crews", "show", "data-analyst").out
+    assert "default 2" in shown
+    assert "crewmesh run data-analyst -f dataset=@data.csv -i question='...'" in shown
+    assert crewmesh("crews", "show", "data-analyst", "--json").json["version"] == "1.0.0"
+    assert crewmesh("crews", "show", "other").status == 2
+
+
+def test_datasets_are_put_listed_and_removed(
+    crewmesh: Crewmesh, mesh: FakeMesh, tmp_path: Path
+) -> None:
+    assert "No datasets yet" in crewmesh("datasets", "ls").out
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n')
+    put = crewmesh("datasets", "put", str(path), "--name", "mine")
+    assert put.out == mesh.datasets[0]["id"] + "\n"
+    assert mesh.datasets[0]["name"] == "mine"
+    assert mesh.datasets[0]["media_type"] == "application/x-ndjson"
+    assert "mine" in crewmesh("datasets", "ls").out
+    assert crewmesh("datasets", "put", str(path), "--json").json["name"] == "a"
+    assert crewmesh("datasets", "rm", put.out.strip()).status == 0
+    assert crewmesh("datasets", "put", str(tmp_path / "none.csv")).status == 2
+
+
+def test_keys_are_created_listed_and_revoked(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    created = crewmesh("keys", "create", "ci")
+    assert (created.out, created.status) == ("cm_new\n", 0)
+    assert mesh.asked("POST", "/v1/api-keys") == [{"name": "ci"}]
+    assert "never used" in crewmesh("keys", "ls").out
+    assert crewmesh("keys", "revoke", "k1", "--json").json == {"revoked": "k1"}
+    assert len(mesh.asked("DELETE", "/v1/api-keys/k1")) == 1
+
+
+def test_login_keeps_a_key_that_works_for_the_owner_only(
+    crewmesh: Crewmesh, mesh: FakeMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREWMESH_URL")
+    monkeypatch.delenv("CREWMESH_API_KEY")
+    monkeypatch.setattr("sys.stdin", io.StringIO(KEY + "\n"))
+    logged_in = crewmesh("login", "--url", mesh.url + "/")
+    assert logged_in.status == 0
+    assert "owner@localhost (owner of default)" in logged_in.out
+    assert KEY not in logged_in.out + logged_in.err
+    profile = tmp_path / "config/crewmesh/profile.json"
+    assert stat.S_IMODE(profile.stat().st_mode) == 0o600
+    assert json.loads(profile.read_text()) == {"url": mesh.url, "api_key": KEY}
+    assert crewmesh("runs", "ls").status == 0
+
+
+def test_login_keeps_nothing_that_does_not_work(
+    crewmesh: Crewmesh, mesh: FakeMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("cm_wrong\n"))
+    refused = crewmesh("login", "--url", mesh.url)
+    assert refused.status == 1
+    assert "unknown or revoked" in refused.err
+    assert not (tmp_path / "config").exists()
+    assert crewmesh("login", "--url", "no address").status == 2
+    assert crewmesh("login").status == 2
+
+
+def test_a_local_mesh_is_found_by_its_files(
+    crewmesh: Crewmesh, mesh: FakeMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREWMESH_URL")
+    monkeypatch.delenv("CREWMESH_API_KEY")
+    write_local_mesh(tmp_path / "data", mesh.url, os.getpid())
+    assert crewmesh("runs", "ls").status == 0
+    write_local_mesh(tmp_path / "other", mesh.url, os.getpid())
+    monkeypatch.setenv("CREWMESH_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("CREWMESH_API_KEY", "x")
+    assert crewmesh("runs", "ls", "--data-dir", str(tmp_path / "other")).status == 0
+
+
+def test_a_key_is_never_sent_to_an_address_that_it_is_not_for(
+    crewmesh: Crewmesh, mesh: FakeMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREWMESH_API_KEY")
+    write_local_mesh(tmp_path / "data", "http://127.0.0.1:1", os.getpid())
+    refused = crewmesh("runs", "ls")
+    assert refused.status == 1
+    assert f"there is no API key for {mesh.url}" in refused.err
+    assert mesh.requests == []
+    write_local_mesh(tmp_path / "data", mesh.url, os.getpid())
+    assert crewmesh("runs", "ls").status == 0
+
+
+def test_without_any_mesh_the_first_step_is_told(crewmesh: Crewmesh) -> None:
+    refused = crewmesh("runs", "ls")
+    assert (refused.status, refused.out) == (1, "")
+    assert "crewmesh up" in refused.err
+
+
+def test_a_mesh_that_is_gone_is_told_from_its_leftovers(crewmesh: Crewmesh, tmp_path: Path) -> None:
+    write_local_mesh(tmp_path / "data", "http://127.0.0.1:9", 2**22 + 1)
+    refused = crewmesh("runs", "ls")
+    assert refused.status == 1
+    assert "is not running" in refused.err
+
+
+def test_a_mesh_that_does_not_answer_is_told(
+    crewmesh: Crewmesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREWMESH_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("CREWMESH_API_KEY", "x")
+    refused = crewmesh("runs", "ls")
+    assert refused.status == 1
+    assert "no mesh answers at http://127.0.0.1:9" in refused.err
+    assert "crewmesh doctor" in refused.err
+
+
+def test_a_wrong_key_is_told(
+    crewmesh: Crewmesh, mesh: FakeMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREWMESH_API_KEY", "cm_wrong")
+    refused = crewmesh("runs", "ls")
+    assert refused.status == 1
+    assert "next: check CREWMESH_API_KEY" in refused.err
+
+
+def test_version_says_which(crewmesh: Crewmesh) -> None:
+    assert crewmesh("version").out.startswith("crewmesh ")
+    assert set(crewmesh("version", "--json").json) == {"crewmesh", "python"}
+
+
+def test_an_unknown_command_exits_with_2(crewmesh: Crewmesh) -> None:
+    assert crewmesh("rnu").status == 2

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crewmesh.cli.diagnosis import machine
+from crewmesh.cli.diagnosis.mesh import check_clock
+from tests.unit.cli.conftest import Crewmesh, Outcome
+from tests.unit.cli.fake_mesh import FakeMesh
+
+
+def findings(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    return {finding["check"]: finding for finding in outcome.json}
+
+
+def test_all_is_well_where_nothing_is_wrong(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    examined = crewmesh("doctor", "--json")
+    found = findings(examined)
+    assert {f["state"] for f in found.values()} <= {"ok", "warning"}
+    assert examined.status == 0
+    for check in ("python", "disk", "gateway", "store", "agent_worker", "key", "clock", "version"):
+        assert check in found
+    assert "Nothing is broken." in crewmesh("doctor").out
+
+
+def test_what_is_broken_comes_with_a_next_step(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    mesh.dependencies["store"] = "not_serving"
+    examined = crewmesh("doctor")
+    assert examined.status == 1
+    assert "✘ store" in examined.out
+    assert "next: look into the log of the store" in examined.out
+    assert "Broken: 1." in examined.out
+    assert findings(crewmesh("doctor", "--json"))["store"]["state"] == "fault"
+
+
+def test_a_wrong_key_is_found(
+    crewmesh: Crewmesh, mesh: FakeMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREWMESH_API_KEY", "cm_wrong")
+    assert findings(crewmesh("doctor", "--json"))["key"]["state"] == "fault"
+
+
+def test_a_mesh_that_can_not_be_reached_is_found(
+    crewmesh: Crewmesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings(crewmesh("doctor", "--json"))["address"]["state"] == "fault"
+    monkeypatch.setenv("CREWMESH_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("CREWMESH_API_KEY", "x")
+    examined = crewmesh("doctor", "--json")
+    found = findings(examined)
+    assert (found["address"]["state"], found["gateway"]["state"]) == ("ok", "fault")
+    assert "store" not in found
+    assert examined.status == 1
+
+
+def test_another_version_is_a_warning(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    mesh.version = "9.9.9"
+    found = findings(crewmesh("doctor", "--json"))["version"]
+    assert found["state"] == "warning"
+    assert "9.9.9" in found["detail"]
+
+
+def test_a_clock_that_is_off_is_a_warning(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    mesh.clock_ahead = timedelta(minutes=5)
+    assert findings(crewmesh("doctor", "--json"))["clock"]["state"] == "warning"
+    assert check_clock(10.0).state == "ok"
+    assert "behind the mesh's" in check_clock(90.0).detail
+    assert "ahead of the mesh's" in check_clock(-90.0).detail
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [((3, 10), "fault"), ((3, 11), "ok"), ((3, 13), "ok"), ((3, 14), "fault")]
+)
+def test_pythons_are_told_apart(version: tuple[int, int], state: str) -> None:
+    assert machine.check_python(version).state == state
+
+
+@pytest.mark.parametrize(
+    ("environment", "state", "word"),
+    [
+        ({}, "ok", "offline"),
+        ({"CREWMESH_MODEL": "offline"}, "ok", "offline"),
+        ({"CREWMESH_MODEL": "gpt-4.1"}, "fault", "OPENAI_API_KEY"),
+        ({"CREWMESH_MODEL": "openai/gpt-4.1", "OPENAI_API_KEY": "k"}, "ok", "gpt-4.1"),
+        ({"CREWMESH_MODEL": "anthropic/claude"}, "fault", "ANTHROPIC_API_KEY"),
+        ({"CREWMESH_MODEL": "gemini/x", "GOOGLE_API_KEY": "k"}, "ok", "gemini"),
+        ({"CREWMESH_MODEL": "ollama/llama3"}, "ok", "ollama"),
+    ],
+)
+def test_a_model_without_its_key_is_found(
+    environment: dict[str, str], state: str, word: str
+) -> None:
+    found = machine.check_model(environment)
+    assert found.state == state
+    assert word in found.detail
+    assert bool(found.next_step) is (state != "ok")
+
+
+def test_secrets_that_others_can_read_are_found(tmp_path: Path) -> None:
+    assert machine.check_permissions(tmp_path / "none").state == "ok"
+    key = tmp_path / "api-key"
+    key.write_text("cm_x")
+    key.chmod(0o644)
+    found = machine.check_permissions(tmp_path)
+    assert (found.state, found.next_step) == ("fault", f"chmod 600 {key}")
+    key.chmod(0o600)
+    assert machine.check_permissions(tmp_path).state == "ok"
+
+
+def test_a_stale_address_file_is_found(tmp_path: Path) -> None:
+    assert machine.check_address_file(tmp_path).state == "ok"
+    path = tmp_path / "address.json"
+    for pid, state in ((2**22 + 1, "fault"), (os.getpid(), "ok")):
+        path.write_text(json.dumps({"url": "http://x", "grpc": "x", "pid": pid}))
+        assert machine.check_address_file(tmp_path).state == state
+
+
+@pytest.mark.parametrize(
+    ("free", "state"), [(100_000_000, "fault"), (1_000_000_000, "warning"), (10**10, "ok")]
+)
+def test_a_disk_that_runs_full_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, state: str
+) -> None:
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: _Usage(free))
+    assert machine.check_disk(tmp_path / "not/yet/there").state == state
+
+
+class _Usage:
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+
+def test_scratch_that_is_no_tmpfs_or_too_small_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine.sys, "platform", "linux")
+    assert machine.check_scratch(tmp_path / "none").state == "warning"
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: _Usage(64_000_000))
+    small = machine.check_scratch(tmp_path)
+    assert small.state == "warning"
+    assert "--shm-size" in small.next_step
