@@ -25,7 +25,7 @@ from crewmesh_store.identity.servicer import IdentityServicer
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.hub import EventHub
-from crewmesh_store.runs.maintenance import expire_leases, make_partitions
+from crewmesh_store.runs.maintenance import expire, make_partitions
 from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.servicer import RunStoreServicer
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
@@ -91,7 +91,7 @@ class Store:
         background = [
             asyncio.create_task(self._wakeups.run()),
             asyncio.create_task(self._dispatcher.run()),
-            asyncio.create_task(expire_leases(self._runs, self._runs_servicer.run_moved)),
+            asyncio.create_task(expire(self._runs, self._runs_servicer.run_moved)),
             asyncio.create_task(make_partitions(self._runs)),
         ]
         stopping = asyncio.create_task(stop.wait())
@@ -104,6 +104,7 @@ class Store:
     async def stop(self) -> None:
         """Let calls under way end, then let go of Postgres."""
         await self._server.stop(_STOP_GRACE_SECONDS)
+        await self._runs_servicer.stop()
         await self._database.close()
 
     async def _authenticate(self, metadata: Mapping[str, str]) -> Identity:

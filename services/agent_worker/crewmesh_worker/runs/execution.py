@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from google.protobuf.duration_pb2 import Duration
 
 from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.identity import Identity
@@ -19,7 +18,6 @@ from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
 from crewmesh_worker.runs.log import RunLog
-from crewmesh_worker.runs.retry import retry_delay_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -198,11 +196,11 @@ class Execution:
         run = self.lease.run
         if self._stop_reason is not None:
             return self._outcome_of_stop()
-        if run.attempt >= run.max_attempts:
-            tried = f"{message} (attempt {run.attempt} of {run.max_attempts})"
+        if run.failures + 1 >= run.max_attempts:
+            tried = f"{message} (failure {run.failures + 1} of {run.max_attempts})"
             return self._failed(run_pb2.RunError(code="attempts_exhausted", message=tried))
-        delay = retry_delay_seconds(run.attempt)
-        return self._queued({"reason": code, "message": message, "delay_seconds": delay}, delay)
+        error = run_pb2.RunError(code=code, message=_storable(message))
+        return _queued({"reason": code, "message": error.message}, error)
 
     def _outcome_of_stop(self) -> Outcome:
         run = self.lease.run
@@ -211,18 +209,17 @@ class Execution:
             transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_CANCELLED, error=error)
             return Outcome(transition, "run.cancelled", {"reason": error.message})
         if self._stop_reason is not None or self._log.lost.is_set():
-            return self._queued({"reason": self._stop_reason or "lost"}, 0)
+            return _queued({"reason": self._stop_reason or "lost"})
         error = run_pb2.RunError(
             code="timed_out", message=f"not finished within {run.timeout_seconds} s"
         )
         transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_TIMED_OUT, error=error)
         return Outcome(transition, "run.timed_out", {"timeout_seconds": run.timeout_seconds})
 
-    def _queued(self, payload: dict[str, Any], delay_seconds: float) -> Outcome:
-        delay = Duration()
-        delay.FromMilliseconds(int(delay_seconds * 1000))
-        transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED, delay=delay)
-        return Outcome(transition, "run.queued", payload)
+
+def _queued(payload: dict[str, Any], error: run_pb2.RunError | None = None) -> Outcome:
+    transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED, error=error)
+    return Outcome(transition, "run.queued", payload)
 
 
 def _from_runner(event: runner_pb2.RunnerEvent) -> run_pb2.RunEvent:

@@ -17,17 +17,17 @@ _EXPIRY_SECONDS: Final = 1.0
 _PARTITION_SECONDS: Final = 3600.0
 
 
-async def expire_leases(runs: RunRepository, on_moved: Callable[[str, str], None]) -> None:
-    """Take runs from silent workers, once a second, until cancelled."""
+async def expire(runs: RunRepository, on_moved: Callable[[str, str], None]) -> None:
+    """Take runs from silent workers, and end those that nobody answered, until cancelled."""
     while True:
         await asyncio.sleep(_EXPIRY_SECONDS)
         try:
-            moved = await runs.expire()
+            moved = [*await runs.take_back_expired(), *await runs.expire_waiting()]
         except CrewmeshError as error:
-            log.warning("can't look for expired leases", reason=error.message)
+            log.warning("can't look for what has expired", reason=error.message)
             continue
         for run_id, status in moved:
-            log.warning("a lease expired", run_id=run_id, status=status)
+            log.warning("expired", run_id=run_id, status=status)
             on_moved(run_id, status)
 
 

@@ -53,6 +53,7 @@ def run_from_row(row: Row) -> run_pb2.Run:
         error=error,
         attempt=row["attempt"],
         max_attempts=row["max_attempts"],
+        failures=row["failures"],
         priority=row["priority"],
         timeout_seconds=row["timeout_seconds"],
         session_id=row["session_id"] or "",

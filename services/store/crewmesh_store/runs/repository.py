@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -13,7 +13,7 @@ import psycopg
 from google.protobuf.timestamp_pb2 import Timestamp
 from uuid6 import uuid7
 
-from crewmesh.common.errors import ConflictError, InvalidInputError
+from crewmesh.common.errors import ConflictError, ExhaustedError, InvalidInputError, StateError
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
 from crewmesh_store.database import Database, Row, load_statements
@@ -71,12 +71,18 @@ class RunRepository:
             lease_ttl=self.lease_ttl,
         )
         if row is not None:
-            lease = self._lease(row, ()) if row["status"] == "running" else None
+            lease = self._lease(row) if row["status"] == "running" else None
             return Created(run_from_row(row), lease=lease)
         row = await self._database.fetch_one(
             SQL["find_idempotent_run"], org_id=identity.org_id, key=key
         )
-        if row is None or row["request_hash"] != request_hash:
+        if row is None:
+            raise ExhaustedError(
+                "the queue of your organisation is full; try again when some runs have started",
+                reason="QUEUE_FULL",
+                retry_after_seconds=5,
+            )
+        if row["request_hash"] != request_hash:
             raise ConflictError(
                 "this Idempotency-Key was used for another request; send a new key",
                 reason="IDEMPOTENCY_KEY_REUSED",
@@ -91,25 +97,24 @@ class RunRepository:
             worker_ids=list(worker_ids),
             lease_ttl=self.lease_ttl,
         )
+        leases = {row["id"]: self._lease(row) for row in rows}
         again = [row["id"] for row in rows if row["attempt"] > 1]
-        checkpoints: dict[UUID, list[run_store_pb2.TaskCheckpoint]] = defaultdict(list)
         if again:
             for row in await self._database.fetch(SQL["read_checkpoints"], run_ids=again):
-                checkpoints[row["run_id"]].append(
-                    run_store_pb2.TaskCheckpoint(task_index=row["task_index"], output=row["output"])
+                leases[row["run_id"]].checkpoints.add(
+                    task_index=row["task_index"], output=row["output"], waiting=row["waiting"]
                 )
-        return [self._lease(row, checkpoints[row["id"]]) for row in rows]
+            for row in await self._database.fetch(SQL["read_effects"], run_ids=again):
+                leases[row["run_id"]].effects.add(key=row["key"], result=row["result"])
+        return list(leases.values())
 
-    def _lease(
-        self, row: Row, checkpoints: Iterable[run_store_pb2.TaskCheckpoint]
-    ) -> run_store_pb2.Lease:
+    def _lease(self, row: Row) -> run_store_pb2.Lease:
         lease = run_store_pb2.Lease(
-            run=run_from_row(row),
-            epoch=row["epoch"],
-            next_seq=row["last_seq"] + 1,
-            checkpoints=checkpoints,
+            run=run_from_row(row), epoch=row["epoch"], next_seq=row["last_seq"] + 1
         )
         lease.ttl.FromTimedelta(self.lease_ttl)
+        if row["answer"] is not None:
+            lease.answer.CopyFrom(run_store_pb2.HumanAnswer(**json.loads(row["answer"])))
         return lease
 
     async def append(
@@ -164,9 +169,37 @@ class RunRepository:
         response.cancelled.extend(lease for lease in request.leases if renewed.get(lease.run_id))
         return response
 
-    async def expire(self) -> list[tuple[str, str]]:
+    async def record_effect(self, request: run_store_pb2.RecordEffectRequest) -> None:
+        """Keep what a call did; raise StateError (LEASE_LOST) if the run is another's."""
+        row = await self._database.fetch_one(
+            SQL["record_effect"],
+            run_id=run_id(request.run_id),
+            epoch=request.epoch,
+            key=request.effect.key,
+            result=request.effect.result,
+        )
+        if row is None:
+            raise StateError("the run's lease is not yours any more", reason="LEASE_LOST")
+
+    async def take_back_expired(self) -> list[tuple[str, str]]:
         """Take runs from workers that went silent; return each one's id and new status."""
-        rows = await self._database.fetch(SQL["expire_leases"])
+        return await self._take_back(None, None)
+
+    async def take_back_from(self, worker_id: str, session_id: UUID) -> list[tuple[str, str]]:
+        """Take the runs of a worker whose stream broke, unless it has opened another."""
+        return await self._take_back(worker_id, session_id)
+
+    async def _take_back(
+        self, worker_id: str | None, session_id: UUID | None
+    ) -> list[tuple[str, str]]:
+        rows = await self._database.fetch(
+            SQL["take_back_leases"], worker_id=worker_id, session_id=session_id
+        )
+        return [(str(row["id"]), row["status"]) for row in rows]
+
+    async def expire_waiting(self) -> list[tuple[str, str]]:
+        """End runs that waited too long for a person; return each one's id and new status."""
+        rows = await self._database.fetch(SQL["expire_waiting"])
         return [(str(row["id"]), row["status"]) for row in rows]
 
     async def cancel(self, run: str, org_id: str, reason: str) -> Row | None:
@@ -175,10 +208,14 @@ class RunRepository:
             SQL["cancel_run"], run_id=run_id(run), org_id=org_id, reason=reason
         )
 
-    async def respond(self, run: str, org_id: str, payload_json: str) -> Row | None:
+    async def respond(self, run: str, identity: Identity, answer: dict[str, object]) -> Row | None:
         """Record a person's answer and queue the run; return None if it wasn't waiting."""
         return await self._database.fetch_one(
-            SQL["respond_to_run"], run_id=run_id(run), org_id=org_id, payload=payload_json
+            SQL["respond_to_run"],
+            run_id=run_id(run),
+            org_id=identity.require_org(),
+            answer=json.dumps(answer),
+            payload=json.dumps({**answer, "by": identity.user_id}),
         )
 
     async def get(self, run: str, org_id: str, *, tasks: bool = False) -> run_pb2.Run | None:
@@ -224,14 +261,15 @@ class RunRepository:
         """Make this week's partition of the log and the next one's."""
         await self._database.fetch(SQL["ensure_event_partitions"])
 
-    async def put_worker(self, hello: run_store_pb2.WorkerHello) -> None:
-        """Record that a worker has started."""
+    async def put_worker(self, hello: run_store_pb2.WorkerHello, session_id: UUID) -> None:
+        """Record that a worker has opened a stream."""
         await self._database.fetch(
             SQL["put_worker"],
             id=hello.worker_id,
             address=hello.address,
             version=hello.version,
             slots=hello.slots,
+            session_id=session_id,
         )
 
     async def list_workers(self) -> list[run_store_pb2.Worker]:
@@ -298,7 +336,7 @@ def _append_parameters(appends: Sequence[run_store_pb2.Append]) -> dict[str, lis
             completion_tokens=change.usage.completion_tokens,
             total_tokens=change.usage.total_tokens,
             model_calls=change.usage.model_calls,
-            delays=change.delay.ToTimedelta(),
+            waits=change.wait.ToTimedelta(),
         )
         for seq, event in enumerate(append.events, append.first_seq):
             add(
@@ -315,6 +353,7 @@ def _append_parameters(appends: Sequence[run_store_pb2.Append]) -> dict[str, lis
                 checkpoint_run_ids=run,
                 checkpoint_tasks=checkpoint.task_index,
                 checkpoint_outputs=checkpoint.output,
+                checkpoint_waitings=checkpoint.waiting,
             )
     return columns
 
@@ -322,7 +361,7 @@ def _append_parameters(appends: Sequence[run_store_pb2.Append]) -> dict[str, lis
 _APPEND_COLUMNS = (
     "run_ids", "epochs", "first_seqs", "counts", "statuses", "outputs", "output_jsons",
     "error_codes", "error_messages", "prompt_tokens", "completion_tokens", "total_tokens",
-    "model_calls", "delays", "event_run_ids", "event_seqs", "event_ats", "event_types", "event_tasks",
+    "model_calls", "waits", "event_run_ids", "event_seqs", "event_ats", "event_types", "event_tasks",
     "event_agents", "event_payloads", "checkpoint_run_ids", "checkpoint_tasks",
-    "checkpoint_outputs",
+    "checkpoint_outputs", "checkpoint_waitings",
 )  # fmt: skip

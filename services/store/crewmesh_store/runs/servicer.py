@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final
+from uuid import UUID
 
-from crewmesh.common.errors import InvalidInputError, NotFoundError, StateError, Violation
+import structlog
+from uuid6 import uuid7
+
+from crewmesh.common.errors import (
+    CrewmeshError,
+    InvalidInputError,
+    NotFoundError,
+    StateError,
+    Violation,
+)
 from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_store.messages import page_bounds
@@ -22,8 +31,12 @@ from crewmesh_store.runs.messages import (
 from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
 
+log = structlog.get_logger(__name__)
+
 # A watcher that no wake-up reaches looks for itself this often.
 _POLL_SECONDS: Final = 2.0
+# A worker whose stream broke, but which lives, is back by then.
+_REATTACH_SECONDS: Final = 0.7
 _EVENTS_PER_READ: Final = 500
 _MAX_WAIT_SECONDS: Final = 60.0
 
@@ -38,6 +51,13 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         self._hub = hub
         self._dispatcher = dispatcher
         self._wakeups = wakeups
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def stop(self) -> None:
+        """Leave to the leases' expiry what would be done later."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # Workers ------------------------------------------------------------------
 
@@ -59,14 +79,35 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.HasField("hello"):
             raise InvalidInputError("the first message of AttachWorker is hello")
-        await self._runs.put_worker(first.hello)
-        with self._dispatcher.attach(first.hello.worker_id) as worker:
-            reader = asyncio.create_task(self._read_capacity(request_iterator, worker))
-            try:
-                async for message in worker.messages():
-                    yield message
-            finally:
-                reader.cancel()
+        worker_id, session_id = first.hello.worker_id, UUID(bytes=uuid7().bytes)
+        await self._runs.put_worker(first.hello, session_id)
+        try:
+            with self._dispatcher.attach(worker_id) as worker:
+                reader = asyncio.create_task(self._read_capacity(request_iterator, worker))
+                try:
+                    async for message in worker.messages():
+                        yield message
+                finally:
+                    reader.cancel()
+        finally:
+            self._background(self._detach(worker_id, session_id))
+
+    async def _detach(self, worker_id: str, session_id: UUID) -> None:
+        """Take the runs of a worker that is gone, unless it comes back at once."""
+        await asyncio.sleep(_REATTACH_SECONDS)
+        try:
+            moved = await self._runs.take_back_from(worker_id, session_id)
+        except CrewmeshError as error:
+            log.warning("a lost worker's leases will expire", reason=error.message)
+            return
+        for run, status in moved:
+            log.warning("its worker is gone", run_id=run, worker_id=worker_id, status=status)
+            self.run_moved(run, status)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _read_capacity(
         self, requests: AsyncIterator[run_store_pb2.AttachWorkerRequest], worker: AttachedWorker
@@ -97,6 +138,13 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
                     self._dispatcher.run_queued()
                     self._wakeups.run_queued()
         return run_store_pb2.AppendEventsResponse(results=[result for result, _ in results])
+
+    async def RecordEffect(
+        self, request: run_store_pb2.RecordEffectRequest, context: Any
+    ) -> run_store_pb2.RecordEffectResponse:
+        caller().require_service()
+        await self._runs.record_effect(request)
+        return run_store_pb2.RecordEffectResponse()
 
     async def ListWorkers(
         self, request: run_store_pb2.ListWorkersRequest, context: Any
@@ -191,10 +239,10 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
                 "the answer is too long",
                 violations=[Violation("text", "at most 100,000 characters")],
             )
-        payload: dict[str, object] = {"text": request.text, "by": identity.user_id}
+        answer: dict[str, object] = {"text": request.text}
         if request.HasField("approve"):
-            payload["approve"] = request.approve
-        row = await self._runs.respond(request.run_id, identity.require_org(), json.dumps(payload))
+            answer["approve"] = request.approve
+        row = await self._runs.respond(request.run_id, identity, answer)
         if row is None:
             await self._require_run(request.run_id)
             raise StateError("the run isn't waiting for an answer", reason="RUN_NOT_WAITING")

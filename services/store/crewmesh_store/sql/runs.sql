@@ -1,13 +1,18 @@
 -- Runs, leases and logs. Every statement is one transaction, and one round trip.
 
 -- name: create_run
--- One row when the run was made; none when its idempotency key exists already.
+-- One row when the run was made; none when its idempotency key exists already, or
+-- when the organisation's queue is full.
 -- The run starts at once, leased to the caller, when nothing else is waiting and its
 -- organisation has no limits (those are kept by claim_runs, one claim at a time).
-WITH first_use AS (
+WITH full_queue AS (
+    SELECT FROM runs
+    WHERE status = 'queued' AND org_id = %(org_id)s::uuid
+    OFFSET (SELECT max_queued - 1 FROM orgs WHERE id = %(org_id)s::uuid) LIMIT 1
+), first_use AS (
     INSERT INTO idempotency_keys (org_id, key, request_hash, run_id)
     SELECT %(org_id)s::uuid, %(key)s, %(request_hash)s::bytea, %(run_id)s::uuid
-    WHERE %(key)s::text IS NOT NULL
+    WHERE %(key)s::text IS NOT NULL AND NOT EXISTS (SELECT FROM full_queue)
     ON CONFLICT DO NOTHING
     RETURNING run_id
 ), start AS (
@@ -34,7 +39,8 @@ WITH first_use AS (
         CASE WHEN at_once THEN now() END,
         1 + at_once::int
     FROM start
-    WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM first_use)
+    WHERE CASE WHEN %(key)s::text IS NULL
+        THEN NOT EXISTS (SELECT FROM full_queue) ELSE EXISTS (SELECT FROM first_use) END
     RETURNING *
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
@@ -119,8 +125,24 @@ WITH RECURSIVE waiting (org_id) AS (
 SELECT * FROM claimed;
 
 -- name: read_checkpoints
-SELECT run_id, task_index, output FROM checkpoints
+SELECT run_id, task_index, output, waiting FROM checkpoints
 WHERE run_id = ANY(%(run_ids)s) ORDER BY run_id, task_index;
+
+-- name: read_effects
+SELECT run_id, key, result FROM effects WHERE run_id = ANY(%(run_ids)s) ORDER BY run_id, made_at;
+
+-- name: record_effect
+-- No row when the lease is no longer the caller's.
+WITH held AS (
+    SELECT id, org_id FROM runs
+    WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running'
+    FOR UPDATE
+), made AS (
+    INSERT INTO effects (run_id, key, org_id, result)
+    SELECT id, %(key)s, org_id, %(result)s FROM held
+    ON CONFLICT DO NOTHING
+)
+SELECT id FROM held;
 
 -- name: append_events
 -- One row for each append that is accepted: the epoch is the lease's, the run is
@@ -132,11 +154,11 @@ WITH batch AS (
         %(statuses)s::run_status[], %(outputs)s::text[], %(output_jsons)s::json[],
         %(error_codes)s::text[], %(error_messages)s::text[], %(prompt_tokens)s::bigint[],
         %(completion_tokens)s::bigint[], %(total_tokens)s::bigint[], %(model_calls)s::bigint[],
-        %(delays)s::interval[]
+        %(waits)s::interval[]
     ) AS b (
         run_id, epoch, first_seq, count, status, output, output_json,
         error_code, error_message, prompt_tokens, completion_tokens, total_tokens, model_calls,
-        delay
+        wait
     )
 ), locked AS MATERIALIZED (
     SELECT id FROM runs WHERE id = ANY(%(run_ids)s::uuid[]) ORDER BY id FOR UPDATE
@@ -146,13 +168,16 @@ WITH batch AS (
         status = COALESCE(b.status, r.status),
         output = COALESCE(b.output, r.output),
         output_json = COALESCE(b.output_json, r.output_json),
-        error_code = COALESCE(b.error_code, r.error_code),
-        error_message = COALESCE(b.error_message, r.error_message),
+        error_code = CASE WHEN b.status <> 'queued' THEN b.error_code END,
+        error_message = CASE WHEN b.status <> 'queued' THEN b.error_message END,
+        failures = r.failures + COALESCE(b.status = 'queued' AND b.error_code IS NOT NULL, false)::int,
         prompt_tokens = r.prompt_tokens + b.prompt_tokens,
         completion_tokens = r.completion_tokens + b.completion_tokens,
         total_tokens = r.total_tokens + b.total_tokens,
         model_calls = r.model_calls + b.model_calls,
-        available_at = now() + b.delay,
+        available_at = CASE WHEN b.status = 'queued' AND b.error_code IS NOT NULL
+            THEN now() + retry_delay(r.failures + 1) ELSE r.available_at END,
+        waiting_until = CASE WHEN b.status = 'waiting' THEN now() + b.wait END,
         lease_expires_at = CASE WHEN b.status IS NULL THEN r.lease_expires_at END,
         finished_at = CASE WHEN b.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
             THEN now() END
@@ -170,13 +195,15 @@ WITH batch AS (
     ) AS e (run_id, seq, at, type, task, agent, payload)
     JOIN accepted a ON a.id = e.run_id
 ), kept AS (
-    INSERT INTO checkpoints (run_id, task_index, org_id, output)
-    SELECT a.id, c.task_index, a.org_id, c.output
+    INSERT INTO checkpoints (run_id, task_index, org_id, output, waiting)
+    SELECT a.id, c.task_index, a.org_id, c.output, c.waiting
     FROM unnest(
-        %(checkpoint_run_ids)s::uuid[], %(checkpoint_tasks)s::int[], %(checkpoint_outputs)s::bytea[]
-    ) AS c (run_id, task_index, output)
+        %(checkpoint_run_ids)s::uuid[], %(checkpoint_tasks)s::int[],
+        %(checkpoint_outputs)s::bytea[], %(checkpoint_waitings)s::boolean[]
+    ) AS c (run_id, task_index, output, waiting)
     JOIN accepted a ON a.id = c.run_id
-    ON CONFLICT (run_id, task_index) DO UPDATE SET output = excluded.output
+    ON CONFLICT (run_id, task_index) DO UPDATE SET
+        output = excluded.output, waiting = excluded.waiting
 )
 SELECT id, attempt, last_seq FROM accepted;
 
@@ -189,44 +216,73 @@ FROM unnest(%(run_ids)s::uuid[], %(epochs)s::bigint[]) AS l (run_id, epoch)
 WHERE r.id = l.run_id AND r.epoch = l.epoch AND r.status = 'running'
 RETURNING r.id, r.cancel_requested_at IS NOT NULL AS cancelled;
 
--- name: expire_leases
--- Runs whose worker went silent go back to the queue, or end when they were to be
--- cancelled or have no attempts left. Each gets the event that says so.
-WITH expired AS (
+-- name: take_back_leases
+-- Takes runs from a worker that went silent (its lease has expired), or whose stream
+-- broke and didn't come back (worker_id, session_id). They go back to the queue, or end
+-- when they were to be cancelled or have failed too often. Each gets the event that says so.
+WITH lost AS (
     SELECT id, worker_id FROM runs
-    WHERE status = 'running' AND lease_expires_at < now()
-    ORDER BY id LIMIT 100
+    WHERE status = 'running' AND (
+        lease_expires_at < now()
+        OR worker_id = (
+            SELECT w.id FROM workers w
+            WHERE w.id = %(worker_id)s AND w.session_id = %(session_id)s::uuid
+        )
+    )
+    ORDER BY id LIMIT 500
     FOR UPDATE SKIP LOCKED
+), judged AS (
+    SELECT r.id, l.worker_id, CASE
+        WHEN r.cancel_requested_at IS NOT NULL THEN 'cancelled'
+        WHEN r.failures + 1 < r.max_attempts THEN 'queued'
+        ELSE 'failed' END::run_status AS verdict
+    FROM lost l JOIN runs r USING (id)
 ), moved AS (
     UPDATE runs r SET
-        status = CASE
-            WHEN r.cancel_requested_at IS NOT NULL THEN 'cancelled'
-            WHEN r.attempt < r.max_attempts THEN 'queued'
-            ELSE 'failed' END::run_status,
-        error_code = CASE
-            WHEN r.cancel_requested_at IS NOT NULL THEN 'cancelled'
-            WHEN r.attempt >= r.max_attempts THEN 'attempts_exhausted' END,
-        error_message = CASE
-            WHEN r.cancel_requested_at IS NOT NULL THEN 'cancelled on request'
-            WHEN r.attempt >= r.max_attempts THEN
-                format('its worker went silent in attempt %%s of %%s', r.attempt, r.max_attempts) END,
-        finished_at = CASE
-            WHEN r.cancel_requested_at IS NULL AND r.attempt < r.max_attempts THEN NULL
-            ELSE now() END,
-        epoch = r.epoch + 1, worker_id = NULL, lease_expires_at = NULL,
-        available_at = now(), last_seq = r.last_seq + 1
-    FROM expired e WHERE r.id = e.id
-    RETURNING r.*, e.worker_id AS silent_worker_id
+        status = verdict,
+        error_code = CASE verdict
+            WHEN 'cancelled' THEN 'cancelled' WHEN 'failed' THEN 'attempts_exhausted' END,
+        error_message = CASE verdict
+            WHEN 'cancelled' THEN 'cancelled on request'
+            WHEN 'failed' THEN
+                format('worker lost (failure %%s of %%s)', r.failures + 1, r.max_attempts) END,
+        finished_at = CASE WHEN verdict <> 'queued' THEN now() END,
+        failures = r.failures + 1,
+        available_at = now() + retry_delay(r.failures + 1),
+        epoch = r.epoch + 1, lease_expires_at = NULL, last_seq = r.last_seq + 1
+    FROM judged j WHERE r.id = j.id
+    RETURNING r.*
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
     SELECT id, last_seq, org_id, now(), attempt, 'run.' || status::text,
         CASE status
-            WHEN 'queued' THEN json_build_object('reason', 'lease_expired', 'worker_id', silent_worker_id)
+            WHEN 'queued' THEN json_build_object('reason', 'worker_lost', 'worker_id', worker_id)
             WHEN 'cancelled' THEN json_build_object('reason', error_message)
             ELSE json_build_object('code', error_code, 'message', error_message) END
     FROM moved
 )
 SELECT id, status FROM moved;
+
+-- name: expire_waiting
+-- Ends runs that waited too long for a person.
+WITH late AS (
+    SELECT id FROM runs WHERE status = 'waiting' AND waiting_until < now()
+    ORDER BY id LIMIT 100
+    FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE runs r SET
+        status = 'timed_out', error_code = 'input_timed_out',
+        error_message = 'nobody answered in time', finished_at = now(), waiting_until = NULL,
+        last_seq = r.last_seq + 1
+    FROM late l WHERE r.id = l.id
+    RETURNING r.*
+), logged AS (
+    INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
+    SELECT id, last_seq, org_id, now(), attempt, 'run.timed_out',
+        json_build_object('reason', error_message)
+    FROM ended
+)
+SELECT id, status FROM ended;
 
 -- name: cancel_run
 -- Queued and waiting runs end here; a running one ends when its worker has ended
@@ -252,7 +308,9 @@ SELECT * FROM cancelled;
 -- name: respond_to_run
 -- No row when the run isn't waiting for a person.
 WITH answered AS (
-    UPDATE runs SET status = 'queued', available_at = now(), last_seq = last_seq + 1
+    UPDATE runs SET
+        status = 'queued', available_at = now(), waiting_until = NULL,
+        answer = %(answer)s::json, last_seq = last_seq + 1
     WHERE id = %(run_id)s AND org_id = %(org_id)s AND status = 'waiting'
     RETURNING *
 ), logged AS (
@@ -294,11 +352,11 @@ ORDER BY seq LIMIT %(limit)s;
 SELECT ensure_event_partition(now()), ensure_event_partition(now() + interval '7 days');
 
 -- name: put_worker
-INSERT INTO workers (id, address, version, slots, free_slots)
-VALUES (%(id)s, %(address)s, %(version)s, %(slots)s, %(slots)s)
+INSERT INTO workers (id, address, version, slots, free_slots, session_id)
+VALUES (%(id)s, %(address)s, %(version)s, %(slots)s, %(slots)s, %(session_id)s)
 ON CONFLICT (id) DO UPDATE SET
     address = excluded.address, version = excluded.version, slots = excluded.slots,
-    free_slots = excluded.free_slots, started_at = now(), last_seen_at = now();
+    free_slots = excluded.free_slots, session_id = excluded.session_id, last_seen_at = now();
 
 -- name: see_worker
 UPDATE workers SET free_slots = %(free_slots)s, last_seen_at = now() WHERE id = %(id)s;

@@ -5,6 +5,8 @@ CREATE TABLE orgs (
     name text NOT NULL,
     -- How many of its runs may be running at once, in all; no limit where null.
     max_running integer CHECK (max_running > 0),
+    -- How many of its runs may wait in the queue.
+    max_queued integer NOT NULL DEFAULT 10000 CHECK (max_queued > 0),
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -77,6 +79,8 @@ CREATE TABLE runs (
     error_code text,
     error_message text,
     attempt integer NOT NULL DEFAULT 0,
+    -- Attempts that failed through no fault of the crew.
+    failures integer NOT NULL DEFAULT 0,
     max_attempts integer NOT NULL,
     priority integer NOT NULL,
     timeout_seconds integer NOT NULL,
@@ -88,6 +92,10 @@ CREATE TABLE runs (
     lease_expires_at timestamptz,
     -- Queued runs aren't claimed before this.
     available_at timestamptz NOT NULL DEFAULT now(),
+    -- Waiting runs time out then.
+    waiting_until timestamptz,
+    -- What a person answered, for the next attempt: {text, approve?}.
+    answer json,
     last_seq bigint NOT NULL,
     prompt_tokens bigint NOT NULL DEFAULT 0,
     completion_tokens bigint NOT NULL DEFAULT 0,
@@ -103,6 +111,7 @@ CREATE TABLE runs (
 -- Finished runs are in none of the first two, so they never slow a claim.
 CREATE INDEX runs_queue ON runs (org_id, priority DESC, id) WHERE status = 'queued';
 CREATE INDEX runs_leased ON runs (org_id, crew) WHERE status = 'running';
+CREATE INDEX runs_waiting ON runs (waiting_until) WHERE status = 'waiting';
 CREATE INDEX runs_by_org ON runs (org_id, id DESC);
 CREATE INDEX runs_by_session ON runs (org_id, session_id, id DESC) WHERE session_id IS NOT NULL;
 
@@ -172,13 +181,30 @@ BEGIN
     END IF;
 END $$;
 
--- What finished tasks of unfinished runs put out.
+-- The pause before the next attempt, after so many failures: none, 1 s, 2 s, 4 s, ... 60 s.
+CREATE FUNCTION retry_delay(failures integer) RETURNS interval LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN failures <= 1 THEN interval '0'
+        ELSE least(interval '1 second' * 2 ^ least(failures - 2, 6), interval '60 seconds') END
+$$;
+
+-- What tasks of unfinished runs put out.
 CREATE TABLE checkpoints (
     run_id uuid NOT NULL REFERENCES runs ON DELETE CASCADE,
     task_index integer NOT NULL,
     org_id uuid NOT NULL,
     output bytea NOT NULL,
+    waiting boolean NOT NULL,
     PRIMARY KEY (run_id, task_index)
+);
+
+-- Calls of tools with side effects that have been made.
+CREATE TABLE effects (
+    run_id uuid NOT NULL REFERENCES runs ON DELETE CASCADE,
+    key text NOT NULL,
+    org_id uuid NOT NULL,
+    result text NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (run_id, key)
 );
 
 -- Files ------------------------------------------------------------------------
@@ -217,6 +243,8 @@ CREATE TABLE workers (
     version text NOT NULL,
     slots integer NOT NULL,
     free_slots integer NOT NULL,
+    -- Changes with every stream that the worker opens, at whatever replica.
+    session_id uuid NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
     last_seen_at timestamptz NOT NULL DEFAULT now()
 );

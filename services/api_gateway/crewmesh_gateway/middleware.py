@@ -1,0 +1,83 @@
+"""What happens around every request: its id, its log line, its counts, the last resort."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crewmesh.common.errors import UnavailableError
+from crewmesh_gateway.metrics import Metrics
+from crewmesh_gateway.problems import CLIENT_GONE, REQUEST_ID_KEY, problem_of_error, unexpected
+
+log = structlog.get_logger(__name__)
+
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# Asked every few seconds by machines: a line for each would drown the others.
+_QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
+_NO_ROUTE = "unmatched"
+
+
+class RequestMiddleware:
+    """Names each request, logs one line for it, counts it, and answers for lost errors."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope[REQUEST_ID_KEY] = _request_id(Headers(scope=scope).get("x-request-id"))
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = CLIENT_GONE
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"x-request-id", request_id.encode()))
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, send_named)
+        except asyncio.CancelledError:
+            # The gateway stops, and this request took longer than it may then.
+            if status == CLIENT_GONE:
+                stopping = UnavailableError("the gateway is stopping")
+                await problem_of_error(stopping, scope)(scope, receive, send_named)
+        except Exception:
+            log.exception("unexpected error")
+            if status == CLIENT_GONE:
+                await unexpected(scope)(scope, receive, send_named)
+        finally:
+            self._record(scope, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
+        self._metrics.count_request(scope["method"], route, status, seconds)
+        line: dict[str, Any] = {
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+        }
+        if route in _QUIET_ROUTES:
+            log.debug("request", **line)
+        else:
+            log.info("request", **line)
+
+
+def _request_id(given: str | None) -> str:
+    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
+        return given
+    return uuid.uuid4().hex

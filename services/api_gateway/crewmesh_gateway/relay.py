@@ -1,0 +1,106 @@
+"""The mesh as one request sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, TypeVar
+
+import grpc
+from fastapi import Security
+from fastapi.security import HTTPBearer
+from starlette.requests import ClientDisconnect, Request
+
+from crewmesh_gateway.authentication import CALLER_KEY, Caller, api_key_of
+from crewmesh_gateway.gateway import Gateway
+from crewmesh_gateway.mesh import Mesh, Metadata, error_of
+from crewmesh_gateway.problems import REQUEST_ID_KEY
+
+CALL_SECONDS = 10.0
+
+Ask = TypeVar("Ask")
+Answer = TypeVar("Answer")
+
+
+class Relay:
+    """Calls the mesh on behalf of a request's caller.
+
+    Every call has a deadline, says who asks and for which request, and is cancelled
+    when the client leaves. Failures are raised as the error that the other side raised.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.gateway: Gateway = request.app.state.gateway
+        self.mesh: Mesh = self.gateway.mesh
+        self.caller: Caller = request.scope[CALLER_KEY]
+        self._request = request
+        self._request_id: str = request.scope[REQUEST_ID_KEY]
+
+    def metadata(self) -> Metadata:
+        """Return the metadata of a call that is made now."""
+        return self.mesh.metadata(self._request_id, self.caller.identity)
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Ask, Answer],
+        ask: Ask,
+        *,
+        seconds: float = CALL_SECONDS,
+    ) -> Answer:
+        """Return the answer of a method, within `seconds`.
+
+        Raises ClientDisconnect when the client left meanwhile.
+        """
+        call = method(ask, timeout=seconds, metadata=self.metadata())
+        leaving = asyncio.create_task(self._client_leaves())
+        leaving.add_done_callback(lambda _: call.cancel())
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from None
+        except asyncio.CancelledError:
+            if leaving.done():
+                raise ClientDisconnect from None
+            raise
+        finally:
+            leaving.cancel()
+
+    def stream(
+        self, method: grpc.aio.UnaryStreamMultiCallable[Ask, Answer], ask: Ask, *, seconds: float
+    ) -> grpc.aio.UnaryStreamCall[Ask, Answer]:
+        """Begin a method that answers with a stream of at most `seconds`."""
+        return method(ask, timeout=seconds, metadata=self.metadata())
+
+    async def renew(self) -> None:
+        """Check the caller's API key again, for what outlives a short request.
+
+        Raises UnauthenticatedError when it was revoked.
+        """
+        self.caller = await self.gateway.authenticator.authenticate(
+            api_key_of(self._request.headers), self._request_id
+        )
+
+    async def _client_leaves(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+
+
+async def messages(call: grpc.aio.UnaryStreamCall[Ask, Answer]) -> AsyncIterator[Answer]:
+    """Yield a stream's messages; raise what its other side raised."""
+    try:
+        async for message in call:
+            yield message
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error) from None
+
+
+class _ApiKey(HTTPBearer):
+    """Says in OpenAPI that a route needs an API key, which was checked before routing."""
+
+    async def __call__(self, request: Request) -> Relay:  # type: ignore[override]
+        return Relay(request)
+
+
+RequestRelay = Annotated[
+    Relay, Security(_ApiKey(scheme_name="ApiKey", description="`Authorization: Bearer <API key>`"))
+]

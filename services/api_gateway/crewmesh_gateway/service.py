@@ -1,0 +1,113 @@
+"""How the gateway starts, serves and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+import uvloop
+
+from crewmesh.common.lifecycle import fail, report_ready, stop_requested
+from crewmesh.common.logging import configure_logging
+from crewmesh_gateway.app import create_app
+from crewmesh_gateway.gateway import Gateway
+from crewmesh_gateway.mesh import Mesh
+from crewmesh_gateway.protocol import BoundedProtocol
+from crewmesh_gateway.settings import GatewaySettings
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG = 2048
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM or SIGINT; then let requests end, for `drain_seconds` at most."""
+    stop = stop_requested()
+    listener = listen(settings.host, settings.port)
+    mesh = Mesh(settings.worker_target, settings.store_target, settings.mesh_secret)
+    gateway = Gateway(
+        mesh,
+        max_body_bytes=settings.max_body_kb * 1024,
+        max_upload_bytes=settings.max_upload_mb * 1024 * 1024,
+    )
+    try:
+        await GatewayServer(gateway, settings, stop).serve([listener])
+    finally:
+        await mesh.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; end the process with one line if that can't be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        fail(f"can't listen on {host}, port {port}: {error.strerror}; see CREWMESH_PORT")
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn, stopped by an event instead of by signal handlers of its own."""
+
+    def __init__(self, gateway: Gateway, settings: GatewaySettings, stop: asyncio.Event) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_app(gateway),
+                http=BoundedProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=settings.drain_seconds,
+            )
+        )
+        self._gateway = gateway
+        self._settings = settings
+        self._stop = stop
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: uvicorn would end the process by one after a clean stop."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and say where."""
+        await super().startup(sockets)
+        assert sockets is not None
+        url = _url(self._settings.host, sockets[0].getsockname()[1])
+        report_ready(self._settings.ready_file, {"url": url})
+        log.info("ready", url=url)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to stop."""
+        return await super().on_tick(counter) or self._stop.is_set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, end the event streams, and let everything else finish."""
+        log.info("stopping")
+        self._gateway.draining.set()
+        await super().shutdown(sockets)
+
+
+def _url(host: str, port: int) -> str:
+    """Return where this machine reaches what listens on `host`."""
+    if host == "0.0.0.0":  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    elif ":" in host:
+        host = "[::1]" if host == "::" else f"[{host}]"
+    return f"http://{host}:{port}"
+
+
+def main() -> None:
+    """Entry point of the process."""
+    settings = GatewaySettings.load()
+    configure_logging("api_gateway", settings.log_level)
+    uvloop.run(run(settings))

@@ -1,0 +1,60 @@
+"""A gateway in front of a mesh that exists in memory only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import httpx2
+import pytest
+import structlog
+
+from tests.integration.gateway.fake_mesh import (
+    FakeMesh,
+    ServedGateway,
+    serving_gateway,
+    start_fake_mesh,
+)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_log() -> Iterator[None]:
+    """Without the pictures of local variables that take seconds to draw."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
+    )
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def mesh() -> AsyncIterator[FakeMesh]:
+    mesh = await start_fake_mesh()
+    yield mesh
+    await mesh.stop()
+
+
+@pytest.fixture
+async def gateway(mesh: FakeMesh) -> AsyncIterator[ServedGateway]:
+    async with serving_gateway(mesh) as served:
+        yield served
+
+
+@pytest.fixture
+def client(gateway: ServedGateway) -> httpx2.AsyncClient:
+    return gateway.client
+
+
+@pytest.fixture(scope="session")
+async def shared_gateway() -> AsyncIterator[ServedGateway]:
+    """For tests that leave nothing behind."""
+    mesh = await start_fake_mesh()
+    async with serving_gateway(mesh) as served:
+        yield served
+    await mesh.stop()
+
+
+@pytest.fixture
+def shared_client(shared_gateway: ServedGateway) -> httpx2.AsyncClient:
+    return shared_gateway.client
