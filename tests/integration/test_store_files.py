@@ -27,6 +27,7 @@ async def parts(*, broken: bool = False) -> AsyncIterator[file_pb2.PutDatasetReq
         yield file_pb2.PutDatasetRequest(chunk=CONTENT[start : start + 300_000])
         if broken:
             raise ConnectionError("the client went away")
+    yield file_pb2.PutDatasetRequest(end=file_pb2.UploadEnd(size_bytes=len(CONTENT)))
 
 
 def files_under(directory: Path) -> list[Path]:
@@ -61,6 +62,18 @@ async def test_a_broken_upload_leaves_nothing_behind(store: StoreClient, tmp_pat
     await until(nothing_left)
 
 
+async def test_an_upload_without_its_end_is_refused(store: StoreClient, tmp_path: Path) -> None:
+    async def all_but_the_end() -> AsyncIterator[file_pb2.PutDatasetRequest]:
+        async for part in parts():
+            if not part.HasField("end"):
+                yield part
+
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.files.PutDataset(all_but_the_end(), metadata=store.person)
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert not files_under(tmp_path / "objects")
+
+
 async def test_a_deleted_dataset_is_gone_with_its_bytes(store: StoreClient, tmp_path: Path) -> None:
     stored = (await store.files.PutDataset(parts(), metadata=store.person)).dataset
     request = file_pb2.DeleteDatasetRequest(id=stored.id)
@@ -80,6 +93,7 @@ async def test_an_artifact_is_taken_only_under_the_runs_lease(store: StoreClient
         )
         yield file_pb2.PutArtifactRequest(header=header)
         yield file_pb2.PutArtifactRequest(chunk=b"png")
+        yield file_pb2.PutArtifactRequest(end=file_pb2.UploadEnd(size_bytes=3))
 
     await store.files.PutArtifact(chart(lease.epoch), metadata=store.person)
     with pytest.raises(grpc.aio.AioRpcError) as raised:

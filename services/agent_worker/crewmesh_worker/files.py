@@ -107,6 +107,9 @@ async def _upload(
     header: file_pb2.ArtifactHeader, path: Path
 ) -> AsyncIterator[file_pb2.PutArtifactRequest]:
     yield file_pb2.PutArtifactRequest(header=header)
+    size = 0
     with path.open("rb") as file:
         while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+            size += len(chunk)
             yield file_pb2.PutArtifactRequest(chunk=chunk)
+    yield file_pb2.PutArtifactRequest(end=file_pb2.UploadEnd(size_bytes=size))

@@ -10,7 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from crewmesh.common.errors import InvalidInputError, UnavailableError, Violation
-from crewmesh.v1.file_pb2 import Dataset, DatasetHeader, PutDatasetRequest, PutDatasetResponse
+from crewmesh.v1.file_pb2 import (
+    Dataset,
+    DatasetHeader,
+    PutDatasetRequest,
+    PutDatasetResponse,
+    UploadEnd,
+)
 from crewmesh_gateway.mesh import error_of
 from crewmesh_gateway.multipart import Part, read_parts
 from crewmesh_gateway.relay import Relay
@@ -74,6 +80,7 @@ class _Upload:
         self._relay = relay
         self._header = header
         self._pending = bytearray()
+        self._size = 0
         self._call: grpc.aio.StreamUnaryCall[PutDatasetRequest, PutDatasetResponse] | None = None
 
     async def add(self, data: bytes) -> None:
@@ -89,6 +96,7 @@ class _Upload:
         if self._call is None:
             raise _invalid("file", "it is empty")
         try:
+            await self._write(PutDatasetRequest(end=UploadEnd(size_bytes=self._size)))
             await self._call.done_writing()
             return (await self._call).dataset
         except grpc.aio.AioRpcError as error:
@@ -101,15 +109,19 @@ class _Upload:
 
     async def _send_pending(self) -> None:
         piece, self._pending = bytes(self._pending), bytearray()
+        self._size += len(piece)
+        if self._call is None:
+            self._call = self._relay.mesh.files.PutDataset(
+                timeout=_UPLOAD_SECONDS, metadata=self._relay.metadata()
+            )
+            await self._write(PutDatasetRequest(header=self._header))
+        for start in range(0, len(piece), _PIECE_BYTES):
+            await self._write(PutDatasetRequest(chunk=piece[start : start + _PIECE_BYTES]))
+
+    async def _write(self, request: PutDatasetRequest) -> None:
+        assert self._call is not None
         try:
-            if self._call is None:
-                self._call = self._relay.mesh.files.PutDataset(
-                    timeout=_UPLOAD_SECONDS, metadata=self._relay.metadata()
-                )
-                await self._call.write(PutDatasetRequest(header=self._header))
-            for start in range(0, len(piece), _PIECE_BYTES):
-                chunk = piece[start : start + _PIECE_BYTES]
-                await self._call.write(PutDatasetRequest(chunk=chunk))
+            await self._call.write(request)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             # The store ended the call, and gRPC loses its reason when a write is under way.
             raise UnavailableError("the store broke the upload off") from error

@@ -87,18 +87,21 @@ class FakeFiles(file_pb2_grpc.FileServiceServicer):
     async def PutDataset(self, request_iterator: Any, context: Any) -> Any:
         header = None
         content = bytearray()
+        ended = False
         try:
             async for request in request_iterator:
                 if request.HasField("header"):
                     header = request.header
+                elif request.HasField("end"):
+                    ended = request.end.size_bytes == len(content)
                 else:
                     content += request.chunk
                     self.chunk_sizes.append(len(request.chunk))
                     self.received.set()
                 if self.refuse_after is not None and len(content) > self.refuse_after:
                     raise StateError("the quota is used up", reason="QUOTA")
-            # As long as a commit may take: a call that was cancelled gets no further.
-            await asyncio.sleep(0.02)
+            if not ended:
+                raise asyncio.CancelledError
         except asyncio.CancelledError:
             self.broken_off += 1
             raise

@@ -145,7 +145,19 @@ async def _first(requests: AsyncIterator[Any]) -> Any:
 
 
 async def _chunks(requests: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    """Yield the chunks up to the upload's end.
+
+    A call that breaks off may look like one whose client has said all it wanted to, so
+    only what the client says at the end tells that everything has come.
+    """
+    size = 0
     async for request in requests:
-        if request.HasField("header"):
-            raise InvalidInputError("an upload has one header, and it comes first")
-        yield request.chunk
+        part = request.WhichOneof("part")
+        if part == "chunk":
+            size += len(request.chunk)
+            yield request.chunk
+        elif part == "end" and request.end.size_bytes == size:
+            return
+        else:
+            break
+    raise InvalidInputError("an upload is a header, chunks, and an end that says their size")
