@@ -78,7 +78,11 @@ class Database:
 
         Both are one transaction, so the lock is held until the statement has committed.
         """
-        async with self._connection() as connection, connection.transaction():
+        async with (
+            self._connection() as connection,
+            connection.pipeline(),  # one round trip
+            connection.transaction(),
+        ):
             await connection.execute(lock)
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()

@@ -70,25 +70,34 @@ class Execution:
 
     async def run(
         self, pool: RunnerPool, files: WorkerFiles, model: str, environment: dict[str, str]
-    ) -> None:
-        """Run the crew to its end, and record that end."""
+    ) -> str:
+        """Run the crew to its end, record that end, and return its event's type."""
         run = self.lease.run
         try:
             runner = await pool.acquire(f"{run.org_id}/{run.crew}/{run.crew_version}")
         except CrewmeshError as error:
-            await self._record(self._retry_or_fail("worker_error", error.message))
-            return
+            return await self._record(self._retry_or_fail("worker_error", error.message))
         try:
             request = await self._request(runner, files, model, environment)
+            await self._tell_of_resumption()
             outcome = await self._drive(runner, request, files)
         except CrewmeshError as error:
             outcome = self._retry_or_fail("worker_error", error.message)
         # The runner cleans up while the store commits.
-        await asyncio.gather(self._record(outcome), runner.release())
+        how, _ = await asyncio.gather(self._record(outcome), runner.release())
+        return how
 
-    async def _record(self, outcome: Outcome) -> None:
-        if not self._log.lost.is_set():
-            await self._log.end(_event(outcome.event_type, outcome.payload), outcome.transition)
+    async def _tell_of_resumption(self) -> None:
+        if self.lease.checkpoints:
+            finished = sum(not checkpoint.waiting for checkpoint in self.lease.checkpoints)
+            payload = {"attempt": self.lease.run.attempt, "finished_tasks": finished}
+            await self._log.add(_event("run.resumed", payload))
+
+    async def _record(self, outcome: Outcome) -> str:
+        if self._log.lost.is_set():
+            return "lost"
+        await self._log.end(_event(outcome.event_type, outcome.payload), outcome.transition)
+        return outcome.event_type
 
     async def _request(
         self, runner: Runner, files: WorkerFiles, model: str, environment: dict[str, str]
@@ -107,6 +116,8 @@ class Execution:
             model=model,
             environment=environment,
             checkpoints=self.lease.checkpoints,
+            effects=self.lease.effects,
+            answer=self.lease.answer if self.lease.HasField("answer") else None,
             dataset_paths=paths,
         )
 

@@ -77,9 +77,10 @@ class Executor:
             definition = self._catalogue.get(run.crew)
             execution = Execution(lease, definition, identity, self._writer.open(lease))
             self._held[run.id] = Held(execution, good_until)
-            log.info("run starts", crew=run.crew, attempt=run.attempt)
-            await execution.run(self._pool, self._files, self._model, self._environment)
-            log.info("run left", crew=run.crew)
+            started = time.monotonic()
+            how = await execution.run(self._pool, self._files, self._model, self._environment)
+            seconds = round(time.monotonic() - started, 3)
+            log.info("attempt ended", crew=run.crew, attempt=run.attempt, how=how, seconds=seconds)
         except CrewmeshError as error:
             log.error("a lease can't be carried out; it will expire", reason=error.message)
         finally:
