@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crewmesh.common.errors import NotFoundError
-
 from crewmesh_worker.crews.definition import CrewDefinition, load_definitions
 
 BUILT_IN = Path(__file__).parent

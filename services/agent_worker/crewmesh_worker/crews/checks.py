@@ -1,0 +1,140 @@
+"""What holds between the parts of a crew's definition, which no single field shows.
+
+The checks read plain data and skip what has the wrong shape (the model reports that),
+so one answer lists every fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from crewmesh.common.errors import Violation
+from crewmesh_worker.crews.inputs import schema_faults
+from crewmesh_worker.tools.registry import tool_names
+
+# What CrewAI takes for a placeholder.
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+_AGENT_TEXTS = ("role", "goal", "backstory")
+_TASK_TEXTS = ("description", "expected_output")
+
+
+def cross_faults(data: object) -> list[Violation]:
+    """Return every fault between parts of `data`, a definition as plain data."""
+    definition = _mapping(data)
+    crew = _mapping(definition.get("crew"))
+    agents = {key: _mapping(agent) for key, agent in _mapping(crew.get("agents")).items()}
+    tasks = [_mapping(task) for task in _sequence(crew.get("tasks"))]
+    schema = _mapping(definition.get("inputs"))
+    return [
+        *schema_faults(schema, "inputs"),
+        *_agent_faults(agents),
+        *_task_faults(tasks, agents),
+        *_async_faults(tasks),
+        *_placeholder_faults(agents, tasks, schema),
+    ]
+
+
+def _agent_faults(agents: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
+    known = tool_names()
+    for key, agent in agents.items():
+        for index, tool in enumerate(_sequence(agent.get("tools"))):
+            if isinstance(tool, str) and tool not in known:
+                yield Violation(
+                    f"crew.agents.{key}.tools[{index}]",
+                    f"no tool is named {tool!r}; there are: {', '.join(sorted(known))}",
+                )
+    roles = Counter(str(agent.get("role")) for agent in agents.values())
+    for key, agent in agents.items():
+        if roles[str(agent.get("role"))] > 1:
+            yield Violation(f"crew.agents.{key}.role", "another agent has this role")
+
+
+def _task_faults(
+    tasks: list[Mapping[str, Any]], agents: Mapping[str, object]
+) -> Iterator[Violation]:
+    earlier: set[str] = set()
+    for index, task in enumerate(tasks):
+        place = f"crew.tasks[{index}]"
+        agent = task.get("agent")
+        if isinstance(agent, str) and agent not in agents:
+            yield Violation(
+                f"{place}.agent", f"no agent has the key {agent!r}; there are: {', '.join(agents)}"
+            )
+        for position, name in enumerate(_sequence(task.get("context"))):
+            if isinstance(name, str) and name not in earlier:
+                yield Violation(
+                    f"{place}.context[{position}]", f"no task before this one is named {name!r}"
+                )
+        name = task.get("name")
+        if isinstance(name, str):
+            if name in earlier:
+                yield Violation(f"{place}.name", f"an earlier task is named {name!r} too")
+            earlier.add(name)
+
+
+def _async_faults(tasks: list[Mapping[str, Any]]) -> Iterator[Violation]:
+    by_agent: dict[object, int] = {}
+    for index, task in enumerate(tasks):
+        if task.get("async_execution") is not True:
+            continue
+        place = f"crew.tasks[{index}].async_execution"
+        agent = task.get("agent")
+        if agent in by_agent:
+            # CrewAI crashes: an agent has one executor.
+            yield Violation(
+                place,
+                f"task {by_agent[agent]} of the same agent is asynchronous too; "
+                "give one of them to another agent",
+            )
+        by_agent.setdefault(agent, index)
+        run_before = [t.get("name") for t in _asynchronous_run(tasks[:index])]
+        if set(_sequence(task.get("context"))) & set(run_before):
+            yield Violation(place, "it can't run beside a task that is its context")
+    if len(_asynchronous_run(tasks)) > 1:
+        yield Violation("crew.tasks", "at most one task at the end can be asynchronous")
+
+
+def _asynchronous_run(tasks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the asynchronous tasks at the end of `tasks`, up to a synchronous one."""
+    run: list[Mapping[str, Any]] = []
+    for task in reversed(tasks):
+        if task.get("async_execution") is not True:
+            break
+        run.append(task)
+    return run
+
+
+def _placeholder_faults(
+    agents: Mapping[str, Mapping[str, Any]],
+    tasks: list[Mapping[str, Any]],
+    schema: Mapping[str, Any],
+) -> Iterator[Violation]:
+    properties = _mapping(schema.get("properties"))
+    given = {
+        name
+        for name, prop in properties.items()
+        if name in _sequence(schema.get("required")) or "default" in _mapping(prop)
+    }
+    texts = [
+        *((f"crew.agents.{k}.{f}", a.get(f)) for k, a in agents.items() for f in _AGENT_TEXTS),
+        *((f"crew.tasks[{i}].{f}", t.get(f)) for i, t in enumerate(tasks) for f in _TASK_TEXTS),
+    ]
+    for place, text in texts:
+        for name in dict.fromkeys(_PLACEHOLDER.findall(text)) if isinstance(text, str) else ():
+            if name not in properties:
+                yield Violation(place, f"{{{name}}} is none of the inputs")
+            elif name not in given:
+                yield Violation(
+                    place, f"{{{name}}} may be missing: make the input required or give a default"
+                )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

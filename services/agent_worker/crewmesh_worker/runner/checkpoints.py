@@ -1,0 +1,45 @@
+"""A finished task's output as bytes, and back into a crew that goes on after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from crewai import Crew, Task
+from crewai.tasks.task_output import TaskOutput
+
+from crewmesh.v1.run_store_pb2 import TaskCheckpoint
+
+# The conversation and what was structured: the first is of no use later, the second
+# would lose its class.
+_LEFT_OUT = {"messages", "pydantic"}
+
+
+def to_checkpoint(index: int, output: TaskOutput) -> TaskCheckpoint:
+    """Return what a later attempt needs to take the task as done."""
+    data: dict[str, Any] = {"output": output.model_dump(mode="json", exclude=_LEFT_OUT)}
+    if output.pydantic is not None:
+        data["pydantic"] = output.pydantic.model_dump(mode="json")
+    return TaskCheckpoint(task_index=index, output=json.dumps(data).encode())
+
+
+def resume(crew: Crew, checkpoints: Iterable[TaskCheckpoint]) -> None:
+    """Mark the first tasks as done, up to the first that has no checkpoint.
+
+    The crew's next kickoff begins after them.
+    """
+    saved = {checkpoint.task_index: checkpoint.output for checkpoint in checkpoints}
+    for index, task in enumerate(crew.tasks):
+        if index not in saved:
+            break
+        task.output = _task_output(task, json.loads(saved[index]))
+        # CrewAI skips the leading tasks that have an output when this is set.
+        crew.checkpoint_kickoff_event_id = "resume"
+
+
+def _task_output(task: Task, data: dict[str, Any]) -> TaskOutput:
+    output = TaskOutput.model_validate(data["output"])
+    if "pydantic" in data and task.output_pydantic is not None:
+        output.pydantic = task.output_pydantic.model_validate(data["pydantic"])
+    return output

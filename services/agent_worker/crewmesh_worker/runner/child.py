@@ -1,0 +1,113 @@
+"""A runner's process, from its fork to its end: isolates itself, then serves the worker."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+import structlog
+from crewai.events.event_bus import crewai_event_bus
+
+from crewmesh.v1.runner_pb2 import FromRunner, Ready
+from crewmesh_worker.runner import linux
+from crewmesh_worker.runner.execution import execute
+from crewmesh_worker.runner.framing import Connection
+from crewmesh_worker.runner.preload import Factories
+from crewmesh_worker.runner.settings import RunnerSettings
+from crewmesh_worker.runner.warm_up import warm_up_crew
+
+log = structlog.get_logger(__name__)
+
+# Of 1000: when memory runs out, the kernel ends a runner before the worker or the zygote.
+_OOM_SCORE = "500"
+_IDLE_SECONDS = 0.05
+
+
+def serve(
+    sock: socket.socket, zygote_pid: int, factories: Factories, settings: RunnerSettings
+) -> NoReturn:
+    """Do what the worker asks, one run after the other, until it closes the socket."""
+    status = 1
+    try:
+        _isolate(sock, zygote_pid, settings)
+        _serve(Connection(sock, settings.max_message_bytes), factories)
+        status = 0
+    except BaseException as error:
+        log.error("a runner can't go on", exc_info=error)
+    finally:
+        # What was registered to be done at exit was registered in the zygote.
+        os._exit(status)
+
+
+def _serve(connection: Connection, factories: Factories) -> None:
+    def detach() -> None:
+        connection.close()
+        sys.stdout = sys.__stdout__
+
+    # A process that a tool forks must not speak in the runner's name.
+    os.register_at_fork(after_in_child=detach)
+    while (request := connection.receive()) is not None:
+        # A run's listeners end with it, and CrewAI's own (console, telemetry) are not wanted.
+        with crewai_event_bus.scoped_handlers():
+            if request.HasField("execute"):
+                execute(request.execute, connection.send, factories)
+            else:
+                _warm_up()
+        _end_children()
+        connection.send(FromRunner(ready=Ready()))
+        if not connection.wait(_IDLE_SECONDS):
+            gc.collect()  # 2 to 5 ms, and frees what the run's cycles hold: a database, say
+
+
+def _isolate(sock: socket.socket, zygote_pid: int, settings: RunnerSettings) -> None:
+    """Become a session of its own that ends with the zygote and holds nothing of it."""
+    os.setsid()
+    linux.die_with_parent(zygote_pid, signal.SIGKILL)
+    linux.adopt_orphans()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    os.umask(0o077)
+    os.closerange(3, sock.fileno())
+    os.closerange(sock.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    with contextlib.suppress(OSError):  # some sandboxes have no such file
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, settings.max_open_files)
+    if settings.address_space_mb is not None:
+        _limit(resource.RLIMIT_AS, settings.address_space_mb * 1024 * 1024)
+
+
+def _limit(what: int, value: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(what, (value, value))
+
+
+def _warm_up() -> None:
+    """Run a crew that does nothing, then hide what that has loaded from the collector."""
+    contextvars.copy_context().run(warm_up_crew().kickoff)
+    gc.collect()
+    gc.freeze()
+    gc.collect()  # cheap now; from here on, "old" objects are counted from none
+
+
+def _end_children() -> None:
+    """Kill whatever process a run has left behind; as a subreaper, this one is its parent."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                for child in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
+                os.wait()

@@ -1,0 +1,116 @@
+"""One run in a runner's process: builds the crew, kicks it off, tells what happens."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+from pathlib import Path
+from typing import Any
+
+import structlog
+from crewai import Crew
+from crewai.context import get_current_task_id
+from crewai.events.stream_context import add_stream_sink
+from pydantic_core import to_json
+
+from crewmesh.v1.run_pb2 import RunError
+from crewmesh.v1.runner_pb2 import Execute, Failed, Finished, FromRunner, RunnerArtifact
+from crewmesh_worker.runner import artifacts
+from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
+from crewmesh_worker.runner.environment import run_environment
+from crewmesh_worker.runner.events import EventProjection
+from crewmesh_worker.runner.framing import FramingError
+from crewmesh_worker.runner.output import PrintedLines
+from crewmesh_worker.runner.preload import Factories
+from crewmesh_worker.runner.stream import EventStream, Send
+from crewmesh_worker.runner.text import MAX_CHARACTERS, put_text, storable
+
+log = structlog.get_logger(__name__)
+
+
+def execute(request: Execute, send: Send, factories: Factories) -> None:
+    """Carry out a run and send its messages, the last of which is Finished or Failed."""
+    run = _Run(request, send, factories)
+    # A context of its own: what the run sets in it is gone with it.
+    outcome = contextvars.copy_context().run(run.outcome)
+    try:
+        send(outcome)
+    except FramingError as error:
+        send(run.failed(ValueError(f"the output is too large: {error}")))
+
+
+class _Run:
+    def __init__(self, request: Execute, send: Send, factories: Factories) -> None:
+        self._request = request
+        self._factories = factories
+        self._stream = EventStream(send)
+        self._projection = EventProjection(self._stream)
+
+    def outcome(self) -> FromRunner:
+        """Run the crew; return Finished, or Failed whatever it raised."""
+        structlog.contextvars.bind_contextvars(run_id=self._request.run_id)
+        work_dir = Path(self._request.work_dir)
+        printed = PrintedLines(self._log_line)
+        try:
+            with (
+                run_environment(work_dir, self._request.environment),
+                artifacts.saving(work_dir, self._announce),
+                contextlib.redirect_stdout(printed),
+            ):
+                return self._finished(self._kick_off())
+        except BaseException as error:
+            log.error("the crew failed", exc_info=error)
+            return self.failed(error)
+        finally:
+            printed.finish()
+            self._stream.close()
+
+    def failed(self, error: BaseException) -> FromRunner:
+        """Return what tells of a crew that raised."""
+        message = storable(f"{type(error).__name__}: {error}".removesuffix(": "))
+        fault = RunError(code="crew_error", message=message[:MAX_CHARACTERS])
+        return FromRunner(failed=Failed(error=fault, usage=self._projection.usage))
+
+    def _kick_off(self) -> Any:
+        inputs = json.loads(self._request.inputs_json or "{}") | dict(self._request.dataset_paths)
+        definition = json.loads(self._request.definition_json)
+        model = self._factories.make_llm(self._request.model)
+        crew: Crew = self._factories.build_crew(definition, inputs, model)
+        resume(crew, self._request.checkpoints)
+        self._projection.follow(crew)
+        add_stream_sink(self._receive)
+        return crew.kickoff(inputs=inputs)
+
+    def _receive(self, source: Any, event: Any) -> None:
+        """Take an event of CrewAI's; never raise, or the agent would try its step again."""
+        try:
+            self._projection.receive(source, event)
+            if event.type == "task_completed":
+                self._checkpoint(str(source.id), event.output)
+        except Exception as error:
+            log.error("an event could not be told", type=event.type, exc_info=error)
+
+    def _checkpoint(self, task_id: str, output: Any) -> None:
+        index = self._projection.task_index(task_id)
+        if index is not None:
+            self._stream.message(FromRunner(checkpoint=to_checkpoint(index, output)))
+
+    def _announce(self, artifact: RunnerArtifact) -> None:
+        artifact.task = self._current_task()
+        self._stream.message(FromRunner(artifact=artifact))
+
+    def _log_line(self, line: str) -> None:
+        payload = put_text({"level": "info"}, "message", line)
+        self._stream.event("log", self._current_task(), "", payload)
+
+    def _current_task(self) -> str:
+        return self._projection.task_name(get_current_task_id())
+
+    def _finished(self, output: Any) -> FromRunner:
+        structured = output.json_dict if output.json_dict is not None else output.pydantic
+        text = to_json(structured, inf_nan_mode="null").decode() if structured is not None else ""
+        finished = Finished(
+            output=storable(output.raw), output_json=storable(text), usage=self._projection.usage
+        )
+        return FromRunner(finished=finished)

@@ -1,0 +1,1 @@
+"""Tools that agents may use, and what they share during a run."""

@@ -1,0 +1,1 @@
+"""The tools: a module here is a tool of that name; see `crewmesh_worker.tools.registry`."""

@@ -1,0 +1,308 @@
+# ruff: noqa: T201
+"""Crews, tools and a model for the runner's tests; imported by runner processes only.
+
+A definition lists tasks, and each task says what its model does:
+
+    {"tasks": [{"name": ..., "answer": ..., "tool": [name, arguments], "chunks": [...],
+                "pause": seconds after the first chunk, "structured": bool}]}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from crewai import Agent, Crew, Task
+from crewai.events.types.llm_events import LLMCallType
+from crewai.flow.runtime import FlowState
+from crewai.llms.base_llm import BaseLLM, llm_call_context
+from crewai.tasks.task_output import TaskOutput
+from crewai.tools import BaseTool
+from pydantic import BaseModel, PrivateAttr
+
+from crewmesh_worker.runner import artifacts
+
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+
+
+class ScriptedModel(BaseLLM):
+    """Answers each task as the definition says, in no time."""
+
+    _scripts: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
+
+    def call(
+        self, messages: Any, tools: Any = None, *_: Any, from_task: Any = None,
+        from_agent: Any = None, **__: Any,
+    ) -> Any:  # fmt: skip
+        script = self._scripts[from_task.name]
+        _raise(script.get("raises"))
+        whose = {"from_task": from_task, "from_agent": from_agent}
+        with llm_call_context():
+            self._emit_call_started_event(messages, **whose)
+            if script.get("model_error"):
+                self._emit_call_failed_event(script["model_error"], **whose)
+                raise RuntimeError(script["model_error"])
+            if "tool" in script and messages[-1]["role"] != "tool":
+                self._completed("a tool call", LLMCallType.TOOL_CALL, whose)
+                name, arguments = script["tool"]
+                function = {"name": name, "arguments": json.dumps(arguments)}
+                return [{"id": "call-1", "type": "function", "function": function}]
+            for number, chunk in enumerate(script.get("chunks", [])):
+                self._emit_stream_chunk_event(chunk, **whose)
+                if number == 0:
+                    time.sleep(script.get("pause", 0))
+            answer = script["answer"] * script.get("repeat", 1)
+            if answer == "what the tool said":
+                answer = messages[-1]["content"]
+            elif answer == "what was said before":
+                answer = " and ".join(output.raw for output in _before(from_task))
+            self._completed(answer, LLMCallType.LLM_CALL, whose)
+            return answer
+
+    def _completed(self, response: str, kind: LLMCallType, whose: dict[str, Any]) -> None:
+        self._emit_call_completed_event(response, kind, usage=USAGE, **whose)
+
+    def supports_function_calling(self) -> bool:
+        return True
+
+    def get_input_tokens_count(self, *_: Any, **__: Any) -> int:
+        return 0
+
+
+def _raise(how: str | None) -> None:
+    if how == "recursion":
+        _raise(how)
+    kinds = {"exit": SystemExit, "interrupt": KeyboardInterrupt, "memory": MemoryError}
+    if how is not None:
+        raise kinds[how]("enough")
+
+
+def _before(task: Task) -> list[TaskOutput]:
+    tasks = task.agent.crew.tasks
+    return [earlier.output for earlier in tasks[: tasks.index(task)]]
+
+
+class Shout(BaseTool):
+    name: str = "shout"
+    description: str = "Upper case."
+
+    def _run(self, word: str) -> str:
+        return word.upper()
+
+
+class Break(BaseTool):
+    name: str = "break"
+    description: str = "Raises."
+
+    def _run(self) -> str:
+        raise RuntimeError("the tool is broken")
+
+
+class Surroundings(BaseTool):
+    name: str = "surroundings"
+    description: str = "Tells of the process."
+
+    def _run(self) -> str:
+        facts = {
+            "environment": dict(os.environ),
+            "directory": str(Path.cwd()),
+            "files": sorted(path.name for path in Path().iterdir()),
+            "fds": list(_descriptors().values()),
+            "session": os.getsid(0),
+            "pid": os.getpid(),
+        }
+        return json.dumps(facts)
+
+
+def _descriptors() -> dict[int, str]:
+    """Return what each open descriptor refers to."""
+    found = {}
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found[int(fd.name)] = str(fd.readlink())
+    return dict(sorted(found.items()))
+
+
+def _runner_socket() -> int:
+    """Return the descriptor of the one socket that another process has made."""
+    for fd, target in _descriptors().items():
+        if target.startswith("socket:"):
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            if struct.unpack("3i", credentials)[0] != os.getpid():
+                return fd
+    raise AssertionError("no socket of the worker's")
+
+
+class Talk(BaseTool):
+    name: str = "talk"
+    description: str = "Prints lines, also from other processes."
+
+    def _run(self, lines: list[str]) -> str:
+        print("\n".join(lines), end="")
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(print, ["from a forked process"] * 4)
+        subprocess.run(["echo", "from a program"], check=True)
+        return "talked"
+
+
+class Keep(BaseTool):
+    name: str = "keep"
+    description: str = "Saves a file as an artifact, then overwrites it."
+
+    def _run(self, content: str) -> str:
+        Path("figures.csv").write_text(content)
+        artifacts.save("figures.csv")
+        Path("figures.csv").write_text("overwritten")
+        try:
+            artifacts.save("/etc/hostname")
+        except ValueError as error:
+            return str(error)
+        raise AssertionError("a file from elsewhere was saved")
+
+
+class End(BaseTool):
+    name: str = "end"
+    description: str = "Ends the process, or tries to."
+
+    def _run(self, how: str) -> str:
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif how == "os._exit":
+            os._exit(3)
+        elif how == "segfault":
+            signal.raise_signal(signal.SIGSEGV)
+        elif how == "garbage":
+            os.write(_runner_socket(), b"\xff" * 64)
+        elif how == "hang up":
+            os.close(_runner_socket())
+        time.sleep(60)
+        return "still here"
+
+
+class StateClasses(BaseTool):
+    name: str = "state_classes"
+    description: str = "Counts the classes of agents' states."
+
+    def _run(self) -> str:
+        return str(sum(cls.__name__ == "StateWithId" for cls in FlowState.__subclasses__()))
+
+
+_hoard: list[bytearray] = []
+
+
+class Hoard(BaseTool):
+    name: str = "hoard"
+    description: str = "Takes memory and keeps it."
+
+    def _run(self, megabytes: int) -> str:
+        _hoard.append(bytearray(megabytes * 1024 * 1024))
+        return "kept"
+
+
+_STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+"""
+_DAEMON = """
+if os.fork():
+    os._exit(0)
+os.setsid()
+"""
+_POLITE = """
+import signal, sys, time
+def leave(*_):
+    with open(sys.argv[2], "w") as file:
+        file.write("goodbye")
+    sys.exit()
+signal.signal(signal.SIGTERM, leave)
+"""
+_STAY = """
+print("ready", flush=True)
+while True:
+    time.sleep(1)
+"""
+
+
+class Spin(BaseTool):
+    """Starts a child that ignores SIGTERM, one that leads a session too, and a daemon."""
+
+    name: str = "spin"
+    description: str = "Starts processes and never returns."
+
+    def _run(self, pid_file: str, forever: bool = True, last_words: str = "") -> str:
+        if last_words:
+            _start(_POLITE + _STAY, pid_file, last_words)
+        else:
+            _start(_STUBBORN + _STAY, pid_file)
+            _start(_STUBBORN + _STAY, pid_file, start_new_session=True)
+            _start(_STUBBORN + _DAEMON + _STAY, pid_file)
+        Path(pid_file).touch()
+        while forever:
+            pass
+        return "left them running"
+
+
+def _start(code: str, *arguments: str, **options: Any) -> None:
+    command = [sys.executable, "-S", "-c", code, *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
+    assert process.stdout is not None
+    process.stdout.readline()
+
+
+class Answer(BaseModel):
+    """What a structured task answers."""
+
+    value: int
+
+
+_TOOLS = {
+    tool.name: tool
+    for tool in (
+        Shout(),
+        Break(),
+        Surroundings(),
+        Talk(),
+        Keep(),
+        End(),
+        StateClasses(),
+        Hoard(),
+        Spin(),
+    )
+}
+
+
+def make_llm(model: str) -> ScriptedModel:
+    return ScriptedModel(model=model)
+
+
+def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: ScriptedModel) -> Crew:
+    if "build_error" in definition:
+        raise ValueError(definition["build_error"])
+    llm._scripts.update({task["name"]: task for task in definition["tasks"]})
+    agent = Agent(
+        role="analyst of {topic}", goal="g", backstory="b", llm=llm,
+        tools=[_TOOLS[task["tool"][0]] for task in definition["tasks"] if "tool" in task],
+        max_retry_limit=0,
+    )  # fmt: skip
+    tasks = [
+        Task(
+            name=task["name"],
+            description=task.get("description", "Look at {topic}."),
+            expected_output="an answer",
+            agent=agent,
+            output_pydantic=Answer if task.get("structured") else None,
+        )
+        for task in definition["tasks"]
+    ]
+    return Crew(agents=[agent], tasks=tasks)
