@@ -41,14 +41,14 @@ class WorkerSettings(Settings):
         None, description="where runs have their working directories; by default on tmpfs"
     )
     dataset_cache_dir: Path | None = Field(None, description="where datasets are kept for runs")
-    default_timeout_seconds: int = Field(3600, ge=1, le=86_400)
-    default_max_attempts: int = Field(3, ge=1, le=20)
+    default_timeout_seconds: int = Field(
+        3600, ge=1, le=86_400, description="how long an attempt may take"
+    )
+    default_max_attempts: int = Field(
+        3, ge=1, le=20, description="failures, not of the crew's making, that end a run"
+    )
     drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
     reflection: bool = Field(False, description="serve gRPC reflection")
-    ready_file: Path | None = Field(
-        None, description='where {"address": ...} is written once ready'
-    )
-    log_level: str = "INFO"
 
     def environment_of_runs(self) -> dict[str, str]:
         """Return the variables that runs may see, with their values here."""

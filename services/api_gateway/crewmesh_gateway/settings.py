@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from crewmesh.common.settings import Settings
@@ -24,5 +22,3 @@ class GatewaySettings(Settings):
     max_body_kb: int = Field(1024, ge=1, le=8192, description="longest JSON body, in KiB")
     max_upload_mb: int = Field(256, ge=1, description="largest dataset, in MiB")
     drain_seconds: int = Field(10, ge=0, description="how long a stop lets requests finish")
-    ready_file: Path | None = Field(None, description='where {"url": ...} is written once ready')
-    log_level: str = "INFO"

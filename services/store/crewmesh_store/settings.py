@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from crewmesh.common.settings import Settings
@@ -16,16 +14,14 @@ class StoreSettings(Settings):
     store_address: str = Field("127.0.0.1:8082", description="host:port to listen on")
     mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
     object_store_url: str = Field(description="file:///path or s3://bucket/prefix")
-    database_connections: int = Field(8, ge=2, le=200)
+    database_connections: int = Field(
+        8, ge=2, le=200, description="connections to Postgres, besides two for wake-ups"
+    )
     lease_seconds: float = Field(
         15.0, ge=1, le=600, description="how long a silent worker keeps its runs"
     )
     bootstrap_api_key: str = Field(
         "", description="the first owner's key; used on an empty database only"
     )
-    bootstrap_email: str = "owner@localhost"
-    bootstrap_org: str = "default"
-    ready_file: Path | None = Field(
-        None, description='where {"address": ...} is written once ready'
-    )
-    log_level: str = "INFO"
+    bootstrap_email: str = Field("owner@localhost", description="the first owner's address")
+    bootstrap_org: str = Field("default", description="the first organisation's name")

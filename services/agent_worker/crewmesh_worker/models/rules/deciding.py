@@ -92,7 +92,7 @@ def _trend(query: Query, table: Table) -> Query | None:
     time = Group(years, "year" if years.is_date else None)
     if query.group and query.group.unit != "year":
         return replace(query, kind="groups")
-    if query.measure is None:
+    if query.measure is None or not query.measure.is_number:
         return replace(query, kind="groups", group=time)
     return replace(query, kind="trend", aggregate="avg", group=time)
 
