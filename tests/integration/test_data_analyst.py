@@ -309,6 +309,7 @@ def test_a_dataset_that_cannot_be_read_ends_in_an_answer_that_says_so(
         "when,v\n2024-01-01 10:00:00,1\n2024-01-01 11:00:00,2\n2024-01-02 10:00:00,\n",
         "flag,v\ntrue,1\nfalse,2\ntrue,3\n",
         "v\n" + "\n".join(["7"] * 50) + "\n",
+        '{"a": {"b": 1}, "c": [1, 2], "d": "2024-01-01", "e": null}\n{"a": null, "c": []}\n',
     ],
 )
 def test_any_table_gets_an_overview_without_a_failing_tool(

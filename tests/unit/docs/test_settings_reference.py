@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from crewmesh.common.settings import Settings
 from crewmesh_gateway.settings import GatewaySettings
 from crewmesh_store.settings import StoreSettings

@@ -21,15 +21,15 @@ from crewmesh_worker.tools.registry import load_tool
 DATA = Path(vega_datasets.__file__).parent / "_data"
 NAMES = ("seattle-weather.csv", "cars.json", "stocks.csv", "driving.json", "wheat.json")
 
-WORDS = st.sampled_from(
-    "which what how many much when is are average median total maximum lowest most least common top "
-    "5 three highest hottest driest warmer cheapest rain rainy temperature temp_max wind weather snow "
-    "sun date day days month year weekday monthly per by each in since before between 2013 and 2014 "
-    "2005 july december over under above 30 10 more than less at least not or share percentage "
-    "distribution correlation affect trend changed increasing falling over time the of a different "
-    "cars horsepower miles gallon origin japan usa europe cylinders 8 price symbol aapl stock side "
-    "left gas wages wheat rows number count compare versus getting Seattle stands out".split()
-)
+WORDS = """
+which what how many much when is are average median total maximum lowest most least common top 5 three highest
+hottest driest warmer cheapest rain rainy temperature temp_max wind weather snow sun date day days month year
+weekday monthly per by each in since before between 2013 and 2014 2005 july december over under above 30 10 more
+than less at least not or share percentage distribution correlation affect trend changed increasing falling time
+the of a different cars horsepower miles gallon origin japan usa europe cylinders 8 price symbol aapl stock side
+left gas wages wheat rows number count compare versus getting Seattle stands out
+"""
+QUESTIONS = st.lists(st.sampled_from(WORDS.split()), min_size=1, max_size=10).map(" ".join)
 
 
 @cache
@@ -50,15 +50,15 @@ def answers(question: str, name: str) -> list[str]:
     return said
 
 
-@settings(max_examples=250, deadline=None)
-@given(st.lists(WORDS, min_size=1, max_size=10).map(" ".join), st.sampled_from(NAMES))
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(QUESTIONS, st.sampled_from(NAMES))
 def test_questions_of_familiar_words_get_queries_that_run(question: str, name: str) -> None:
     for text in answers(question, name):
         assert text.endswith(".")
         assert "None" not in text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.text(max_size=60), st.sampled_from(NAMES))
 def test_questions_of_any_characters_get_queries_that_run(question: str, name: str) -> None:
     assert answers(question, name)

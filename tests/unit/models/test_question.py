@@ -11,7 +11,8 @@ from crewmesh_worker.models.rules.table import Column, Table, read_profile, writ
 
 def column(name: str, type_: str, distinct: int, low: str, high: str, *values: str) -> Column:
     counts = tuple(range(len(values), 0, -1))
-    return Column(name, type_, 0, distinct, low, high, "", values, counts)
+    mean = "1.5" if type_ in ("DOUBLE", "BIGINT") else ""
+    return Column(name, type_, 0, distinct, low, high, mean, values, counts)
 
 
 WEATHER = Table(

@@ -29,8 +29,6 @@ log = structlog.get_logger(__name__)
 
 # Of 1000: when memory runs out, the kernel ends a runner before the worker or the zygote.
 _OOM_SCORE = "500"
-# A busy crew must not keep the worker from renewing leases, nor the zygote from killing.
-_NICENESS = 5
 _IDLE_SECONDS = 0.05
 
 
@@ -78,7 +76,6 @@ def _isolate(sock: socket.socket, zygote_pid: int, settings: RunnerSettings) -> 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o077)
-    os.nice(_NICENESS)
     os.closerange(3, sock.fileno())
     os.closerange(sock.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     with contextlib.suppress(OSError):  # some sandboxes have no such file

@@ -75,12 +75,11 @@ class Chart:
     @property
     def labels(self) -> list[str]:
         """What stands below bars: every x of a single series, each x once for several."""
-        texts = [str(place) for place in self.places]
         if len(self.groups) == 1:
-            return texts
+            return [_label(place) for place in self.places]
         unique = dict.fromkeys(self.places)
         numeric = all(isinstance(place, int | float) for place in unique)
-        return [str(place) for place in (sorted(unique) if numeric else unique)]
+        return [_label(place) for place in (sorted(unique) if numeric else unique)]
 
 
 def save_chart(chart: Chart, path: Path) -> list[Path]:
@@ -136,7 +135,7 @@ def _draw_bar(axes: Axes, chart: Chart) -> None:
     for index, (name, (xs, ys)) in enumerate(chart.groups.items()):
         shift = (index - (len(chart.groups) - 1) / 2) * width
         alone = len(chart.groups) == 1
-        places = [place if alone else labels.index(str(x)) + shift for place, x in enumerate(xs)]
+        places = [place if alone else labels.index(_label(x)) + shift for place, x in enumerate(xs)]
         draw = axes.barh if flat else axes.bar
         bars = draw(places, ys, width, color=_COLOURS[index % len(_COLOURS)], label=name)
         if len(labels) * len(chart.groups) <= 2 * _LABELLED_BARS:
@@ -195,6 +194,10 @@ def _finish(axes: Axes, chart: Chart, *, grid: str, flat: bool = False) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
     elif all(isinstance(x, int | float) for x in places):
         axes.xaxis.set_major_formatter(_NUMBERS)
+
+
+def _label(place: Any) -> str:
+    return f"{place:g}" if isinstance(place, float) else str(place)
 
 
 def _number(value: float) -> str:

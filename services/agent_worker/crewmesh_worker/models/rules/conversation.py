@@ -26,8 +26,8 @@ class ToolResult:
 
     @property
     def failed(self) -> bool:
-        """Whether the tool refused or broke."""
-        return self.text.startswith("Error")
+        """Whether the tool refused or broke, or CrewAI didn't let it be called."""
+        return self.text.startswith(("Error", "Tool execution blocked"))
 
     @property
     def value(self) -> Any:

@@ -60,8 +60,7 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether it can be summed and averaged."""
-        numeric = re.search("INT|DOUBLE|FLOAT|DECIMAL|REAL", self.type)
-        return bool(numeric) and not self.is_label and self.distinct > 0
+        return bool(self.mean) and not self.is_label
 
     @property
     def is_label(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -18,7 +19,7 @@ DESCRIPTION = (
 _MAX_COLUMNS = 80
 _MAX_FREQUENT = 24
 _SAMPLE_ROWS = 3
-_NUMERIC = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "REAL")
+_NUMERIC = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\)")
 
 
 class Arguments(BaseModel):
@@ -55,8 +56,7 @@ def run(arguments: Arguments) -> str:
 
 def _column(database: Database, table: str, name: str, type_: str) -> dict[str, Any]:
     column = quote(name)
-    numeric = type_.startswith(_NUMERIC) or type_.startswith(("UINT", "BIGINT", "HUGEINT"))
-    mean = f", round(avg({column}), 4) AS mean" if numeric else ""
+    mean = f", round(avg({column}), 4) AS mean" if _NUMERIC.fullmatch(type_) else ""
     figures = _first(
         database,
         f"SELECT count(*) - count({column}) AS nulls, count(DISTINCT {column}) AS distinct_values, "  # noqa: S608
