@@ -80,7 +80,7 @@ async def test_every_event_of_two_tasks_and_a_tool_comes_in_order(run_crew: RunC
     ]
     kinds = [message.WhichOneof("message") for message in messages]
     assert [kind for kind in kinds if kind != "event"] == ["checkpoint", "checkpoint", "finished"]
-    assert kinds[10] == "checkpoint", "it comes right after its task.completed"
+    assert kinds[9] == "checkpoint", "it comes right before its task.completed"
     times = [message.event.at_us for message in messages if message.HasField("event")]
     assert times == sorted(times)
     finished = messages[-1].finished

@@ -85,9 +85,10 @@ class _Run:
     def _receive(self, source: Any, event: Any) -> None:
         """Take an event of CrewAI's; never raise, or the agent would try its step again."""
         try:
-            self._projection.receive(source, event)
             if event.type == "task_completed":
+                # Before the event: they are stored together, so none is without the other.
                 self._checkpoint(str(source.id), event.output)
+            self._projection.receive(source, event)
         except Exception as error:
             log.error("an event could not be told", type=event.type, exc_info=error)
 

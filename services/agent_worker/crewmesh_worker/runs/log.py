@@ -8,8 +8,10 @@ acknowledged is kept and sent again; the numbers make that harmless.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -31,6 +33,12 @@ _CALL_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 0.25
 
 
+@dataclass(frozen=True)
+class _Entry:
+    event: run_pb2.RunEvent
+    checkpoints: tuple[run_store_pb2.TaskCheckpoint, ...]
+
+
 class RunLog:
     """The queue of one run's events, in order."""
 
@@ -38,7 +46,7 @@ class RunLog:
         self.run_id = lease.run.id
         self.epoch = lease.epoch
         self._next_seq = lease.next_seq
-        self._pending: deque[run_pb2.RunEvent] = deque()
+        self._pending: deque[_Entry] = deque()
         self._checkpoints: list[run_store_pb2.TaskCheckpoint] = []
         self._transition: run_store_pb2.Transition | None = None
         self._writer = writer
@@ -51,21 +59,25 @@ class RunLog:
     async def add(self, event: run_pb2.RunEvent) -> None:
         """Queue an event; wait while too many are queued."""
         await self._room.wait()
-        self._pending.append(event)
+        self._queue(event)
         if len(self._pending) >= _MAX_PENDING:
             self._room.clear()
         self._writer.changed(self)
 
     def checkpoint(self, checkpoint: run_store_pb2.TaskCheckpoint) -> None:
-        """Keep a finished task's output; it is stored with the next event."""
+        """Keep a task's output; it is stored in one transaction with the next event."""
         self._checkpoints.append(checkpoint)
 
     async def end(self, event: run_pb2.RunEvent, transition: run_store_pb2.Transition) -> None:
         """Queue the last event with the change of state; return once they are stored, or lost."""
-        self._pending.append(event)
+        self._queue(event)
         self._transition = transition
         self._writer.changed(self, urgent=True)
         await self.closed.wait()
+
+    def _queue(self, event: run_pb2.RunEvent) -> None:
+        self._pending.append(_Entry(event, tuple(self._checkpoints)))
+        self._checkpoints.clear()
 
     def abandon(self) -> None:
         """Send nothing more: the run is another worker's."""
@@ -82,9 +94,10 @@ class RunLog:
             run_id=self.run_id,
             epoch=self.epoch,
             first_seq=self._next_seq,
-            events=[self._pending[place] for place in range(count)],
-            checkpoints=self._checkpoints,
         )
+        for entry in itertools.islice(self._pending, count):
+            append.events.append(entry.event)
+            append.checkpoints.extend(entry.checkpoints)
         if self._transition is not None and count == len(self._pending):
             append.transition.CopyFrom(self._transition)
         return append
@@ -94,7 +107,6 @@ class RunLog:
         for _ in append.events:
             self._pending.popleft()
         self._next_seq += len(append.events)
-        del self._checkpoints[: len(append.checkpoints)]
         if append.HasField("transition"):
             self.closed.set()
         self._room.set()
