@@ -94,8 +94,12 @@ class _Run:
 
     def _checkpoint(self, task_id: str, output: Any) -> None:
         index = self._projection.task_index(task_id)
-        if index is not None:
+        if index is None:
+            return
+        try:
             self._stream.message(FromRunner(checkpoint=to_checkpoint(index, output)))
+        except FramingError as error:
+            log.warning("an output is too large to keep for a later attempt", reason=str(error))
 
     def _announce(self, artifact: RunnerArtifact) -> None:
         artifact.task = self._current_task()
