@@ -15,6 +15,7 @@ _RETRIED_METHODS = [
     {"service": "crewmesh.v1.RunStoreService", "method": method}
     for method in (
         "AppendEvents",
+        "RecordEffect",
         "RenewLeases",
         "GetRun",
         "ListRuns",

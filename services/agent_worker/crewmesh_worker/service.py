@@ -60,7 +60,7 @@ class Worker:
         catalogue = Catalogue.load(settings.crews_dir)
         self._executor = Executor(
             self._slots, catalogue, self._pool, self._writer, files,
-            settings.model, settings.environment_of_runs(),
+            settings.model, settings.environment_of_runs(), settings.input_timeout_seconds,
         )  # fmt: skip
         admission = Admission(
             self.worker_id, self._store, self._signer, catalogue, files, self._slots,

@@ -47,6 +47,9 @@ class WorkerSettings(Settings):
     default_max_attempts: int = Field(
         3, ge=1, le=20, description="failures, not of the crew's making, that end a run"
     )
+    input_timeout_seconds: int = Field(
+        7 * 86_400, ge=1, description="how long a run waits for a person"
+    )
     drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
     reflection: bool = Field(False, description="serve gRPC reflection")
 

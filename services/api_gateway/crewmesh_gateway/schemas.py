@@ -130,6 +130,9 @@ class Run(BaseModel):
     error: RunError | None
     attempt: int
     max_attempts: int
+    failures: Annotated[
+        int, Field(description="Attempts that failed through no fault of the crew.")
+    ]
     priority: int
     timeout_seconds: int
     session_id: str | None

@@ -51,6 +51,7 @@ def run_json(run: Run) -> JsonObject:
         "error": _error_json(run),
         "attempt": run.attempt,
         "max_attempts": run.max_attempts,
+        "failures": run.failures,
         "priority": run.priority,
         "timeout_seconds": run.timeout_seconds,
         "session_id": run.session_id or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -68,6 +69,47 @@ class Speaker(BaseLLM):
         return f"Thought: said.\nFinal Answer: {answer}"
 
 
+class AppendLine(BaseTool):
+    """Has an effect outside of its run: one line more in a file."""
+
+    name: str = "append_line"
+    description: str = "Append a line."
+    side_effects: bool = True
+    file: str
+
+    def _run(self, line: str) -> str:
+        with Path(self.file).open("a", encoding="utf-8") as lines:
+            lines.write(line + "\n")
+        return f"appended {line}"
+
+
+class AppendsThenDies(BaseLLM):
+    """Calls the tool twice; then its process dies, but only the first time."""
+
+    file: str
+
+    def call(self, messages: Any, *_args: Any, **_kwargs: Any) -> str:
+        """Answer in the text format of tool calls."""
+        said = sum(str(message["content"]).count("appended paid") for message in messages)
+        if said < 2:
+            line = f'{{"line": "paid {said + 1}"}}'
+            return f"Thought: I must.\nAction: append_line\nAction Input: {line}\n"
+        died = Path(self.file + ".died")
+        if not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "Thought: done.\nFinal Answer: paid twice"
+
+
+class Writer(BaseLLM):
+    """Writes a draft, and a new one for each thing it is told to change."""
+
+    def call(self, messages: Any, *_args: Any, **_kwargs: Any) -> str:
+        """Answer with what it was told last."""
+        told = [m["content"] for m in messages if "make it" in str(m["content"])]
+        return f"Thought: ok.\nFinal Answer: draft {len(told)}: {told[-1] if told else 'plain'}"
+
+
 def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM) -> Crew:
     """Build as the product does, then put in what the tests need."""
     if definition["name"] == "stuck":
@@ -75,5 +117,14 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM)
         crew.agents[0].tools = [GetStuck(pid_file=inputs["pid_file"])]
         return crew
     if definition["name"] == "paced":
+        if inputs["pid_file"]:
+            Path(inputs["pid_file"]).write_text(str(os.getpid()), encoding="utf-8")
         return build_real_crew(definition, inputs, Speaker(model="speaker"))
+    if definition["name"] == "effectful":
+        model = AppendsThenDies(model="appends", file=inputs["file"])
+        crew = build_real_crew(definition, inputs, model)
+        crew.agents[0].tools = [AppendLine(file=inputs["file"])]
+        return crew
+    if definition["name"] == "approved":
+        return build_real_crew(definition, inputs, Writer(model="writer"))
     return build_real_crew(definition, inputs, llm)

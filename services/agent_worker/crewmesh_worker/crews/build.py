@@ -31,10 +31,16 @@ class _RegisteredTool(BaseTool):
     """A tool of ours, as CrewAI's agents take them."""
 
     args_schema: type[BaseModel]
+    side_effects: bool
     _tool: Tool = PrivateAttr()
 
     def __init__(self, tool: Tool) -> None:
-        super().__init__(name=tool.name, description=tool.description, args_schema=tool.arguments)
+        super().__init__(
+            name=tool.name,
+            description=tool.description,
+            args_schema=tool.arguments,
+            side_effects=tool.side_effects,
+        )
         self._tool = tool
 
     def _run(self, **arguments: Any) -> str:
@@ -106,5 +112,6 @@ def _build_task(task: TaskDefinition, agents: dict[str, Agent], earlier: dict[st
         expected_output=task.expected_output,
         agent=agents[task.agent],
         async_execution=task.async_execution,
+        human_input=task.human_input,
         **given,
     )

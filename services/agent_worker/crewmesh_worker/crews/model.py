@@ -38,7 +38,8 @@ class AgentDefinition(_Part):
 class TaskDefinition(_Part):
     """One task. `agent` is a key of the crew's agents; `context` names earlier tasks.
 
-    Without `context` a task sees the output of every task before it, as in CrewAI.
+    Without `context` a task sees the output of every task before it, as in CrewAI. With
+    `human_input` the run waits until a person has approved the task's result.
     """
 
     name: Name
@@ -47,6 +48,7 @@ class TaskDefinition(_Part):
     agent: str
     context: list[str] | None = None
     async_execution: bool = False
+    human_input: bool = False
 
 
 class CrewBody(_Part):

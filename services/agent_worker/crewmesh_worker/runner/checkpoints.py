@@ -10,6 +10,7 @@ from crewai import Crew, Task
 from crewai.tasks.task_output import TaskOutput
 
 from crewmesh.v1.run_store_pb2 import TaskCheckpoint
+from crewmesh_worker.runner.human import ResumedTask
 
 # The conversation and what was structured: the first is of no use later, the second
 # would lose its class.
@@ -24,18 +25,33 @@ def to_checkpoint(index: int, output: TaskOutput) -> TaskCheckpoint:
     return TaskCheckpoint(task_index=index, output=json.dumps(data).encode())
 
 
-def resume(crew: Crew, checkpoints: Iterable[TaskCheckpoint]) -> None:
-    """Mark the first tasks as done, up to the first that has no checkpoint.
+def resume(crew: Crew, checkpoints: Iterable[TaskCheckpoint], resumed: ResumedTask | None) -> None:
+    """Mark the first tasks as done, up to the first that isn't.
 
-    The crew's next kickoff begins after them.
+    A task whose draft a person has approved is done. The crew's next kickoff begins after
+    them.
     """
-    saved = {checkpoint.task_index: checkpoint.output for checkpoint in checkpoints}
+    saved = {c.task_index: c.output for c in checkpoints if not c.waiting}
     for index, task in enumerate(crew.tasks):
-        if index not in saved:
+        if index in saved:
+            task.output = _task_output(task, json.loads(saved[index]))
+        elif resumed is not None and resumed.approved and task is resumed.task:
+            task.output = _approved_output(task, resumed.draft)
+        else:
             break
-        task.output = _task_output(task, json.loads(saved[index]))
         # CrewAI skips the leading tasks that have an output when this is set.
         crew.checkpoint_kickoff_event_id = "resume"
+
+
+def _approved_output(task: Task, draft: str) -> TaskOutput:
+    assert task.agent is not None
+    return TaskOutput(
+        name=task.name,
+        description=task.description,
+        expected_output=task.expected_output,
+        raw=draft,
+        agent=task.agent.role,
+    )
 
 
 def _task_output(task: Task, data: dict[str, Any]) -> TaskOutput:

@@ -10,6 +10,8 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
+import threading
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,8 +19,11 @@ import psutil
 import structlog
 from crewai.events.event_bus import crewai_event_bus
 
+from crewmesh.v1.run_store_pb2 import Effect
 from crewmesh.v1.runner_pb2 import FromRunner, Ready
 from crewmesh_worker.runner import linux
+from crewmesh_worker.runner.effects import Keep
+from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.execution import execute
 from crewmesh_worker.runner.framing import Connection
 from crewmesh_worker.runner.preload import Factories
@@ -59,13 +64,28 @@ def _serve(connection: Connection, factories: Factories) -> None:
         # A run's listeners end with it, and CrewAI's own (console, telemetry) are not wanted.
         with crewai_event_bus.scoped_handlers():
             if request.HasField("execute"):
-                execute(request.execute, connection.send, factories)
+                execute(request.execute, connection.send, _keeper(connection), factories)
             else:
                 _warm_up()
         _end_children()
         connection.send(FromRunner(ready=Ready()))
         if not connection.wait(_IDLE_SECONDS):
             gc.collect()  # 2 to 5 ms, and frees what the run's cycles hold: a database, say
+
+
+def _keeper(connection: Connection) -> Keep:
+    """Return what has an effect kept: it asks the worker, and waits for its word."""
+    one_at_a_time = threading.Lock()
+
+    def keep(effect: Effect) -> None:
+        with one_at_a_time:
+            connection.send(FromRunner(effect=effect))
+            # Nothing else comes from the worker while a run goes on.
+            reply = connection.receive()
+            if reply is None or reply.effect_kept.key != effect.key:
+                os._exit(1)  # the worker is gone: what this run does now must not count
+
+    return keep
 
 
 def _isolate(sock: socket.socket, zygote_pid: int, settings: RunnerSettings) -> None:
@@ -95,7 +115,8 @@ def _limit(what: int, value: int) -> None:
 
 def _warm_up() -> None:
     """Run a crew that does nothing, then hide what that has loaded from the collector."""
-    contextvars.copy_context().run(warm_up_crew().kickoff)
+    with tempfile.TemporaryDirectory() as directory, run_environment(Path(directory), {}):
+        contextvars.copy_context().run(warm_up_crew().kickoff)
     gc.collect()
     gc.freeze()
     gc.collect()  # cheap now; from here on, "old" objects are counted from none

@@ -11,16 +11,26 @@ from typing import Any
 import structlog
 from crewai import Crew
 from crewai.context import get_current_task_id
+from crewai.core.providers.human_input import set_provider
 from crewai.events.stream_context import add_stream_sink
 from pydantic_core import to_json
 
 from crewmesh.v1.run_pb2 import RunError
-from crewmesh.v1.runner_pb2 import Execute, Failed, Finished, FromRunner, RunnerArtifact
+from crewmesh.v1.runner_pb2 import (
+    Execute,
+    Failed,
+    Finished,
+    FromRunner,
+    RunnerArtifact,
+    Waiting,
+)
 from crewmesh_worker.runner import artifacts
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
+from crewmesh_worker.runner.effects import EffectJournal, Keep
 from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.events import EventProjection
 from crewmesh_worker.runner.framing import FramingError
+from crewmesh_worker.runner.human import Paused, PausingProvider, find_resumed
 from crewmesh_worker.runner.output import PrintedLines
 from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.stream import EventStream, Send
@@ -29,9 +39,12 @@ from crewmesh_worker.runner.text import MAX_CHARACTERS, put_text, storable
 log = structlog.get_logger(__name__)
 
 
-def execute(request: Execute, send: Send, factories: Factories) -> None:
-    """Carry out a run and send its messages, the last of which is Finished or Failed."""
-    run = _Run(request, send, factories)
+def execute(request: Execute, send: Send, keep: Keep, factories: Factories) -> None:
+    """Carry out a run and send its messages, the last of which is Finished, Failed or Waiting.
+
+    `keep` has an effect kept by the mesh before it returns.
+    """
+    run = _Run(request, send, keep, factories)
     # A context of its own: what the run sets in it is gone with it.
     outcome = contextvars.copy_context().run(run.outcome)
     try:
@@ -41,8 +54,9 @@ def execute(request: Execute, send: Send, factories: Factories) -> None:
 
 
 class _Run:
-    def __init__(self, request: Execute, send: Send, factories: Factories) -> None:
+    def __init__(self, request: Execute, send: Send, keep: Keep, factories: Factories) -> None:
         self._request = request
+        self._effects = EffectJournal(request.effects, keep)
         self._factories = factories
         self._stream = EventStream(send)
         self._projection = EventProjection(self._stream)
@@ -59,6 +73,8 @@ class _Run:
                 contextlib.redirect_stdout(printed),
             ):
                 return self._finished(self._kick_off())
+        except Paused as pause:
+            return self._waiting(pause)
         except BaseException as error:
             log.error("the crew failed", exc_info=error)
             return self.failed(error)
@@ -77,7 +93,12 @@ class _Run:
         definition = json.loads(self._request.definition_json)
         model = self._factories.make_llm(self._request.model)
         crew: Crew = self._factories.build_crew(definition, inputs, model)
-        resume(crew, self._request.checkpoints)
+        checkpoints = list(self._request.checkpoints)
+        answer = self._request.answer if self._request.HasField("answer") else None
+        resumed = find_resumed(crew, checkpoints, answer)
+        resume(crew, checkpoints, resumed)
+        set_provider(PausingProvider(resumed))
+        self._effects.guard(crew)
         self._projection.follow(crew)
         add_stream_sink(self._receive)
         return crew.kickoff(inputs=inputs)
@@ -100,6 +121,21 @@ class _Run:
             self._stream.message(FromRunner(checkpoint=to_checkpoint(index, output)))
         except FramingError as error:
             log.warning("an output is too large to keep for a later attempt", reason=str(error))
+
+    def _waiting(self, pause: Paused) -> FromRunner:
+        index = self._projection.task_index(str(pause.task.id)) or 0
+        self._stream.message(FromRunner(checkpoint=pause.checkpoint(index)))
+        task = self._projection.task_name(str(pause.task.id))
+        payload = {"prompt": f"Approve the result of the task {task!r}, or say what to change."}
+        text = json.dumps(put_text(payload, "draft", pause.draft), ensure_ascii=False)
+        return FromRunner(
+            waiting=Waiting(
+                usage=self._projection.usage,
+                payload_json=text,
+                task=task,
+                agent=storable(pause.task.agent.role),
+            )
+        )
 
     def _announce(self, artifact: RunnerArtifact) -> None:
         artifact.task = self._current_task()

@@ -60,13 +60,13 @@ class RunnerPool:
         log.info("loading CrewAI for the runners; this takes seconds")
         try:
             self._zygote.set_result(await self._start_zygote())
-        except ZygoteError as error:
-            shutil.rmtree(self._scratch_dir, ignore_errors=True)
+            log.info("warming up runners", spares=self._settings.spares)
+            await self._replenish()
+        except (ZygoteError, RunnerDiedError, OSError) as error:
+            await self.stop()
             raise UnavailableError(
                 f"runners can't be started: {error}; see the log above"
             ) from error
-        log.info("warming up runners", spares=self._settings.spares)
-        await self._replenish()
         self._keepers = [
             asyncio.create_task(self._keep_zygote()),
             asyncio.create_task(self._keep_spares()),
@@ -153,15 +153,17 @@ class RunnerPool:
             try:
                 async with self._forking:
                     return await self._fork_from(zygote)
-            except (RunnerDiedError, ZygoteError) as error:
-                if not zygote.died.is_set():
+            except (RunnerDiedError, ZygoteError, OSError) as error:
+                if not zygote.lost.is_set():
                     raise RunnerDiedError(f"no runner can be started: {error}") from error
+                await zygote.died.wait()
 
     async def _fork_from(self, zygote: ZygoteClient) -> Runner:
         work_dir = self._scratch_dir / str(next(self._numbers))
         work_dir.mkdir(mode=0o700)
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as unless_forked:
+            unless_forked.callback(work_dir.rmdir)
             unless_forked.callback(ours.close)
             process = await zygote.fork(theirs)
             unless_forked.pop_all()
@@ -196,9 +198,11 @@ class RunnerPool:
     async def _keep_zygote(self) -> None:
         """Start a new zygote whenever the last has died; its runners have died with it."""
         while True:
-            await self._zygote.result().died.wait()
-            log.error("the zygote died, and its runners with it; starting another")
+            zygote = self._zygote.result()
+            await zygote.lost.wait()
             self._zygote = asyncio.Future()
+            await zygote.died.wait()
+            log.error("the zygote died, and its runners with it; starting another")
             for runner in (*self._spares, *self._idle):
                 self._background(runner.kill())
             self._spares.clear()
@@ -206,7 +210,7 @@ class RunnerPool:
             while not self._zygote.done():
                 try:
                     self._zygote.set_result(await self._start_zygote())
-                except ZygoteError as error:
+                except (ZygoteError, OSError) as error:
                     log.error("the zygote can't be started; trying again", reason=str(error))
                     await asyncio.sleep(_RETRY_SECONDS)
             self._spares_wanted.set()

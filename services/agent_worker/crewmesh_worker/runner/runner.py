@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from crewmesh.common.errors import CrewmeshError
-from crewmesh.v1.runner_pb2 import Execute, FromRunner, ToRunner, WarmUp
+from crewmesh.v1.run_store_pb2 import Effect
+from crewmesh.v1.runner_pb2 import EffectKept, Execute, FromRunner, ToRunner, WarmUp
 from crewmesh_worker.runner import linux
 from crewmesh_worker.runner.framing import AsyncConnection, FramingError
 from crewmesh_worker.runner.zygote_client import RunnerProcess, ZygoteClient
@@ -77,7 +78,7 @@ class Runner:
         self._warm_bytes = linux.resident_bytes(self.pid)
 
     async def execute(self, request: Execute) -> AsyncIterator[FromRunner]:
-        """Run a crew and yield what the runner says, up to Finished or Failed.
+        """Run a crew and yield what the runner says, up to Finished, Failed or Waiting.
 
         The request's `work_dir` is set to this runner's. The runner waits while nobody
         takes its messages. Raises RunnerDiedError when the process ends first, and when
@@ -96,6 +97,10 @@ class Runner:
             yield message
             if not self._busy:
                 return
+
+    async def confirm(self, effect: Effect) -> None:
+        """Tell the runner that an effect is kept, for which it waits."""
+        await self._send(ToRunner(effect_kept=EffectKept(key=effect.key)))
 
     async def settle(self, seconds: float = _SETTLE_SECONDS) -> None:
         """Wait until the last run's traces are gone and the next may come.

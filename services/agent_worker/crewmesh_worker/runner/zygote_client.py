@@ -42,9 +42,10 @@ class RunnerProcess:
 
 
 class ZygoteClient:
-    """A running zygote. `died` is set once it has ended and nothing of it is left."""
+    """A running zygote. `lost` is set once it forks no more, `died` once nothing of it is left."""
 
     def __init__(self, control: socket.socket, marker: str) -> None:
+        self.lost = asyncio.Event()
         self.died = asyncio.Event()
         self._control = control
         self._marker = marker
@@ -54,7 +55,6 @@ class ZygoteClient:
         self._runners: dict[int, RunnerProcess] = {}
         self._outbox: deque[tuple[bytes, socket.socket | None]] = deque()
         self._number = 0
-        self._lost = False
         self._ending: asyncio.Task[None] | None = None
 
     @classmethod
@@ -97,7 +97,7 @@ class ZygoteClient:
 
     async def fork(self, sock: socket.socket) -> RunnerProcess:
         """Fork a runner that speaks on `sock`, which is closed here; raise ZygoteError."""
-        if self._lost:
+        if self.lost.is_set():
             sock.close()
             raise ZygoteError("the runners' parent process has ended")
         self._number += 1
@@ -116,7 +116,7 @@ class ZygoteClient:
         await self.died.wait()
 
     def _tell(self, message: dict[str, Any], sock: socket.socket | None = None) -> None:
-        if not self._lost:
+        if not self.lost.is_set():
             self._outbox.append((json.dumps(message).encode(), sock))
             self._on_writable()
 
@@ -165,8 +165,8 @@ class ZygoteClient:
                 _settle(self._runners.pop(pid).gone, None)
 
     def _lose(self) -> None:
-        if not self._lost:
-            self._lost = True
+        if not self.lost.is_set():
+            self.lost.set()
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._control)
             loop.remove_writer(self._control)

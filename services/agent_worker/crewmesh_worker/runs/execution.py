@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from crewmesh.common.errors import CrewmeshError
+from crewmesh.common.errors import CrewmeshError, UnavailableError
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
 from crewmesh_worker.crews.definition import CrewDefinition, to_json
@@ -21,6 +21,7 @@ from crewmesh_worker.runs.log import RunLog
 
 log = structlog.get_logger(__name__)
 
+_RETRY_SECONDS: Final = 0.25
 _MAX_PAYLOAD_BYTES: Final = 64 * 1024
 
 
@@ -31,6 +32,8 @@ class Outcome:
     transition: run_store_pb2.Transition
     event_type: str
     payload: dict[str, Any]
+    task: str = ""
+    agent: str = ""
 
 
 class Execution:
@@ -42,7 +45,9 @@ class Execution:
         definition: CrewDefinition,
         identity: Identity,
         run_log: RunLog,
+        input_seconds: int,
     ) -> None:
+        self._input_seconds = input_seconds
         self.lease = lease
         self.definition = definition
         self._identity = identity
@@ -96,7 +101,8 @@ class Execution:
     async def _record(self, outcome: Outcome) -> str:
         if self._log.lost.is_set():
             return "lost"
-        await self._log.end(_event(outcome.event_type, outcome.payload), outcome.transition)
+        event = _event(outcome.event_type, outcome.payload, outcome.task, outcome.agent)
+        await self._log.end(event, outcome.transition)
         return outcome.event_type
 
     async def _request(
@@ -156,6 +162,10 @@ class Execution:
                     self._log.checkpoint(message.checkpoint)
                 elif kind == "artifact":
                     await self._keep_artifact(runner, message.artifact, files)
+                elif kind == "effect":
+                    await self._keep_effect(runner, message.effect)
+                elif kind == "waiting":
+                    return self._waiting(message.waiting)
                 elif kind == "finished":
                     return self._succeeded(message.finished)
                 elif kind == "failed":
@@ -177,6 +187,27 @@ class Execution:
             "size_bytes": stored.size_bytes,
         }
         await self._log.add(_event("artifact.created", payload, task=artifact.task))
+
+    async def _keep_effect(self, runner: Runner, effect: run_store_pb2.Effect) -> None:
+        """Have a call with side effects kept before the agent learns of its result."""
+        effect.result = _storable(effect.result)
+        while True:
+            try:
+                await self._log.keep_effect(effect)
+                break
+            except UnavailableError as error:
+                # As long as the lease holds: the call was made, and must not be forgotten.
+                log.warning("an effect waits for the store", reason=error.message)
+                await asyncio.sleep(_RETRY_SECONDS)
+        await runner.confirm(effect)
+
+    def _waiting(self, waiting: runner_pb2.Waiting) -> Outcome:
+        transition = run_store_pb2.Transition(
+            status=run_pb2.RUN_STATUS_WAITING, usage=waiting.usage
+        )
+        transition.wait.FromSeconds(self._input_seconds)
+        payload = json.loads(waiting.payload_json)
+        return Outcome(transition, "input.requested", payload, waiting.task, waiting.agent)
 
     def _succeeded(self, finished: runner_pb2.Finished) -> Outcome:
         output = _storable(finished.output)
@@ -252,8 +283,15 @@ def _from_runner(event: runner_pb2.RunnerEvent) -> run_pb2.RunEvent:
     return message
 
 
-def _event(event_type: str, payload: dict[str, Any], task: str = "") -> run_pb2.RunEvent:
-    event = run_pb2.RunEvent(type=event_type, payload_json=json.dumps(payload), task=task)
+def _event(
+    event_type: str, payload: dict[str, Any], task: str = "", agent: str = ""
+) -> run_pb2.RunEvent:
+    event = run_pb2.RunEvent(
+        type=event_type,
+        payload_json=json.dumps(payload),
+        task=_storable(task),
+        agent=_storable(agent),
+    )
     event.at.GetCurrentTime()
     return event
 

@@ -42,7 +42,9 @@ class Executor:
         files: WorkerFiles,
         model: str,
         environment: dict[str, str],
+        input_seconds: int,
     ) -> None:
+        self._input_seconds = input_seconds
         self._slots = slots
         self._catalogue = catalogue
         self._pool = pool
@@ -75,7 +77,9 @@ class Executor:
         try:
             identity = Identity("agent_worker", run.org_id, run.created_by)
             definition = self._catalogue.get(run.crew)
-            execution = Execution(lease, definition, identity, self._writer.open(lease))
+            execution = Execution(
+                lease, definition, identity, self._writer.open(lease), self._input_seconds
+            )
             self._held[run.id] = Held(execution, good_until)
             started = time.monotonic()
             how = await execution.run(self._pool, self._files, self._model, self._environment)

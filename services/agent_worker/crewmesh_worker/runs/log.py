@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from crewmesh.common.errors import CrewmeshError, UnavailableError
+from crewmesh.common.errors import CrewmeshError, StateError, UnavailableError
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
 from crewmesh.v1 import run_pb2, run_store_pb2, run_store_pb2_grpc
@@ -74,6 +74,17 @@ class RunLog:
         self._transition = transition
         self._writer.changed(self, urgent=True)
         await self.closed.wait()
+
+    async def keep_effect(self, effect: run_store_pb2.Effect) -> None:
+        """Store a call that must not happen twice; raise CrewmeshError if it isn't stored.
+
+        When the lease is another's by now, the log is abandoned.
+        """
+        try:
+            await self._writer.record_effect(self.run_id, self.epoch, effect)
+        except StateError:
+            self.abandon()
+            raise
 
     def _queue(self, event: run_pb2.RunEvent) -> None:
         self._pending.append(_Entry(event, tuple(self._checkpoints)))
@@ -134,6 +145,14 @@ class LogWriter:
         self._changed.set()
         if urgent:
             self._urgent.set()
+
+    async def record_effect(self, run_id: str, epoch: int, effect: run_store_pb2.Effect) -> None:
+        """Store a call that must not happen twice, under the run's lease."""
+        request = run_store_pb2.RecordEffectRequest(run_id=run_id, epoch=epoch, effect=effect)
+        with rpc_errors():
+            await self._store.RecordEffect(
+                request, metadata=self._signer.metadata(), timeout=_CALL_SECONDS
+            )
 
     async def run(self) -> None:
         """Send until cancelled."""

@@ -4,7 +4,9 @@ A module of `crewmesh_worker.tools.catalogue` is a tool, named like the module. 
 
 - `DESCRIPTION`: what the model is told about it;
 - `Arguments`: a pydantic model, whose JSON schema the model is given;
-- `run(arguments: Arguments) -> str`: does it, and returns what the model is shown.
+- `run(arguments: Arguments) -> str`: does it, and returns what the model is shown;
+- `SIDE_EFFECTS = True`, if a call changes something outside of its run: the same call is
+  then made once, however often the run is taken up again.
 
 So the names are known without importing any tool: the worker's main process checks
 definitions against them and never loads what the tools need.
@@ -36,6 +38,7 @@ class Tool:
     description: str
     arguments: type[BaseModel]
     run: Callable[[Any], str]
+    side_effects: bool = False
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -53,4 +56,10 @@ def tool_names() -> frozenset[str]:
 def load_tool(name: str) -> Tool:
     """Return the tool of that name, importing it and what it needs."""
     module = importlib.import_module(f"{catalogue.__name__}.{name}")
-    return Tool(name, module.DESCRIPTION, module.Arguments, module.run)
+    return Tool(
+        name,
+        module.DESCRIPTION,
+        module.Arguments,
+        module.run,
+        getattr(module, "SIDE_EFFECTS", False),
+    )

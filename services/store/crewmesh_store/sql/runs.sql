@@ -178,6 +178,7 @@ WITH batch AS (
         available_at = CASE WHEN b.status = 'queued' AND b.error_code IS NOT NULL
             THEN now() + retry_delay(r.failures + 1) ELSE r.available_at END,
         waiting_until = CASE WHEN b.status = 'waiting' THEN now() + b.wait END,
+        answer = CASE WHEN b.status = 'waiting' THEN NULL ELSE r.answer END,
         lease_expires_at = CASE WHEN b.status IS NULL THEN r.lease_expires_at END,
         finished_at = CASE WHEN b.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
             THEN now() END

@@ -1,0 +1,74 @@
+"""Calls that must not happen twice: kept before anyone acts on their result.
+
+A tool with `side_effects = True` is guarded: its completed calls are kept by the mesh,
+and a later attempt gets the kept result for the same call instead of making it again.
+"Same" is the same task, tool and arguments, and the same place among equal calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from threading import Lock
+from typing import Any
+
+from crewai import Crew
+from crewai.context import get_current_task_id
+from crewai.tools import BaseTool
+
+from crewmesh.v1.run_store_pb2 import Effect
+
+# Returns once the effect is kept for good.
+Keep = Callable[[Effect], None]
+
+
+class EffectJournal:
+    """The effects of one run, those of earlier attempts included."""
+
+    def __init__(self, made: Iterable[Effect], keep: Keep) -> None:
+        self._made = {effect.key: effect.result for effect in made}
+        self._keep = keep
+        self._equal_calls: Counter[str] = Counter()
+        self._task_keys: dict[str, str] = {}
+        self._lock = Lock()
+
+    def guard(self, crew: Crew) -> None:
+        """Have every tool of the crew that has side effects make each call once."""
+        self._task_keys = {str(task.id): str(index) for index, task in enumerate(crew.tasks)}
+        for tool in _tools(crew):
+            if getattr(tool, "side_effects", False):
+                # Whatever CrewAI does with a tool ends in this method of it.
+                object.__setattr__(tool, "_run", self._guarded(tool))
+
+    def _guarded(self, tool: BaseTool) -> Callable[..., str]:
+        execute = tool._run
+
+        def run_once(*args: Any, **kwargs: Any) -> str:
+            key = self._key(tool.name, args, kwargs)
+            if key not in self._made:
+                result = str(execute(*args, **kwargs))
+                self._keep(Effect(key=key, result=result))
+                self._made[key] = result
+            return self._made[key]
+
+        return run_once
+
+    def _key(self, tool: str, args: Any, kwargs: Any) -> str:
+        call = json.dumps([args, kwargs], sort_keys=True, default=str).encode()
+        task = self._task_keys.get(get_current_task_id() or "", "-")
+        name = f"{task}/{tool}/{hashlib.sha256(call).hexdigest()[:32]}"
+        with self._lock:
+            self._equal_calls[name] += 1
+            return f"{name}/{self._equal_calls[name]}"
+
+
+def _tools(crew: Crew) -> Iterator[BaseTool]:
+    seen: set[int] = set()
+    holders: list[Any] = [*crew.agents, *crew.tasks]
+    for holder in holders:
+        for tool in holder.tools or ():
+            if id(tool) not in seen:
+                seen.add(id(tool))
+                yield tool

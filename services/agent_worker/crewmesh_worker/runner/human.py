@@ -1,0 +1,81 @@
+"""A crew that waits for a person, without a process.
+
+When a task asks for human input, the run stops with the agent's draft and conversation
+kept. The person's answer comes with the next attempt: it either takes the draft as the
+task's output, or goes on with the conversation where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from crewai import Crew
+from crewai.core.providers.human_input import SyncHumanInputProvider
+
+from crewmesh.v1.run_store_pb2 import HumanAnswer, TaskCheckpoint
+
+
+class Paused(BaseException):
+    """The crew needs an answer to go on."""
+
+    def __init__(self, task: Any, draft: str, messages: list[Any]) -> None:
+        super().__init__("waiting for a person")
+        self.task = task
+        self.draft = draft
+        self.messages = messages
+
+    def checkpoint(self, task_index: int) -> TaskCheckpoint:
+        """Return what the next attempt needs to go on from here."""
+        data = {"draft": self.draft, "messages": self.messages}
+        return TaskCheckpoint(
+            task_index=task_index, output=json.dumps(data, default=str).encode(), waiting=True
+        )
+
+
+class PausingProvider(SyncHumanInputProvider):
+    """Stops the run where CrewAI would ask at a terminal."""
+
+    def __init__(self, resumed: ResumedTask | None = None) -> None:
+        self._resumed = resumed
+
+    def setup_messages(self, context: Any) -> bool:
+        """Put back the conversation of the task that was waiting, with the answer at its end."""
+        resumed = self._resumed
+        if resumed is None or context.task is not resumed.task:
+            return False
+        context.messages[:] = resumed.messages
+        context.messages.append(context._format_feedback_message(resumed.feedback))
+        self._resumed = None
+        return True
+
+    def handle_feedback(self, formatted_answer: Any, context: Any) -> Any:
+        """Stop here, with the draft."""
+        draft = self._get_output_string(formatted_answer)
+        raise Paused(context.task, draft, list(context.messages))
+
+    async def handle_feedback_async(self, formatted_answer: Any, context: Any) -> Any:
+        """Stop here, with the draft."""
+        return self.handle_feedback(formatted_answer, context)
+
+
+class ResumedTask:
+    """A task that was waiting, and what the person said of its draft."""
+
+    def __init__(self, task: Any, checkpoint: TaskCheckpoint, answer: HumanAnswer) -> None:
+        data = json.loads(checkpoint.output)
+        self.task = task
+        self.draft: str = data["draft"]
+        self.messages: list[Any] = data["messages"]
+        self.approved = answer.approve if answer.HasField("approve") else not answer.text.strip()
+        self.feedback = answer.text.strip() or "This is not approved. Improve it."
+
+
+def find_resumed(
+    crew: Crew, checkpoints: list[TaskCheckpoint], answer: HumanAnswer | None
+) -> ResumedTask | None:
+    """Return the task that waited, if there is one and somebody has answered."""
+    waiting = [checkpoint for checkpoint in checkpoints if checkpoint.waiting]
+    if not waiting or answer is None:
+        return None
+    return ResumedTask(crew.tasks[waiting[0].task_index], waiting[0], answer)
