@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup test bench lint fmt types protos lock clean
+.PHONY: run demo setup test chaos bench bench-scaling lint fmt types protos lock clean
 
 run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -16,8 +16,14 @@ demo: setup  ## the same, but stop after that run; exit status 0 only when it su
 test: setup  ## every test
 	$(BIN)/pytest
 
+chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
+	$(BIN)/python -m tests.chaos --runs 1000 --faults 200 --report docs/chaos.md
+
 bench: setup  ## the benchmarks, side by side; writes docs/benchmarks/
 	$(BIN)/python -m tests.benchmarks
+
+bench-scaling: setup  ## what operations cost with up to a million finished runs in the store
+	$(BIN)/python -m tests.benchmarks.scaling
 
 lint: setup  ## ruff and buf
 	$(BIN)/ruff check .

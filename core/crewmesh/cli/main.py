@@ -9,9 +9,11 @@ import sys
 import typer
 
 from crewmesh.cli.commands import crews, datasets, keys, runs
+from crewmesh.cli.commands.backup import backup
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
 from crewmesh.cli.commands.login import login
+from crewmesh.cli.commands.restore import restore
 from crewmesh.cli.commands.run import run
 from crewmesh.cli.commands.up import up
 from crewmesh.cli.console import print_error, print_json, say
@@ -45,6 +47,8 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
 app.command()(login)
 app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 
 
 def main(arguments: list[str] | None = None) -> int:

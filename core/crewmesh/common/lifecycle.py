@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -18,6 +19,17 @@ def stop_requested() -> asyncio.Event:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     return stop
+
+
+def settle_memory() -> None:
+    """Keep what start-up has made out of the garbage collector's sight, and call it less often.
+
+    A service's heap is mostly modules and message classes that live as long as it does.
+    Looking through all of it again and again costs several percent of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def report_ready(path: Path | None, facts: Mapping[str, object]) -> None:

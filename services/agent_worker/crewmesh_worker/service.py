@@ -16,7 +16,7 @@ from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.grpc_client import file_stub, identity_stub, open_channel, run_store_stub
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IdentitySigner, IdentityVerifier
-from crewmesh.common.lifecycle import fail, report_ready, stop_requested
+from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import agent_pb2_grpc, run_store_pb2
 from crewmesh_worker.authentication import Authenticator
@@ -81,7 +81,13 @@ class Worker:
         self.address = ""
 
     async def start(self) -> LeaseReceiver:
-        """Listen, and have runners ready."""
+        """Have runners ready, and listen only then.
+
+        Callers balance over all workers that listen, and a run that is started here meanwhile
+        would have to wait, its lease running out, for runners that others have.
+        """
+        log.info("waiting for runners (CrewAI's import takes some seconds)")
+        await self._pool.start()
         self._server.add(
             agent_pb2_grpc.add_AgentServiceServicer_to_server,
             self._servicer,
@@ -89,8 +95,6 @@ class Worker:
         )
         port = await self._server.start(self._settings.worker_address)
         self.address = f"{self._settings.worker_address.rpartition(':')[0]}:{port}"
-        log.info("waiting for runners (CrewAI's import takes some seconds)")
-        await self._pool.start()
         hello = run_store_pb2.WorkerHello(
             worker_id=self.worker_id,
             address=self.address,
@@ -109,6 +113,7 @@ class Worker:
         try:
             await receiver.attached.wait()
             await self._server.set_serving(True)
+            settle_memory()
             report_ready(self._settings.ready_file, {"address": self.address})
             log.info("ready", address=self.address, worker_id=self.worker_id)
             await _first_of(stop, [receiving, *background])

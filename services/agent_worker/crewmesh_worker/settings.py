@@ -25,7 +25,7 @@ class WorkerSettings(Settings):
     store_target: str = Field(description="gRPC name of the store, such as dns:///store:8082")
     mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
     slots: int = Field(
-        default_factory=lambda: 4 * (os.cpu_count() or 1), ge=1, le=1000,
+        default_factory=lambda: 8 * (os.cpu_count() or 1), ge=1, le=1000,
         description="runs at the same time",
     )  # fmt: skip
     model: str = Field("offline", description="the default model of all crews")

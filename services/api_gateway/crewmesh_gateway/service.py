@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from crewmesh.common.lifecycle import fail, report_ready, stop_requested
+from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
 from crewmesh.common.logging import configure_logging
 from crewmesh_gateway.app import create_app
 from crewmesh_gateway.gateway import Gateway
@@ -83,6 +83,7 @@ class GatewayServer(uvicorn.Server):
         await super().startup(sockets)
         assert sockets is not None
         url = _url(self._settings.host, sockets[0].getsockname()[1])
+        settle_memory()
         report_ready(self._settings.ready_file, {"url": url})
         log.info("ready", url=url)
 

@@ -21,7 +21,12 @@ Statements = Mapping[str, LiteralString]
 
 def load_statements(name: str) -> Statements:
     """Return the statements of `sql/<name>.sql`, by the names in their `-- name:` lines."""
-    text = (Path(__file__).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    return load_statements_of(Path(__file__).parent / "sql" / f"{name}.sql")
+
+
+def load_statements_of(path: Path) -> Statements:
+    """Return the statements of a file, by the names in their `-- name:` lines."""
+    text = path.read_text(encoding="utf-8")
     parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)[1:]
     return {
         statement: cast("LiteralString", body.strip())

@@ -13,7 +13,7 @@ import uvloop
 from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
-from crewmesh.common.lifecycle import fail, report_ready, stop_requested
+from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import file_pb2_grpc, identity_pb2_grpc, run_store_pb2, run_store_pb2_grpc
 from crewmesh_store.database import Database
@@ -27,6 +27,7 @@ from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.hub import EventHub
 from crewmesh_store.runs.maintenance import expire, make_partitions
 from crewmesh_store.runs.repository import RunRepository
+from crewmesh_store.runs.retention import Retention
 from crewmesh_store.runs.servicer import RunStoreServicer
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
 from crewmesh_store.settings import StoreSettings
@@ -51,9 +52,10 @@ class Store:
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
         )
-        self._files_servicer = FileServicer(
-            FileRepository(self._database), Objects(settings.object_store_url), self._runs
-        )
+        objects = Objects(settings.object_store_url)
+        self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
+        keep = timedelta(days=settings.retention_days) if settings.retention_days else None
+        self._retention = Retention(self._database, objects, keep)
         self._server = GrpcServer(self._authenticate)
         self.port = 0
 
@@ -93,6 +95,7 @@ class Store:
             asyncio.create_task(self._dispatcher.run()),
             asyncio.create_task(expire(self._runs, self._runs_servicer.run_moved)),
             asyncio.create_task(make_partitions(self._runs)),
+            asyncio.create_task(self._retention.run()),
         ]
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopping, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -129,6 +132,7 @@ async def run(settings: StoreSettings) -> None:
         await store.start()
         host = settings.store_address.rpartition(":")[0]
         address = f"{host}:{store.port}"
+        settle_memory()
         report_ready(settings.ready_file, {"address": address})
         log.info("ready", address=address)
         await store.serve(stop)

@@ -20,6 +20,9 @@ class StoreSettings(Settings):
     lease_seconds: float = Field(
         15.0, ge=1, le=600, description="how long a silent worker keeps its runs"
     )
+    retention_days: int = Field(
+        90, ge=0, le=10_000, description="how long finished runs are kept; 0 is for ever"
+    )
     bootstrap_api_key: str = Field(
         "", description="the first owner's key; used on an empty database only"
     )

@@ -178,6 +178,8 @@ class End(BaseTool):
     def _run(self, how: str) -> str:
         if how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif how == "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
         elif how == "os._exit":
             os._exit(3)
         elif how == "segfault":
@@ -302,6 +304,7 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: Scripted
             expected_output="an answer",
             agent=agent,
             output_pydantic=Answer if task.get("structured") else None,
+            human_input=task.get("human", False),
         )
         for task in definition["tasks"]
     ]

@@ -73,6 +73,20 @@ async def test_processes_that_heed_sigterm_are_given_the_time_for_it(
     await runner.release()
 
 
+async def test_a_frozen_runner_is_killed_too(pool: RunnerPool, execute: Any) -> None:
+    runner = await pool.acquire("ends")
+    request = execute({"name": "t", "answer": "a", "tool": ["end", {"how": "freeze"}]})
+    following = asyncio.create_task(follow(runner, request))
+    process = psutil.Process(runner.pid)
+    await until(lambda: process.status() == psutil.STATUS_STOPPED)
+    await runner.kill()
+    assert not process.is_running()
+    with pytest.raises(RunnerDiedError):
+        await following
+    await runner.release()
+    assert await pool_still_works(pool, execute)
+
+
 async def test_what_a_finished_run_left_running_is_gone_before_the_next(
     pool: RunnerPool, execute: Any, tmp_path: Path, processes_of: Find
 ) -> None:
@@ -147,6 +161,29 @@ async def test_a_new_zygote_takes_over_when_the_old_one_is_killed(
     messages = await follow(again, execute({"name": "t", "answer": "a"}))
     assert messages[-1].HasField("finished")
     await again.release()
+
+
+async def test_runs_that_come_while_a_zygote_dies_get_runners_of_the_next(
+    pool: RunnerPool, execute: Any
+) -> None:
+    held = await pool.acquire("holds the spare")
+    zygote = psutil.Process(held.pid).parent()
+    zygote.suspend()
+
+    async def run(number: int) -> bool:
+        runner = await pool.acquire(f"comes-{number}")
+        messages = await follow(runner, execute({"name": "t", "answer": "a"}))
+        await runner.release()
+        return messages[-1].HasField("finished")
+
+    runs = [asyncio.create_task(run(number)) for number in range(2)]
+    await asyncio.sleep(0.1)  # they have asked for a fork that is never answered
+    zygote.kill()
+    for number in range(2, 10):
+        await asyncio.sleep(0.01)
+        runs.append(asyncio.create_task(run(number)))
+    assert all(await asyncio.gather(*runs))
+    await held.release()
 
 
 WORKER = """

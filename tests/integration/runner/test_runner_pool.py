@@ -141,6 +141,18 @@ async def test_a_runner_that_never_ran_anything_is_kept(pool: RunnerPool, answer
     assert await run_once(runner, answer) == "a"
 
 
+async def test_a_runner_whose_run_waits_for_a_person_is_free_for_others(
+    pool: RunnerPool, execute: Any, answer: Any
+) -> None:
+    runner = await pool.acquire("waits")
+    request = execute({"name": "t", "answer": "a", "human": True})
+    messages = [message async for message in runner.execute(request)]
+    assert messages[-1].HasField("waiting")
+    await runner.release()
+    assert await pool.acquire("waits") is runner
+    assert await run_once(runner, answer) == "a"
+
+
 async def test_stopping_ends_every_process_and_removes_every_file(
     worker_environment: None,
     runner_settings: dict[str, Any],

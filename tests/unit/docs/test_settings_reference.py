@@ -29,7 +29,7 @@ def actual(settings: type[Settings]) -> dict[str, str]:
         if field.is_required():
             defaults[name] = "required"
         elif field.default_factory is not None:
-            defaults[name] = "4 a core"
+            defaults[name] = "8 a core"
         else:
             default = field.default
             defaults[name] = "" if default in (None, "") else str(default)

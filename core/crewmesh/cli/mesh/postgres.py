@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from crewmesh.cli.errors import CliError
 from crewmesh.cli.mesh.directory import MeshDirectory
-from crewmesh.cli.mesh.service import ServiceSpec
+from crewmesh.cli.mesh.log_file import LogFile
+from crewmesh.cli.mesh.service import Service, ServiceSpec
 
 # Postgres refuses to run as root, and root's home is closed to everyone else. So root runs
 # it as this user, with the one capability that lets it walk through closed directories.
@@ -40,6 +42,10 @@ class Postgres:
     def url(self) -> str:
         """Return the database's address, of a role that is no superuser."""
         return f"postgresql://crewmesh@/crewmesh?host={self._sockets}"
+
+    def program(self, name: str) -> str:
+        """Return the path of one of Postgres's own programs."""
+        return str(self._programs / name)
 
     async def initialise(self) -> None:
         """Create the cluster and its database where there is none, whole or not at all."""
@@ -95,7 +101,7 @@ class Postgres:
             name="postgres",
             command=[
                 *self._prefix,
-                str(self._programs / "postgres"),
+                self.program("postgres"),
                 "-D",
                 str(self._data),
                 *options,
@@ -135,7 +141,7 @@ class Postgres:
     async def _execute(self, program: str, *arguments: str, input_text: str = "") -> None:
         process = await asyncio.create_subprocess_exec(
             *self._prefix,
-            str(self._programs / program),
+            self.program(program),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -154,6 +160,23 @@ class Postgres:
                 details=output.decode("utf-8", errors="replace").splitlines()[-8:],
                 next_step="set right what they name and start again",
             )
+
+
+@contextlib.asynccontextmanager
+async def running_postgres(directory: MeshDirectory) -> AsyncIterator[Postgres]:
+    """Run the database alone, made where there is none; the caller holds the mesh's lock."""
+    postgres = Postgres(directory)
+    await postgres.stop_orphan()
+    directory.renew_runtime()
+    log = LogFile(directory.logs / "postgres.log")
+    service = Service(postgres.spec({**os.environ, "PGTZ": "UTC"}), log, lambda *_: None)
+    try:
+        await postgres.initialise()
+        await service.start()
+        yield postgres
+    finally:
+        await service.stop(asyncio.Event())
+        directory.remove_runtime()
 
 
 def _find_programs() -> Path:

@@ -60,13 +60,18 @@ def _serve(connection: Connection, factories: Factories) -> None:
 
     # A process that a tool forks must not speak in the runner's name.
     os.register_at_fork(after_in_child=detach)
+    # CrewAI's own listeners (console, telemetry) are not wanted, and a run's end with it.
+    # Entering a scope costs 2 ms, so a new one is entered only after a run that had some.
+    listeners = contextlib.ExitStack()
+    listeners.enter_context(crewai_event_bus.scoped_handlers())
     while (request := connection.receive()) is not None:
-        # A run's listeners end with it, and CrewAI's own (console, telemetry) are not wanted.
-        with crewai_event_bus.scoped_handlers():
-            if request.HasField("execute"):
-                execute(request.execute, connection.send, _keeper(connection), factories)
-            else:
-                _warm_up()
+        if request.HasField("execute"):
+            execute(request.execute, connection.send, _keeper(connection), factories)
+        else:
+            _warm_up()
+        if crewai_event_bus._sync_handlers or crewai_event_bus._async_handlers:
+            listeners.close()
+            listeners.enter_context(crewai_event_bus.scoped_handlers())
         _end_children()
         connection.send(FromRunner(ready=Ready()))
         if not connection.wait(_IDLE_SECONDS):

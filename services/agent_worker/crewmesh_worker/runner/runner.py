@@ -93,7 +93,7 @@ class Runner:
             kind = message.WhichOneof("message")
             if kind == "ready":
                 await self._die("it forgot its run")
-            self._busy = kind not in ("finished", "failed")
+            self._busy = kind not in ("finished", "failed", "waiting")
             yield message
             if not self._busy:
                 return

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from crewmesh.common.errors import CrewmeshError, UnavailableError
+from crewmesh.common.errors import CrewmeshError, DeadlineError, UnavailableError
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
 from crewmesh_worker.crews.definition import CrewDefinition, to_json
@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS: Final = 0.25
 _MAX_PAYLOAD_BYTES: Final = 64 * 1024
+# Long enough to kill a runner before the lease can be another worker's.
+_MARGIN_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,12 @@ class Execution:
         identity: Identity,
         run_log: RunLog,
         input_seconds: int,
+        good_until: float,
     ) -> None:
         self._input_seconds = input_seconds
         self.lease = lease
+        # Until then, by time.monotonic(), the lease is surely ours. Renewals move it.
+        self.good_until = good_until
         self.definition = definition
         self._identity = identity
         self._log = run_log
@@ -64,6 +69,13 @@ class Execution:
         """Stop and write nothing: the lease is, or may soon be, another worker's."""
         self._log.abandon()
         self._stop_for("lost")
+
+    def lose_if_overdue(self) -> None:
+        """Let go of the run when its lease ends soon: before another worker gets it."""
+        overdue = time.monotonic() > self.good_until - _MARGIN_SECONDS
+        if overdue and not self._log.lost.is_set():
+            log.warning("can't renew a lease in time; stopping its run", run_id=self.lease.run.id)
+            self.lose()
 
     def hand_back(self) -> None:
         """Stop and return the run to the queue."""
@@ -131,6 +143,10 @@ class Execution:
         self, runner: Runner, request: runner_pb2.Execute, files: WorkerFiles
     ) -> Outcome:
         """Follow the runner until it ends, is stopped, or runs out of time."""
+        # The lease may have come late, or a runner; or this process stood still meanwhile.
+        self.lose_if_overdue()
+        if self._stop.is_set():
+            return self._outcome_of_stop()
         following = asyncio.create_task(self._follow(runner, request, files))
         stopping = asyncio.create_task(self._stop.wait())
         lost = asyncio.create_task(self._log.lost.wait())
@@ -195,7 +211,7 @@ class Execution:
             try:
                 await self._log.keep_effect(effect)
                 break
-            except UnavailableError as error:
+            except (UnavailableError, DeadlineError) as error:
                 # As long as the lease holds: the call was made, and must not be forgotten.
                 log.warning("an effect waits for the store", reason=error.message)
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -21,15 +21,6 @@ from crewmesh_worker.runs.slots import Slots
 log = structlog.get_logger(__name__)
 
 
-class Held:
-    """A lease in hand: its execution, and until when it is surely ours."""
-
-    def __init__(self, execution: Execution, good_until: float) -> None:
-        self.execution = execution
-        # By time.monotonic().
-        self.good_until = good_until
-
-
 class Executor:
     """All runs that this worker executes now."""
 
@@ -52,8 +43,9 @@ class Executor:
         self._files = files
         self._model = model
         self._environment = environment
-        self._held: dict[str, Held] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        # By run and epoch: a run may come back while its last attempt here still ends.
+        self._held: dict[tuple[str, int], Execution] = {}
+        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def start(self, lease: run_store_pb2.Lease, asked_at: float) -> None:
         """Begin a leased run in a slot that its caller has taken.
@@ -62,14 +54,14 @@ class Executor:
         from then on for its ttl.
         """
         good_until = asked_at + lease.ttl.ToTimedelta().total_seconds()
-        task = asyncio.create_task(self._execute(lease, good_until))
-        self._tasks[lease.run.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(lease.run.id))
+        key = lease.run.id, lease.epoch
+        self._tasks[key] = task = asyncio.create_task(self._execute(lease, good_until))
+        task.add_done_callback(lambda _: self._tasks.pop(key))
 
     async def wait_for(self, run_id: str, seconds: float) -> None:
         """Return when this worker is done with the run, or the time is up."""
-        if (task := self._tasks.get(run_id)) is not None:
-            await asyncio.wait([task], timeout=seconds)
+        if tasks := [task for (run, _), task in self._tasks.items() if run == run_id]:
+            await asyncio.wait(tasks, timeout=seconds)
 
     async def _execute(self, lease: run_store_pb2.Lease, good_until: float) -> None:
         run = lease.run
@@ -77,10 +69,10 @@ class Executor:
         try:
             identity = Identity("agent_worker", run.org_id, run.created_by)
             definition = self._catalogue.get(run.crew)
-            execution = Execution(
-                lease, definition, identity, self._writer.open(lease), self._input_seconds
-            )
-            self._held[run.id] = Held(execution, good_until)
+            execution = self._held[run.id, lease.epoch] = Execution(
+                lease, definition, identity, self._writer.open(lease), self._input_seconds,
+                good_until,
+            )  # fmt: skip
             started = time.monotonic()
             how = await execution.run(self._pool, self._files, self._model, self._environment)
             seconds = round(time.monotonic() - started, 3)
@@ -88,7 +80,7 @@ class Executor:
         except CrewmeshError as error:
             log.error("a lease can't be carried out; it will expire", reason=error.message)
         finally:
-            self._held.pop(run.id, None)
+            self._held.pop((run.id, lease.epoch), None)
             self._slots.give_back()
 
     def cancel(self, run_id: str, epoch: int) -> None:
@@ -100,37 +92,29 @@ class Executor:
         self._with(run_id, epoch, Execution.lose)
 
     def _with(self, run_id: str, epoch: int, act: Callable[[Execution], None]) -> None:
-        held = self._held.get(run_id)
-        if held is not None and held.execution.lease.epoch == epoch:
-            act(held.execution)
+        if (execution := self._held.get((run_id, epoch))) is not None:
+            act(execution)
 
     def leases(self) -> list[run_store_pb2.LeaseRef]:
         """Return the leases in hand."""
-        return [
-            run_store_pb2.LeaseRef(run_id=run_id, epoch=held.execution.lease.epoch)
-            for run_id, held in self._held.items()
-        ]
+        return [run_store_pb2.LeaseRef(run_id=run, epoch=epoch) for run, epoch in self._held]
 
     def renewed(self, leases: list[run_store_pb2.LeaseRef], good_until: float) -> None:
         """Take note that leases were prolonged."""
         for lease in leases:
-            held = self._held.get(lease.run_id)
-            if held is not None and held.execution.lease.epoch == lease.epoch:
-                held.good_until = good_until
+            if (execution := self._held.get((lease.run_id, lease.epoch))) is not None:
+                execution.good_until = good_until
 
-    def lose_overdue(self, margin_seconds: float) -> None:
-        """Stop the runs whose lease ends within the margin, before another worker gets them."""
-        now = time.monotonic()
-        for run_id, held in self._held.items():
-            if now > held.good_until - margin_seconds:
-                log.warning("can't renew a lease in time; stopping its run", run_id=run_id)
-                held.execution.lose()
+    def lose_overdue(self) -> None:
+        """Stop the runs whose leases can't be renewed in time."""
+        for execution in self._held.values():
+            execution.lose_if_overdue()
 
     async def drain(self, seconds: float) -> None:
         """Let runs finish for a while, then hand the others back to the queue."""
         if self._tasks and seconds > 0:
             await asyncio.wait(self._tasks.values(), timeout=seconds)
-        for held in list(self._held.values()):
-            held.execution.hand_back()
+        for execution in list(self._held.values()):
+            execution.hand_back()
         if self._tasks:
             await asyncio.wait(self._tasks.values())

@@ -20,8 +20,7 @@ log = structlog.get_logger(__name__)
 
 _RECONNECT_SECONDS: Final = 0.5
 _RENEWALS_PER_LEASE: Final = 3
-# Long enough to kill a runner before the lease can be another worker's.
-_MARGIN_SECONDS: Final = 1.0
+_OVERDUE_CHECK_SECONDS: Final = 0.25
 
 
 class LeaseReceiver:
@@ -111,8 +110,8 @@ class LeaseKeeper:
         renewing = asyncio.create_task(self._renew_repeatedly())
         try:
             while True:
-                await asyncio.sleep(_MARGIN_SECONDS / 4)
-                self._executor.lose_overdue(_MARGIN_SECONDS)
+                await asyncio.sleep(_OVERDUE_CHECK_SECONDS)
+                self._executor.lose_overdue()
         finally:
             renewing.cancel()
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from crewmesh.common.errors import CrewmeshError, StateError, UnavailableError
+from crewmesh.common.errors import CrewmeshError, DeadlineError, StateError, UnavailableError
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
 from crewmesh.v1 import run_pb2, run_store_pb2, run_store_pb2_grpc
@@ -28,7 +28,7 @@ _MAX_PENDING: Final = 1_000
 _MAX_EVENTS_PER_APPEND: Final = 200
 _MAX_APPENDS_PER_CALL: Final = 64
 # Events that nobody waits for are held this long, so that they share a transaction.
-_LINGER_SECONDS: Final = 0.008
+_LINGER_SECONDS: Final = 0.02
 _CALL_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 0.25
 
@@ -206,12 +206,14 @@ class LogWriter:
     ) -> None:
         """Keep the batch for later; a batch that the store can't take is taken apart."""
         log.warning("events wait for the store", runs=len(batch), reason=error.message)
-        if not isinstance(error, UnavailableError) and len(batch) == 1:
+        # Also a call that wasn't answered in time: the store may even have stored them.
+        may_pass = isinstance(error, (UnavailableError, DeadlineError))
+        if not may_pass and len(batch) == 1:
             # It will never be stored. Better to lose this attempt than to block all others.
             batch[0][0].abandon()
             return
         for run_log, append in batch:
-            if isinstance(error, UnavailableError):
+            if may_pass:
                 self.changed(run_log)
             else:
                 await self._send_alone(run_log, append)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from uuid import UUID
 
 import obstore
 from obstore.exceptions import BaseError
@@ -67,5 +68,18 @@ class Objects:
 
     async def delete(self, key: str) -> None:
         """Delete the object, if it is there."""
-        with contextlib.suppress(FileNotFoundError):
-            await obstore.delete_async(self._store, key)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, key)
+        except BaseError as error:
+            raise UnavailableError("the object store can't be written") from error
+
+
+def dataset_key(org_id: str | UUID, dataset_id: UUID) -> str:
+    """Return where a dataset's bytes are."""
+    return f"{org_id}/datasets/{dataset_id}"
+
+
+def artifact_key(org_id: str | UUID, artifact_id: UUID) -> str:
+    """Return where an artifact's bytes are."""
+    return f"{org_id}/artifacts/{artifact_id}"

@@ -11,7 +11,7 @@ from uuid6 import uuid7
 from crewmesh.common.errors import InvalidInputError, NotFoundError, Violation
 from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import file_pb2, file_pb2_grpc
-from crewmesh_store.files.objects import Objects
+from crewmesh_store.files.objects import Objects, artifact_key, dataset_key
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.messages import page_bounds, parse_id
 from crewmesh_store.runs.repository import RunRepository
@@ -36,7 +36,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         header = (await _first(request_iterator)).header
         _check_dataset(header)
         dataset_id = _new_id()
-        key = _dataset_key(org_id, dataset_id)
+        key = dataset_key(org_id, dataset_id)
         stored = await self._objects.write(key, _chunks(request_iterator))
         if stored.size_bytes == 0:
             await self._objects.delete(key)
@@ -68,7 +68,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         org_id = caller().require_org()
         dataset = await self._files.get_dataset(org_id, request.id)
         yield file_pb2.ReadDatasetResponse(header=dataset)
-        async for chunk in self._objects.read(_dataset_key(org_id, UUID(dataset.id))):
+        async for chunk in self._objects.read(dataset_key(org_id, UUID(dataset.id))):
             yield file_pb2.ReadDatasetResponse(chunk=chunk)
 
     async def DeleteDataset(
@@ -76,7 +76,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
     ) -> file_pb2.DeleteDatasetResponse:
         org_id = caller().require_org()
         await self._files.delete_dataset(org_id, request.id)
-        await self._objects.delete(_dataset_key(org_id, UUID(request.id)))
+        await self._objects.delete(dataset_key(org_id, UUID(request.id)))
         return file_pb2.DeleteDatasetResponse()
 
     async def PutArtifact(
@@ -85,7 +85,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         org_id = caller().require_org()
         header = (await _first(request_iterator)).header
         artifact_id = _new_id()
-        key = _artifact_key(org_id, artifact_id)
+        key = artifact_key(org_id, artifact_id)
         stored = await self._objects.write(key, _chunks(request_iterator))
         try:
             artifact = await self._files.create_artifact(artifact_id, header, stored)
@@ -109,20 +109,12 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         org_id = caller().require_org()
         artifact = await self._files.get_artifact(org_id, request.id)
         yield file_pb2.ReadArtifactResponse(header=artifact)
-        async for chunk in self._objects.read(_artifact_key(org_id, UUID(artifact.id))):
+        async for chunk in self._objects.read(artifact_key(org_id, UUID(artifact.id))):
             yield file_pb2.ReadArtifactResponse(chunk=chunk)
 
 
 def _new_id() -> UUID:
     return UUID(bytes=uuid7().bytes)
-
-
-def _dataset_key(org_id: str, dataset_id: UUID) -> str:
-    return f"{org_id}/datasets/{dataset_id}"
-
-
-def _artifact_key(org_id: str, artifact_id: UUID) -> str:
-    return f"{org_id}/artifacts/{artifact_id}"
 
 
 def _check_dataset(header: file_pb2.DatasetHeader) -> None:

@@ -19,7 +19,7 @@ from uuid6 import uuid7
 log = structlog.get_logger(__name__)
 
 _CHANNEL: Final = "crewmesh"
-_INTERVAL_SECONDS: Final = 0.02
+_INTERVAL_SECONDS: Final = 0.04
 # Postgres refuses payloads of 8,000 bytes and more.
 _RUNS_PER_MESSAGE: Final = 150
 _RECONNECT_SECONDS: Final = 1.0
@@ -36,7 +36,7 @@ class Wakeup:
 
 
 class Wakeups:
-    """Sends at most 50 messages a second, whatever the load, and receives others'."""
+    """Sends at most 25 messages a second, whatever the load, and receives others'."""
 
     def __init__(self, database_url: str, on_wakeup: Callable[[Wakeup], None]) -> None:
         self._url = database_url

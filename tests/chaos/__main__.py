@@ -1,0 +1,120 @@
+"""`python -m tests.chaos`: exits with 1 when the mesh has broken a promise."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.evidence import Evidence, collect, copy_effects
+from tests.chaos.faults import FAULTS, Injector, Planned, plan
+from tests.chaos.load import Load
+from tests.chaos.mesh import LEASE_SECONDS, Mesh
+from tests.chaos.oracle import Verdict, judge
+from tests.chaos.report import as_markdown
+
+# From the last fault on, all runs must have ended within this.
+_SETTLE_SECONDS = 150.0
+# The last renewals, and runners' last breaths.
+_REST_SECONDS = LEASE_SECONDS
+_SHOWN_VIOLATIONS = 20
+
+
+def main() -> None:
+    """Parse the arguments and go."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--every", type=float, default=1.5, help="seconds between faults, about")
+    parser.add_argument("--only", default="", help="faults whose names begin so, with commas")
+    parser.add_argument("--report", type=Path, help="a Markdown file to write")
+    parser.add_argument("--keep", type=Path, help="an empty directory for logs that stay")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="crewmesh-chaos-") as directory:
+        root = Path(directory)
+        # Postgres runs as another user, if this is root.
+        root.chmod(0o711)
+        sys.exit(asyncio.run(_run(arguments, root)))
+
+
+async def _run(arguments: argparse.Namespace, root: Path) -> int:
+    begun_at = time.monotonic()
+    prefixes = tuple(arguments.only.split(","))
+    pick = [name for name in FAULTS if name.startswith(prefixes)]
+    planned = plan(arguments.seed, arguments.faults, arguments.every, pick)
+    mesh = Mesh(root, random.Random(f"{arguments.seed}/mesh"))
+    injector = Injector(mesh)
+    load = Load(mesh.urls, mesh.api_key, arguments.seed, arguments.runs)
+    print(f"seed {arguments.seed}: {arguments.runs} runs, {len(planned)} faults", flush=True)
+    try:
+        await mesh.start()
+        copy_effects(mesh.database_url)
+        print(f"the mesh is ready after {time.monotonic() - begun_at:.1f} s", flush=True)
+        spread = planned[-1].at + arguments.every if planned else arguments.every
+        await _break(load, injector, planned, spread)
+        evidence = await _take_stock(mesh, load)
+    finally:
+        await mesh.stop()
+        if arguments.keep:
+            mesh.logs.rename(arguments.keep)
+    verdicts = judge(evidence)
+    seconds = time.monotonic() - begun_at
+    text = as_markdown(arguments.seed, mesh, injector, evidence, verdicts, seconds)
+    print("\n" + text)
+    if arguments.report:
+        arguments.report.write_text(text, encoding="utf-8")
+    return _tell_violations(verdicts)
+
+
+async def _break(load: Load, injector: Injector, planned: list[Planned], spread: float) -> None:
+    """Load the mesh while faults strike; give it time to settle afterwards."""
+    loading = asyncio.create_task(load.run(spread))
+    await injector.run(planned)
+    await injector.mesh.all_ready()
+    print("the last fault is over", flush=True)
+    over_at = time.monotonic()
+    await asyncio.wait([loading], timeout=_SETTLE_SECONDS)
+    if not loading.done():
+        print(f"clients still wait after {_SETTLE_SECONDS:.0f} s", flush=True)
+        loading.cancel()
+    await asyncio.wait([loading])
+    if not loading.cancelled():
+        loading.result()
+        print(f"all runs have ended {time.monotonic() - over_at:.1f} s later", flush=True)
+
+
+async def _take_stock(mesh: Mesh, load: Load) -> Evidence:
+    """Collect the evidence of a mesh at rest, then stop all but Postgres and see what is left."""
+    await asyncio.sleep(_REST_SECONDS)
+    workers = {part.pid for part in mesh.parts_of("worker")}
+    lost = [
+        f"process {process.pid} has lost its worker"
+        for process in mesh.runner_processes()
+        if workers.isdisjoint(parent.pid for parent in process.parents())
+    ]
+    evidence = collect(mesh.database_url, load.clients, mesh.ledger)
+    stubborn = await mesh.stop_services()
+    left = [f"process {process.pid} remains" for process in mesh.runner_processes()]
+    evidence.leftovers = lost + [f"{name} didn't stop" for name in stubborn] + left
+    return evidence
+
+
+def _tell_violations(verdicts: list[Verdict]) -> int:
+    broken = [verdict for verdict in verdicts if verdict.faults]
+    for verdict in broken:
+        print(f"\nVIOLATED: {verdict.rule}")
+        for run_id, words in verdict.faults[:_SHOWN_VIOLATIONS]:
+            print(f"  {run_id or '-'}  {words}")
+        if len(verdict.faults) > _SHOWN_VIOLATIONS:
+            print(f"  and {len(verdict.faults) - _SHOWN_VIOLATIONS} more")
+    print("\nNo violation." if not broken else "")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The crew that the chaos harness loads the mesh with."""
