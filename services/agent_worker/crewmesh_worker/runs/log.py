@@ -204,20 +204,18 @@ class LogWriter:
     async def _keep(
         self, batch: list[tuple[RunLog, run_store_pb2.Append]], error: CrewmeshError
     ) -> None:
-        """Keep the batch for later; a batch that the store can't take is taken apart."""
+        """Keep the batch for later; take apart one that the store can't take as it is."""
         log.warning("events wait for the store", runs=len(batch), reason=error.message)
-        # Also a call that wasn't answered in time: the store may even have stored them.
-        may_pass = isinstance(error, (UnavailableError, DeadlineError))
-        if not may_pass and len(batch) == 1:
+        if not isinstance(error, InvalidInputError):
+            for run_log, _ in batch:
+                self.changed(run_log)
+            await asyncio.sleep(_RETRY_SECONDS)
+        elif len(batch) > 1:
+            for run_log, append in batch:
+                await self._send_alone(run_log, append)
+        else:
             # It will never be stored. Better to lose this attempt than to block all others.
             batch[0][0].abandon()
-            return
-        for run_log, append in batch:
-            if may_pass:
-                self.changed(run_log)
-            else:
-                await self._send_alone(run_log, append)
-        await asyncio.sleep(_RETRY_SECONDS)
 
     async def _send_alone(self, run_log: RunLog, append: run_store_pb2.Append) -> None:
         try:
