@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos.console import say
 from tests.chaos.evidence import Evidence, collect, copy_effects
 from tests.chaos.faults import FAULTS, Injector, Planned, plan
 from tests.chaos.load import Load
@@ -35,6 +36,9 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="a Markdown file to write")
     parser.add_argument("--keep", type=Path, help="an empty directory for logs that stay")
     arguments = parser.parse_args()
+    arguments.pick = [name for name in FAULTS if name.startswith(tuple(arguments.only.split(",")))]
+    if not arguments.pick:
+        parser.error(f"--only {arguments.only}: there are only {', '.join(FAULTS)}")
     with tempfile.TemporaryDirectory(prefix="crewmesh-chaos-") as directory:
         root = Path(directory)
         # Postgres runs as another user, if this is root.
@@ -44,17 +48,15 @@ def main() -> None:
 
 async def _run(arguments: argparse.Namespace, root: Path) -> int:
     begun_at = time.monotonic()
-    prefixes = tuple(arguments.only.split(","))
-    pick = [name for name in FAULTS if name.startswith(prefixes)]
-    planned = plan(arguments.seed, arguments.faults, arguments.every, pick)
+    planned = plan(arguments.seed, arguments.faults, arguments.every, arguments.pick)
     mesh = Mesh(root, random.Random(f"{arguments.seed}/mesh"))
     injector = Injector(mesh)
     load = Load(mesh.urls, mesh.api_key, arguments.seed, arguments.runs)
-    print(f"seed {arguments.seed}: {arguments.runs} runs, {len(planned)} faults", flush=True)
+    say(f"seed {arguments.seed}: {arguments.runs} runs, {len(planned)} faults")
     try:
         await mesh.start()
         copy_effects(mesh.database_url)
-        print(f"the mesh is ready after {time.monotonic() - begun_at:.1f} s", flush=True)
+        say(f"the mesh is ready after {time.monotonic() - begun_at:.1f} s")
         spread = planned[-1].at + arguments.every if planned else arguments.every
         await _break(load, injector, planned, spread)
         evidence = await _take_stock(mesh, load)
@@ -65,7 +67,7 @@ async def _run(arguments: argparse.Namespace, root: Path) -> int:
     verdicts = judge(evidence)
     seconds = time.monotonic() - begun_at
     text = as_markdown(arguments.seed, mesh, injector, evidence, verdicts, seconds)
-    print("\n" + text)
+    say("\n" + text)
     if arguments.report:
         arguments.report.write_text(text, encoding="utf-8")
     return _tell_violations(verdicts)
@@ -76,16 +78,16 @@ async def _break(load: Load, injector: Injector, planned: list[Planned], spread:
     loading = asyncio.create_task(load.run(spread))
     await injector.run(planned)
     await injector.mesh.all_ready()
-    print("the last fault is over", flush=True)
+    say("the last fault is over")
     over_at = time.monotonic()
     await asyncio.wait([loading], timeout=_SETTLE_SECONDS)
     if not loading.done():
-        print(f"clients still wait after {_SETTLE_SECONDS:.0f} s", flush=True)
+        say(f"clients still wait after {_SETTLE_SECONDS:.0f} s")
         loading.cancel()
     await asyncio.wait([loading])
     if not loading.cancelled():
         loading.result()
-        print(f"all runs have ended {time.monotonic() - over_at:.1f} s later", flush=True)
+        say(f"all runs have ended {time.monotonic() - over_at:.1f} s later")
 
 
 async def _take_stock(mesh: Mesh, load: Load) -> Evidence:
@@ -107,12 +109,12 @@ async def _take_stock(mesh: Mesh, load: Load) -> Evidence:
 def _tell_violations(verdicts: list[Verdict]) -> int:
     broken = [verdict for verdict in verdicts if verdict.faults]
     for verdict in broken:
-        print(f"\nVIOLATED: {verdict.rule}")
+        say(f"\nVIOLATED: {verdict.rule}")
         for run_id, words in verdict.faults[:_SHOWN_VIOLATIONS]:
-            print(f"  {run_id or '-'}  {words}")
+            say(f"  {run_id or '-'}  {words}")
         if len(verdict.faults) > _SHOWN_VIOLATIONS:
-            print(f"  and {len(verdict.faults) - _SHOWN_VIOLATIONS} more")
-    print("\nNo violation." if not broken else "")
+            say(f"  and {len(verdict.faults) - _SHOWN_VIOLATIONS} more")
+    say("\nNo violation." if not broken else "")
     return 1 if broken else 0
 
 

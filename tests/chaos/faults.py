@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from tests.chaos.console import say
 from tests.chaos.mesh import LEASE_SECONDS, Mesh
 from tests.chaos.part import Part
 
@@ -224,7 +225,7 @@ class Injector:
             what = f"skipped: {error}"
         else:
             self.done[fault.name] += 1
-        print(f"{fault.at:7.1f} s  {fault.name}: {what}", flush=True)  # noqa: T201
+        say(f"{fault.at:7.1f} s  {fault.name}: {what}")
 
 
 @contextlib.asynccontextmanager

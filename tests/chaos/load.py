@@ -26,6 +26,9 @@ _TWO_WATCHERS = 0.25
 _RESTLESS = 0.5
 _FEW_ATTEMPTS = 0.1
 _PAYS = 0.4
+# Half of the runs come in crowds, for which there are too few slots, of so many on average.
+_CROWD = 30
+_CROWD_SECONDS = 0.3
 
 
 @dataclass
@@ -69,12 +72,11 @@ class Load:
     async def run(self, spread_seconds: float) -> None:
         """Start the runs at random times within a span; return when every client has its end."""
         rng = random.Random(f"{self._seed}/load")
+        crowds = [rng.uniform(0, spread_seconds) for _ in range(1 + self._runs // (2 * _CROWD))]
         headers = {"Authorization": f"Bearer {self._api_key}"}
         connector = aiohttp.TCPConnector(limit=0)
         async with (
-            aiohttp.ClientSession(
-                headers=headers, connector=connector, read_bufsize=2**20
-            ) as http,
+            aiohttp.ClientSession(headers=headers, connector=connector, read_bufsize=2**20) as http,
             asyncio.TaskGroup() as group,
         ):
             for number in range(self._runs):
@@ -86,7 +88,9 @@ class Load:
                 )
                 self.clients.append(client)
                 session = _Session(client, http, self._urls, random.Random(client.key))
-                group.create_task(session.run(rng.uniform(0, spread_seconds)))
+                alone = rng.uniform(0, spread_seconds)
+                crowd = rng.choice(crowds) + rng.uniform(0, _CROWD_SECONDS)
+                group.create_task(session.run(rng.choice((alone, crowd))))
 
 
 class _Session:

@@ -134,7 +134,8 @@ def _no_finished_task_again(evidence: Evidence) -> Iterator[Fault | None]:
     """
     attempts = evidence.attempts_of_kickoffs()
     ends = {
-        (str(event["run_id"]), _index(event)): event for event in evidence.all_events("task.completed")
+        (str(event["run_id"]), _index(event)): event
+        for event in evidence.all_events("task.completed")
     }
     for run_id, entry in evidence.entries("task"):
         end, attempt = ends.get((run_id, entry.task)), attempts.get(entry.kickoff)

@@ -10,7 +10,6 @@ from tests.chaos.faults import Injector
 from tests.chaos.mesh import GATEWAYS, LEASE_SECONDS, STORES, WORKERS, Mesh
 from tests.chaos.oracle import Verdict, statuses
 
-
 _PREFACE = """\
 # Chaos
 

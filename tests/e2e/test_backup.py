@@ -26,7 +26,12 @@ from tests.e2e.conftest import ROOT, Mesh, running_mesh
 PAGE = ROOT / "docs/how-to/back-up-and-restore.md"
 
 # Tables whose rows of ended runs never change, by the column with the run's id.
-OF_RUNS = {"runs": "id", "run_events": "run_id", "artifacts": "run_id", "idempotency_keys": "run_id"}
+OF_RUNS = {
+    "runs": "id",
+    "run_events": "run_id",
+    "artifacts": "run_id",
+    "idempotency_keys": "run_id",
+}
 UNCHANGING = {
     "alembic_version", "crew_limits", "datasets", "orgs", "run_transitions", "users",
 }  # fmt: skip
@@ -207,12 +212,12 @@ async def check_stopped_mesh(root: Path, tmp_path: Path) -> None:
     assert json.loads(made.out)["missing"] == [lost.name]
     ran = await crewmesh("restore", "2.zip", "--data-dir", "third", cwd=tmp_path)
     assert ran.status == 0, ran.err
-    async with database_of(tmp_path / "third") as url:
-        assert rows(url, "datasets") == []
-        assert len(rows(url, "runs")) == 8
     assert {path.name for path in (tmp_path / "third").iterdir()} == {
         "api-key", "lock", "objects", "postgres",
     }  # fmt: skip
+    async with database_of(tmp_path / "third") as url:
+        assert rows(url, "datasets") == []
+        assert len(rows(url, "runs")) == 8
     again = await crewmesh("backup", "2.zip", "--data-dir", str(root), cwd=tmp_path)
     assert again.status == 2
     assert "exists already" in again.err

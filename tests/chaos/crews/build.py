@@ -59,7 +59,7 @@ class Speaker(BaseLLM):
         """Enter the ledger, stream the words, then answer with all of them."""
         task, agent = kwargs.get("from_task"), kwargs.get("from_agent")
         number = int(task.name.removeprefix("task-"))
-        paid = f"{_PAID} {number}" in str(messages[-1]["content"])
+        paid = any(f"{_PAID} {number}" in str(message["content"]) for message in messages)
         if not paid:
             self.kickoff.record("task", number)
             if self.pays:

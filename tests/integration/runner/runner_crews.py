@@ -4,7 +4,8 @@
 A definition lists tasks, and each task says what its model does:
 
     {"tasks": [{"name": ..., "answer": ..., "tool": [name, arguments], "chunks": [...],
-                "pause": seconds after the first chunk, "structured": bool}]}
+                "pause": seconds after the first chunk, "structured": bool, "human": bool,
+                "repeat": the answer so often, "raises": ..., "model_error": ...}]}
 """
 
 from __future__ import annotations

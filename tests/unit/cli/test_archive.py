@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,21 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_backup_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConnectionError), ArchiveWriter(tmp_path / "b.zip") as archive:
-        archive.add("database.dump", [CONTENT])
-        raise ConnectionError
+def broken(error: Exception) -> Iterator[bytes]:
+    yield CONTENT
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(RuntimeError("a bug"), RuntimeError), (OSError(28, "No space left on device"), CliError)],
+)
+def test_a_backup_that_breaks_off_leaves_no_file(
+    tmp_path: Path, error: Exception, raised: type[Exception]
+) -> None:
+    with pytest.raises(raised, match=r"a bug|can't be written"):  # noqa: SIM117
+        with ArchiveWriter(tmp_path / "b.zip") as archive:
+            archive.add("database.dump", broken(error))
     assert list(tmp_path.iterdir()) == []
 
 

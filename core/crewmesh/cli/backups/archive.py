@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from types import TracebackType
 from typing import IO, Self
 
 from crewmesh.cli.errors import CliError
@@ -75,9 +76,20 @@ class ArchiveWriter:
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()
+    def __exit__(
+        self, _kind: object, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._zip.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
         self._draft.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CliError(
+                f"{self.path} can't be written",
+                why=str(error),
+                next_step="make room, or name another place; nothing was left behind",
+            ) from error
 
     def add(self, name: str, chunks: Iterable[bytes], *, compress: bool = False) -> Part:
         """Add a part and return what it is."""

@@ -51,9 +51,7 @@ class Snapshot:
 @contextlib.contextmanager
 def hold_snapshot(url: str) -> Iterator[Snapshot]:
     """Hold one snapshot; the tables' locks keep retention from dropping a part of it."""
-    import psycopg
-
-    with psycopg.connect(url) as connection:
+    with _connected(url) as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         tables = count_rows(connection)
         yield Snapshot(
@@ -94,8 +92,6 @@ def dump(postgres: Postgres, snapshot: Snapshot, advance: Advance) -> Iterator[b
 
 def load(postgres: Postgres, chunks: Iterable[bytes], manifest_tables: dict[str, int]) -> None:
     """Fill the empty database from a dump; raise CliError unless all rows are there."""
-    import psycopg
-
     command = [postgres.program("pg_restore"), "--exit-on-error", f"--dbname={postgres.url}"]
     with _running(command) as process:
         assert process.stdin is not None
@@ -103,7 +99,7 @@ def load(postgres: Postgres, chunks: Iterable[bytes], manifest_tables: dict[str,
         with contextlib.suppress(BrokenPipeError):
             for chunk in chunks:
                 process.stdin.write(chunk)
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
+    with _connected(postgres.url) as connection:
         connection.execute("ANALYZE")
         counts = count_rows(connection)
     if counts != manifest_tables:
@@ -113,11 +109,25 @@ def load(postgres: Postgres, chunks: Iterable[bytes], manifest_tables: dict[str,
 
 def forget_files(postgres: Postgres, ids: list[str]) -> None:
     """Delete the rows of files whose bytes the backup doesn't have."""
-    import psycopg
-
-    with psycopg.connect(postgres.url) as connection:
+    with _connected(postgres.url) as connection:
         connection.execute("DELETE FROM datasets WHERE id = ANY(%s::uuid[])", (ids,))
         connection.execute("DELETE FROM artifacts WHERE id = ANY(%s::uuid[])", (ids,))
+
+
+@contextlib.contextmanager
+def _connected(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """Hold a connection and its transaction; raise CliError when the database fails."""
+    import psycopg
+
+    try:
+        with psycopg.connect(url) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise CliError(
+            "the database broke off",
+            why=str(error),
+            next_step="see that the mesh is up with `crewmesh doctor`, and try again",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ async def restore(path: Path, directory: MeshDirectory, steps: Steps) -> Manifes
         with directory.locked():
             aside = MeshDirectory(directory.root / "restoring")
             try:
-                aside.logs.mkdir(parents=True)
+                aside.root.mkdir()
                 await steps.in_thread(_write_objects, archive, aside, steps)
                 async with running_postgres(aside) as postgres:
                     await steps.in_thread(_load_database, archive, postgres, steps)
@@ -48,6 +48,8 @@ async def restore(path: Path, directory: MeshDirectory, steps: Steps) -> Manifes
                 ):
                     if made.exists():
                         made.rename(place)
+            except OSError as error:
+                raise CliError(f"{directory.root} can't be filled", why=str(error)) from error
             finally:
                 shutil.rmtree(aside.root, ignore_errors=True)
         return archive.manifest

@@ -25,9 +25,7 @@ class Steps:
         self._console = stderr()
         self._given_up = threading.Event()
 
-    async def in_thread(
-        self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs
-    ) -> T:
+    async def in_thread(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Do the work in a thread; cancelled, have it end at its next `advance`."""
         working = asyncio.ensure_future(asyncio.to_thread(work, *arguments, **options))
         try:

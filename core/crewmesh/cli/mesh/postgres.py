@@ -168,6 +168,7 @@ async def running_postgres(directory: MeshDirectory) -> AsyncIterator[Postgres]:
     postgres = Postgres(directory)
     await postgres.stop_orphan()
     directory.renew_runtime()
+    directory.logs.mkdir(parents=True, exist_ok=True)
     log = LogFile(directory.logs / "postgres.log")
     service = Service(postgres.spec({**os.environ, "PGTZ": "UTC"}), log, lambda *_: None)
     try:

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from crewmesh.common.errors import CrewmeshError, DeadlineError, StateError, UnavailableError
+from crewmesh.common.errors import CrewmeshError, InvalidInputError, StateError
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
 from crewmesh.v1 import run_pb2, run_store_pb2, run_store_pb2_grpc
