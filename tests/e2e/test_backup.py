@@ -130,7 +130,7 @@ async def fill(mesh: Mesh, tmp_path: Path) -> list[str]:
 
 async def begin_slow_runs(mesh: Mesh) -> list[str]:
     """Return the ids of runs that are running, with a task finished."""
-    runs = [await mesh.start_run("paced", words=250, pause_ms=5) for _ in range(3)]
+    runs = [await mesh.start_run("paced", words=600, pause_ms=10) for _ in range(3)]
     for run in runs:
         async with contextlib.aclosing(mesh.watch(run["id"])) as events:
             async for event in events:
