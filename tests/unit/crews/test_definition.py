@@ -142,7 +142,6 @@ def test_every_fault_is_listed_with_its_place() -> None:
         ("crew.tasks.0.output_pydantic", {"python": "os.environ"}),
         ("crew.tasks.0.callback", {"python": "os.system"}),
         ("crew.tasks.0.guardrail", "Be nice."),
-        ("crew.tasks.0.human_input", True),
         ("crew.manager_agent", {"python": "os.system"}),
         ("crew.memory", True),
         ("crew.output_log_file", "/tmp/log"),

@@ -25,7 +25,9 @@ def to_checkpoint(index: int, output: TaskOutput) -> TaskCheckpoint:
     return TaskCheckpoint(task_index=index, output=json.dumps(data).encode())
 
 
-def resume(crew: Crew, checkpoints: Iterable[TaskCheckpoint], resumed: ResumedTask | None) -> None:
+def resume(
+    crew: Crew, checkpoints: Iterable[TaskCheckpoint], resumed: ResumedTask | None = None
+) -> None:
     """Mark the first tasks as done, up to the first that isn't.
 
     A task whose draft a person has approved is done. The crew's next kickoff begins after
