@@ -58,10 +58,9 @@ async def kill_runner(mesh: Mesh, rng: random.Random) -> str:
     """Kill one of a worker's runners, which most likely runs something."""
     part = rng.choice(mesh.parts_of("worker"))
     async with _ready(part):
-        zygote = _zygote(part)
-        runners = zygote.children() if zygote else []
-        if not runners:
-            raise SkippedError("the worker has no runner now")
+        zygote = await _zygote(part)
+        while not (runners := zygote.children()):  # noqa: ASYNC110 - the zygote forks them
+            await asyncio.sleep(0.05)
         rng.choice(sorted(runners, key=lambda runner: runner.pid)).kill()
     return f"a runner of {part.name}"
 
@@ -70,9 +69,7 @@ async def kill_zygote(mesh: Mesh, rng: random.Random) -> str:
     """Kill the parent of a worker's runners, and so all of them."""
     part = rng.choice(mesh.parts_of("worker"))
     async with _ready(part):
-        zygote = _zygote(part)
-        if zygote is None:
-            raise SkippedError("the worker has no zygote now")
+        zygote = await _zygote(part)
         zygote.kill()
     return f"the zygote of {part.name}"
 
@@ -237,9 +234,11 @@ async def _ready(part: Part) -> AsyncIterator[None]:
         await part.ready.wait()
 
 
-def _zygote(worker: Part) -> psutil.Process | None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(worker.pid).children():
-            if "crewmesh_worker.runner.zygote" in child.cmdline():
-                return child
-    return None
+async def _zygote(worker: Part) -> psutil.Process:
+    """Return the parent of a worker's runners; wait for it where the last one has just ended."""
+    while True:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(worker.pid).children():
+                if "crewmesh_worker.runner.zygote" in child.cmdline():
+                    return child
+        await asyncio.sleep(0.05)

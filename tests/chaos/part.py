@@ -8,6 +8,7 @@ import ctypes
 import os
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from crewmesh.cli.mesh.service import ServiceSpec
@@ -107,7 +108,7 @@ class Part:
         self.own_ends += not self._signalled
 
 
-def _die_with_us(number: signal.Signals) -> object:
+def _die_with_us(number: signal.Signals) -> Callable[[], None]:
     libc, parent = ctypes.CDLL(None), os.getpid()
 
     def arm() -> None:

@@ -61,8 +61,11 @@ class Admission:
         checked.inputs_json = await self._check_inputs(definition, spec.inputs_json, identity)
         checked.timeout_seconds = spec.timeout_seconds or self._default_timeout_seconds
         checked.max_attempts = spec.max_attempts or self._default_max_attempts
-        # A caller that goes away must not leave a lease that nobody carries out.
-        return await asyncio.shield(self._create(checked, definition, identity))
+        # A caller that goes away must not leave a lease that nobody carries out; nor does it
+        # hear then why there is none.
+        creating = asyncio.create_task(self._create(checked, definition, identity))
+        creating.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(creating)
 
     async def _create(
         self, spec: agent_pb2.RunSpec, definition: CrewDefinition, identity: Identity

@@ -19,18 +19,19 @@ class IdentityRepository:
         self._database = database
 
     async def bootstrap(self, org_name: str, email: str, api_key: str) -> bool:
-        """Make the first organisation, its owner and their key, unless there is one."""
-        row = await self._database.fetch_one(SQL["count_orgs"])
-        if row is None or row["n"] > 0:
-            return False
-        await self._database.fetch(
+        """Make the first organisation, its owner and their key, unless there is one.
+
+        Replicas that start at once on an empty database make one in all.
+        """
+        made = await self._database.fetch_after(
+            SQL["lock_owner"],
             SQL["create_owner"],
             org_name=org_name,
             email=email,
             prefix=prefix_of(api_key),
             secret_hash=hash_key(api_key),
         )
-        return True
+        return bool(made)
 
     async def authenticate(self, api_key: str) -> identity_pb2.Principal:
         """Return whose key it is; raise UnauthenticatedError for one that isn't valid."""

@@ -11,8 +11,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
-from crewmesh.common.errors import StateError
+from crewmesh.common.errors import StateError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -24,8 +25,15 @@ def migrate(database_url: str) -> None:
     """Bring the schema to the newest version; only one replica does it at a time.
 
     Raises StateError when the database is newer than this code, which then must not
-    touch it.
+    touch it, and UnavailableError when Postgres can't be reached, or goes away meanwhile.
     """
+    try:
+        _migrate(database_url)
+    except OperationalError as error:
+        raise UnavailableError("Postgres can't be reached; check CREWMESH_DATABASE_URL") from error
+
+
+def _migrate(database_url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     script = ScriptDirectory.from_config(config)

@@ -258,8 +258,8 @@ class RunRepository:
         return [event_from_row(run, row) for row in rows]
 
     async def ensure_event_partitions(self) -> None:
-        """Make this week's partition of the log and the next one's."""
-        await self._database.fetch(SQL["ensure_event_partitions"])
+        """Make this week's partition of the log and the next one's, one replica at a time."""
+        await self._database.fetch_after(SQL["lock_partitions"], SQL["ensure_event_partitions"])
 
     async def put_worker(self, hello: run_store_pb2.WorkerHello, session_id: UUID) -> None:
         """Record that a worker has opened a stream."""

@@ -1,14 +1,17 @@
--- name: count_orgs
-SELECT count(*) AS n FROM orgs;
+-- name: lock_owner
+-- One replica at a time, until the transaction ends.
+SELECT pg_advisory_xact_lock(7201449);
 
 -- name: create_owner
+-- No row where there is an organisation already.
 WITH org AS (
-    INSERT INTO orgs (name) VALUES (%(org_name)s) RETURNING id
+    INSERT INTO orgs (name) SELECT %(org_name)s::text WHERE NOT EXISTS (SELECT FROM orgs) RETURNING id
 ), owner AS (
     INSERT INTO users (org_id, email, role) SELECT id, %(email)s, 'owner' FROM org RETURNING id, org_id
 )
 INSERT INTO api_keys (org_id, user_id, name, prefix, secret_hash)
-SELECT org_id, id, 'first key', %(prefix)s, %(secret_hash)s FROM owner;
+SELECT org_id, id, 'first key', %(prefix)s, %(secret_hash)s FROM owner
+RETURNING id;
 
 -- name: find_principal
 SELECT k.id AS api_key_id, u.id AS user_id, u.email, u.role, o.id AS org_id, o.name AS org_name

@@ -349,6 +349,9 @@ SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_ev
 WHERE run_id = %(run_id)s AND seq > %(after_seq)s
 ORDER BY seq LIMIT %(limit)s;
 
+-- name: lock_partitions
+SELECT pg_advisory_xact_lock(7201450);
+
 -- name: ensure_event_partitions
 SELECT ensure_event_partition(now()), ensure_event_partition(now() + interval '7 days');
 
