@@ -10,26 +10,34 @@ import grpc
 from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, run_store_pb2_grpc
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
-# lease's epoch, an event's number. Nothing else is ever sent twice.
-_RETRIED_METHODS = [
-    {"service": "crewmesh.v1.RunStoreService", "method": method}
-    for method in (
+# lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
+# begun again only if it broke before its first message.
+_REPEATABLE = {
+    "RunStoreService": (
         "AppendEvents",
         "RecordEffect",
         "RenewLeases",
         "GetRun",
         "ListRuns",
         "ListRunEvents",
+        "WatchRun",
         "CancelRun",
-    )
-] + [
-    {"service": "crewmesh.v1.IdentityService", "method": "Authenticate"},
-    {"service": "crewmesh.v1.AgentService", "method": "GetRun"},
-    {"service": "crewmesh.v1.AgentService", "method": "ListRuns"},
-    {"service": "crewmesh.v1.AgentService", "method": "ListRunEvents"},
-    {"service": "crewmesh.v1.AgentService", "method": "CancelRun"},
-    {"service": "crewmesh.v1.AgentService", "method": "ListCrews"},
-    {"service": "crewmesh.v1.AgentService", "method": "GetCrew"},
+    ),
+    "IdentityService": ("Authenticate",),
+    "AgentService": (
+        "ListCrews",
+        "GetCrew",
+        "GetRun",
+        "ListRuns",
+        "ListRunEvents",
+        "WatchRun",
+        "CancelRun",
+    ),
+}
+_RETRIED_METHODS = [
+    {"service": f"crewmesh.v1.{service}", "method": method}
+    for service, methods in _REPEATABLE.items()
+    for method in methods
 ]
 
 _SERVICE_CONFIG = json.dumps(
