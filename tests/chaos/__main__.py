@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--every", type=float, default=1.5, help="seconds between faults, about")
+    parser.add_argument("--every", type=float, default=0.8, help="seconds between faults, about")
     parser.add_argument("--only", default="", help="faults whose names begin so, with commas")
     parser.add_argument("--report", type=Path, help="a Markdown file to write")
     parser.add_argument("--keep", type=Path, help="an empty directory for logs that stay")

@@ -19,7 +19,7 @@ from tests.chaos.part import Part
 # A fault returns what it did, once that is over, or raises SkippedError.
 Fault = Callable[[Mesh, random.Random], Awaitable[str]]
 
-_READY_SECONDS = 45.0
+_READY_SECONDS = 90.0
 _LINK_SECONDS = (0.5, 2 * LEASE_SECONDS)
 
 
@@ -58,10 +58,7 @@ async def kill_runner(mesh: Mesh, rng: random.Random) -> str:
     """Kill one of a worker's runners, which most likely runs something."""
     part = rng.choice(mesh.parts_of("worker"))
     async with _ready(part):
-        zygote = await _zygote(part)
-        while not (runners := zygote.children()):  # noqa: ASYNC110 - the zygote forks them
-            await asyncio.sleep(0.05)
-        rng.choice(sorted(runners, key=lambda runner: runner.pid)).kill()
+        await _kill_one(part, rng, lambda zygote: zygote.children())
     return f"a runner of {part.name}"
 
 
@@ -69,8 +66,7 @@ async def kill_zygote(mesh: Mesh, rng: random.Random) -> str:
     """Kill the parent of a worker's runners, and so all of them."""
     part = rng.choice(mesh.parts_of("worker"))
     async with _ready(part):
-        zygote = await _zygote(part)
-        zygote.kill()
+        await _kill_one(part, rng, lambda zygote: [zygote])
     return f"the zygote of {part.name}"
 
 
@@ -234,11 +230,14 @@ async def _ready(part: Part) -> AsyncIterator[None]:
         await part.ready.wait()
 
 
-async def _zygote(worker: Part) -> psutil.Process:
-    """Return the parent of a worker's runners; wait for it where the last one has just ended."""
+async def _kill_one(
+    worker: Part, rng: random.Random, choose: Callable[[psutil.Process], list[psutil.Process]]
+) -> None:
+    """Kill a process that is chosen below a worker's zygote, as soon as there is one."""
     while True:
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(worker.pid).children():
-                if "crewmesh_worker.runner.zygote" in child.cmdline():
-                    return child
+                if "crewmesh_worker.runner.zygote" in child.cmdline() and (found := choose(child)):
+                    rng.choice(sorted(found, key=lambda process: process.pid)).kill()
+                    return
         await asyncio.sleep(0.05)

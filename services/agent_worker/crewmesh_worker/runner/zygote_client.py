@@ -179,12 +179,15 @@ class ZygoteClient:
     async def _end(self) -> None:
         """See to it that nothing of the zygote is left, then tell everybody who waits."""
         if not self._ready.done() or self._ready.cancelled():
-            self._process.kill()  # it is still importing, and has no children
+            # It is still importing, and has no children; or it ended, and was reaped already.
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         try:
             await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
         except TimeoutError:
             log.warning("the zygote does not end; killing it", pid=self.pid)
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
             await self._process.wait()
         await asyncio.to_thread(_kill_marked, self._marker)
         error = ZygoteError(

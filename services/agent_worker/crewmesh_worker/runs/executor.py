@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -43,6 +44,8 @@ class Executor:
         self._files = files
         self._model = model
         self._environment = environment
+        # The times, by time.monotonic(), of the last check of leases but one, and of the last.
+        self.checked_at = (math.inf, math.inf)
         # By run and epoch: a run may come back while its last attempt here still ends.
         self._held: dict[tuple[str, int], Execution] = {}
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -106,7 +109,8 @@ class Executor:
                 execution.good_until = good_until
 
     def lose_overdue(self) -> None:
-        """Stop the runs whose leases can't be renewed in time."""
+        """Stop the runs whose leases can't be renewed in time; called a few times a second."""
+        self.checked_at = (self.checked_at[1], time.monotonic())
         for execution in self._held.values():
             execution.lose_if_overdue()
 

@@ -82,7 +82,10 @@ class LeaseReceiver:
         if message.HasField("lease"):
             self._received += 1
             self._slots.take()
-            self._executor.start(message.lease, time.monotonic())
+            # It may have waited for us, had this process stood still: at the last check but
+            # one, it had not come yet.
+            came_after = min(time.monotonic(), self._executor.checked_at[0])
+            self._executor.start(message.lease, came_after)
         elif message.HasField("cancel"):
             self._executor.cancel(message.cancel.run_id, message.cancel.epoch)
 
