@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup test chaos bench bench-scaling lint fmt types protos lock clean
+.PHONY: run demo setup test chaos bench bench-scaling bench-recommender lint fmt types protos lock clean
 
 run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -24,6 +24,9 @@ bench: setup  ## the benchmarks, side by side; writes docs/benchmarks/
 
 bench-scaling: setup  ## what operations cost with up to a million finished runs in the store
 	$(BIN)/python -m tests.benchmarks.scaling
+
+bench-recommender: setup  ## how fast the recommender answers on a million interactions
+	$(BIN)/python -m tests.benchmarks.recommender
 
 lint: setup  ## ruff and buf
 	$(BIN)/ruff check .

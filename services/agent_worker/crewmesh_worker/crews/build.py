@@ -7,13 +7,16 @@ for every agent before a model can be given (47 ms for one agent; building direc
 
 from __future__ import annotations
 
+import json
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from crewai import Agent, Crew, Process, Task
 from crewai.llms.base_llm import BaseLLM
 from crewai.tools import BaseTool
+from crewai.utilities.pydantic_schema_utils import create_model_from_schema
 from pydantic import BaseModel, PrivateAttr
 
 from crewmesh_worker.crews.model import AgentDefinition, CrewDefinition, TaskDefinition
@@ -40,6 +43,7 @@ class _RegisteredTool(BaseTool):
             description=tool.description,
             args_schema=tool.arguments,
             side_effects=tool.side_effects,
+            result_as_answer=tool.result_as_answer,
         )
         self._tool = tool
 
@@ -79,7 +83,7 @@ def build_crew(
 
 def _enter_run(definition: CrewDefinition, inputs: dict[str, Any], crew: Crew) -> None:
     datasets = {name: inputs[name] for name in definition.dataset_inputs if name in inputs}
-    context = enter_run({name: Path(path) for name, path in datasets.items()})
+    context = enter_run({name: Path(path) for name, path in datasets.items()}, inputs)
     # Numbers in what the person asked for are no claims of the report.
     context.evidence.add([value for name, value in inputs.items() if name not in datasets])
 
@@ -88,7 +92,18 @@ def _enter_run(definition: CrewDefinition, inputs: dict[str, Any], crew: Crew) -
         done = [task for task in crew.tasks if task.output and task.start_time is None]
         return [task.output.raw for task in done if task.output]
 
+    def approved_outputs() -> list[str]:
+        done = [task for task in crew.tasks if task.output and task.human_input]
+        return [task.output.raw for task in done if task.output]
+
     context.earlier_outputs = earlier_outputs
+    context.approved_outputs = approved_outputs
+
+
+@cache
+def _output_model(schema: str) -> type[BaseModel]:
+    """Return the class that checks a task's structured output."""
+    return create_model_from_schema(json.loads(schema))
 
 
 def _build_agent(agent: AgentDefinition, llm: BaseLLM) -> Agent:
@@ -113,5 +128,6 @@ def _build_task(task: TaskDefinition, agents: dict[str, Agent], earlier: dict[st
         agent=agents[task.agent],
         async_execution=task.async_execution,
         human_input=task.human_input,
+        output_json=_output_model(json.dumps(task.output_json)) if task.output_json else None,
         **given,
     )

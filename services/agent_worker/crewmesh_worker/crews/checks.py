@@ -34,6 +34,7 @@ def cross_faults(data: object) -> list[Violation]:
         *_task_faults(tasks, agents),
         *_async_faults(tasks),
         *_placeholder_faults(agents, tasks, schema),
+        *_output_faults(tasks),
     ]
 
 
@@ -73,6 +74,12 @@ def _task_faults(
             if name in earlier:
                 yield Violation(f"{place}.name", f"an earlier task is named {name!r} too")
             earlier.add(name)
+
+
+def _output_faults(tasks: list[Mapping[str, Any]]) -> Iterator[Violation]:
+    for index, task in enumerate(tasks):
+        if isinstance(schema := task.get("output_json"), Mapping):
+            yield from schema_faults(schema, f"crew.tasks[{index}].output_json")
 
 
 def _async_faults(tasks: list[Mapping[str, Any]]) -> Iterator[Violation]:

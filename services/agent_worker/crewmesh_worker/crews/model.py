@@ -39,7 +39,8 @@ class TaskDefinition(_Part):
     """One task. `agent` is a key of the crew's agents; `context` names earlier tasks.
 
     Without `context` a task sees the output of every task before it, as in CrewAI. With
-    `human_input` the run waits until a person has approved the task's result.
+    `human_input` the run waits until a person has approved the task's result. `output_json`
+    is the JSON Schema of a structured result; the last task's is the run's `output_json`.
     """
 
     name: Name
@@ -49,6 +50,7 @@ class TaskDefinition(_Part):
     context: list[str] | None = None
     async_execution: bool = False
     human_input: bool = False
+    output_json: dict[str, Any] | None = None
 
 
 class CrewBody(_Part):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from crewmesh.v1.runner_pb2 import (
     RunnerArtifact,
     Waiting,
 )
-from crewmesh_worker.runner import artifacts
+from crewmesh_worker.runner import approvals, artifacts, cache
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
 from crewmesh_worker.runner.effects import EffectJournal, Keep
 from crewmesh_worker.runner.environment import run_environment
@@ -56,7 +57,7 @@ def execute(request: Execute, send: Send, keep: Keep, factories: Factories) -> N
 class _Run:
     def __init__(self, request: Execute, send: Send, keep: Keep, factories: Factories) -> None:
         self._request = request
-        self._effects = EffectJournal(request.effects, keep)
+        self._effects = EffectJournal(request.effects, keep, request.run_id)
         self._factories = factories
         self._stream = EventStream(send)
         self._projection = EventProjection(self._stream)
@@ -70,9 +71,11 @@ class _Run:
             with (
                 run_environment(work_dir, self._request.environment),
                 artifacts.saving(work_dir, self._announce),
+                cache.using(Path(self._request.cache_dir) if self._request.cache_dir else None),
                 contextlib.redirect_stdout(printed),
+                approvals.waivable() as waived,
             ):
-                return self._finished(self._kick_off())
+                return self._finished(self._kick_off(waived))
         except Paused as pause:
             return self._waiting(pause)
         except BaseException as error:
@@ -88,7 +91,7 @@ class _Run:
         fault = RunError(code="crew_error", message=message[:MAX_CHARACTERS])
         return FromRunner(failed=Failed(error=fault, usage=self._projection.usage))
 
-    def _kick_off(self) -> Any:
+    def _kick_off(self, waived: Container[str]) -> Any:
         inputs = json.loads(self._request.inputs_json or "{}") | dict(self._request.dataset_paths)
         definition = json.loads(self._request.definition_json)
         model = self._factories.make_llm(self._request.model)
@@ -97,7 +100,7 @@ class _Run:
         answer = self._request.answer if self._request.HasField("answer") else None
         resumed = find_resumed(crew, checkpoints, answer)
         resume(crew, checkpoints, resumed)
-        set_provider(PausingProvider(resumed))
+        set_provider(PausingProvider(resumed, waived))
         self._effects.guard(crew)
         self._projection.follow(crew)
         add_stream_sink(self._receive)

@@ -8,6 +8,7 @@ task's output, or goes on with the conversation where it stopped.
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from typing import Any
 
 from crewai import Crew
@@ -34,10 +35,16 @@ class Paused(BaseException):
 
 
 class PausingProvider(SyncHumanInputProvider):
-    """Stops the run where CrewAI would ask at a terminal."""
+    """Stops the run where CrewAI would ask at a terminal.
 
-    def __init__(self, resumed: ResumedTask | None = None) -> None:
+    `waived` are results that nobody needs to approve.
+    """
+
+    def __init__(
+        self, resumed: ResumedTask | None = None, waived: Container[str] = frozenset()
+    ) -> None:
         self._resumed = resumed
+        self._waived = waived
 
     def setup_messages(self, context: Any) -> bool:
         """Put back the conversation of the task that was waiting, with the answer at its end."""
@@ -50,12 +57,14 @@ class PausingProvider(SyncHumanInputProvider):
         return True
 
     def handle_feedback(self, formatted_answer: Any, context: Any) -> Any:
-        """Stop here, with the draft."""
+        """Stop here, with the draft, unless its approval is waived."""
         draft = self._get_output_string(formatted_answer)
+        if draft in self._waived:
+            return formatted_answer
         raise Paused(context.task, draft, list(context.messages))
 
     async def handle_feedback_async(self, formatted_answer: Any, context: Any) -> Any:
-        """Stop here, with the draft."""
+        """Stop here, with the draft, unless its approval is waived."""
         return self.handle_feedback(formatted_answer, context)
 
 

@@ -137,6 +137,7 @@ class Execution:
             effects=self.lease.effects,
             answer=self.lease.answer if self.lease.HasField("answer") else None,
             dataset_paths=paths,
+            cache_dir=str(files.tools_dir(self._identity)),
         )
 
     async def _drive(
