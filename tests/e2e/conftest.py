@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CREWS = Path(__file__).parent / "crews"
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"a secret of the tests").decode()
 
 
 @dataclass
@@ -92,4 +94,16 @@ async def running_mesh(directory: Path, *options: str, **environment: str) -> As
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     """One mesh with two workers for all tests that don't break it."""
     async with running_mesh(tmp_path_factory.mktemp("mesh"), "--workers", "2") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def private_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
+    """One whose tools and webhooks may reach this machine, and that tries again soon."""
+    async with running_mesh(
+        tmp_path_factory.mktemp("private-mesh"),
+        CREWMESH_PRIVATE_NETWORK="true",
+        CREWMESH_WEBHOOK_RETRY_SECONDS="0.1",
+        WEBHOOK_SECRET=WEBHOOK_SECRET,
+    ) as running:
         yield running

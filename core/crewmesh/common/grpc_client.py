@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 import grpc
 
-from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, run_store_pb2_grpc
+from crewmesh.v1 import (
+    agent_pb2_grpc,
+    delivery_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    run_store_pb2_grpc,
+)
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
 # lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
@@ -23,6 +29,7 @@ _REPEATABLE = {
         "WatchRun",
         "CancelRun",
     ),
+    "DeliveryService": ("ReportDelivery",),
     "IdentityService": ("Authenticate",),
     "AgentService": (
         "ListCrews",
@@ -99,3 +106,8 @@ def identity_stub(channel: grpc.aio.Channel) -> identity_pb2_grpc.IdentityServic
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
     """Return a client of the store's files."""
     return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]
+
+
+def delivery_stub(channel: grpc.aio.Channel) -> delivery_pb2_grpc.DeliveryServiceAsyncStub:
+    """Return a client of the store's webhooks."""
+    return delivery_pb2_grpc.DeliveryServiceStub(channel)  # type: ignore[return-value]

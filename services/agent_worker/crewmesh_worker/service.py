@@ -13,7 +13,13 @@ import uvloop
 from uuid6 import uuid7
 
 from crewmesh.common.errors import CrewmeshError
-from crewmesh.common.grpc_client import file_stub, identity_stub, open_channel, run_store_stub
+from crewmesh.common.grpc_client import (
+    delivery_stub,
+    file_stub,
+    identity_stub,
+    open_channel,
+    run_store_stub,
+)
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IdentitySigner, IdentityVerifier
 from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
@@ -25,6 +31,7 @@ from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runs.admission import Admission
+from crewmesh_worker.runs.deliveries import Deliverer
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
@@ -78,6 +85,9 @@ class Worker:
         self._keeper = LeaseKeeper(
             self._store, self._signer, self.worker_id, self._slots, self._executor
         )
+        self._deliverer = Deliverer(
+            delivery_stub(self._channel), self._signer, private_network=settings.private_network
+        )
         self.address = ""
 
     async def start(self) -> LeaseReceiver:
@@ -109,6 +119,7 @@ class Worker:
         background = [
             asyncio.create_task(self._writer.run()),
             asyncio.create_task(self._keeper.run()),
+            asyncio.create_task(self._deliverer.run()),
         ]
         try:
             await receiver.attached.wait()

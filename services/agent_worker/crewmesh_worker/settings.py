@@ -13,7 +13,7 @@ _MODEL_VARIABLES = (
     "OPENAI_API_KEY,OPENAI_BASE_URL,ANTHROPIC_API_KEY,GEMINI_API_KEY,GOOGLE_API_KEY,"
     "AZURE_API_KEY,AZURE_ENDPOINT,AZURE_API_VERSION,AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,"
     "AWS_REGION_NAME,GROQ_API_KEY,MISTRAL_API_KEY,OPENROUTER_API_KEY,DEEPSEEK_API_KEY,"
-    "OLLAMA_HOST,CREWMESH_OFFLINE_LATENCY_MS"
+    "OLLAMA_HOST,CREWMESH_OFFLINE_LATENCY_MS,WEBHOOK_SECRET"
 )
 
 
@@ -53,7 +53,12 @@ class WorkerSettings(Settings):
     drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
     reflection: bool = Field(False, description="serve gRPC reflection")
 
+    private_network: bool = Field(
+        False, description="let tools and webhooks reach loopback and private networks"
+    )
+
     def environment_of_runs(self) -> dict[str, str]:
         """Return the variables that runs may see, with their values here."""
         names = (name.strip() for name in self.runner_environment.split(","))
-        return {name: os.environ[name] for name in names if name in os.environ}
+        visible = {name: os.environ[name] for name in names if name in os.environ}
+        return {**visible, "CREWMESH_PRIVATE_NETWORK": str(self.private_network).lower()}

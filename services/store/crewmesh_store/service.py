@@ -15,8 +15,16 @@ from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
 from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
 from crewmesh.common.logging import configure_logging
-from crewmesh.v1 import file_pb2_grpc, identity_pb2_grpc, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import (
+    delivery_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    run_store_pb2,
+    run_store_pb2_grpc,
+)
 from crewmesh_store.database import Database
+from crewmesh_store.deliveries.repository import DeliveryRepository
+from crewmesh_store.deliveries.servicer import DeliveryServicer
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
@@ -52,6 +60,10 @@ class Store:
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
         )
+        first_pause = timedelta(seconds=settings.webhook_retry_seconds)
+        self._deliveries_servicer = DeliveryServicer(
+            DeliveryRepository(self._database, first_pause), self._runs
+        )
         objects = Objects(settings.object_store_url)
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
         keep = timedelta(days=settings.retention_days) if settings.retention_days else None
@@ -84,6 +96,11 @@ class Store:
             file_pb2_grpc.add_FileServiceServicer_to_server,
             self._files_servicer,
             "crewmesh.v1.FileService",
+        )
+        self._server.add(
+            delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
+            self._deliveries_servicer,
+            "crewmesh.v1.DeliveryService",
         )
         self.port = await self._server.start(self._settings.store_address)
         await self._server.set_serving(True)

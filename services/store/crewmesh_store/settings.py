@@ -23,6 +23,12 @@ class StoreSettings(Settings):
     retention_days: int = Field(
         90, ge=0, le=10_000, description="how long finished runs are kept; 0 is for ever"
     )
+    webhook_retry_seconds: float = Field(
+        5.0,
+        gt=0,
+        le=3600,
+        description="pause before a webhook's second try; each is 4 times longer",
+    )
     bootstrap_api_key: str = Field(
         "", description="the first owner's key; used on an empty database only"
     )

@@ -48,6 +48,25 @@ def run(
             "--timeout", metavar="SECONDS", min=1, help="Time limit of the run.", show_default=False
         ),
     ] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook",
+            metavar="URL",
+            help="Where the mesh posts the run when it has ended.",
+            show_default=False,
+        ),
+    ] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook-secret",
+            envvar="CREWMESH_WEBHOOK_SECRET",
+            help="Signs what is posted there.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -66,6 +85,8 @@ def run(
         body: dict[str, Any] = {"crew": crew, "inputs": values}
         if timeout is not None:
             body["timeout_seconds"] = timeout
+        if webhook is not None:
+            body["webhook"] = {"url": webhook, "secret": webhook_secret or ""}
         started = await client.start_run(body)
         if detach:
             _print_started(started, as_json)

@@ -15,8 +15,9 @@ from crewmesh_worker.models.rules.analysis import DATA_RULES
 from crewmesh_worker.models.rules.conversation import read_conversation
 from crewmesh_worker.models.rules.planner import Call, next_step
 from crewmesh_worker.models.rules.recommending import RECOMMENDING_RULES
+from crewmesh_worker.models.rules.triage import TRIAGE_RULES
 
-_RULES = DATA_RULES | RECOMMENDING_RULES
+_RULES = DATA_RULES | RECOMMENDING_RULES | TRIAGE_RULES
 _CHUNK = re.compile(r"\S+\s*|\s+")
 
 

@@ -17,6 +17,7 @@ from crewmesh_worker.crews.inputs import dataset_inputs, validate_inputs
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.slots import Slots
+from crewmesh_worker.webhooks.guard import RefusedError, checked_url
 
 _STORE_SECONDS = 10.0
 
@@ -125,6 +126,20 @@ def _parse_inputs(inputs_json: str) -> dict[str, Any]:
     return inputs
 
 
+def _webhook_faults(webhook: agent_pb2.Webhook) -> list[Violation]:
+    """Return what shows before the run has ended; who may be reached is judged then."""
+    violations = []
+    if len(webhook.url) > 2000:
+        violations.append(Violation("webhook.url", "at most 2000 characters"))
+    if len(webhook.secret) > 500:
+        violations.append(Violation("webhook.secret", "at most 500 characters"))
+    try:
+        checked_url(webhook.url, private=True)
+    except RefusedError as error:
+        violations.append(Violation("webhook.url", str(error)))
+    return violations
+
+
 def _check_limits(spec: agent_pb2.RunSpec) -> None:
     violations = []
     if not -100 <= spec.priority <= 100:
@@ -137,5 +152,7 @@ def _check_limits(spec: agent_pb2.RunSpec) -> None:
         violations.append(Violation("idempotency_key", "at most 255 characters"))
     if len(spec.session_id) > 255:
         violations.append(Violation("session_id", "at most 255 characters"))
+    if spec.HasField("webhook"):
+        violations += _webhook_faults(spec.webhook)
     if violations:
         raise InvalidInputError("the run can't be taken", violations=violations)

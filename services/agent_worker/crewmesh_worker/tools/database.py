@@ -163,6 +163,12 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
     for column, type_ in _columns(connection, name):
         if type_ == "VARCHAR":
             _convert_dates(connection, quote(name), quote(column))
+        elif type_ == "TIMESTAMP WITH TIME ZONE":
+            # In UTC, as text has it: DuckDB gives Python the other only with a time zone database.
+            connection.execute(
+                f"ALTER TABLE {quote(name)} ALTER {quote(column)} SET DATA TYPE TIMESTAMP "
+                f"USING make_timestamp(epoch_us({quote(column)}))"
+            )
 
 
 def _convert_dates(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> None:

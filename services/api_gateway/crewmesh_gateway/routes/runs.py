@@ -21,6 +21,7 @@ from crewmesh.v1.agent_pb2 import (
     RunSpec,
     StartRunRequest,
     StartRunResponse,
+    Webhook,
 )
 from crewmesh.v1.run_pb2 import Run, RunStatus
 from crewmesh_gateway import schemas
@@ -86,6 +87,7 @@ async def start_run(
         timeout_seconds=body.timeout_seconds or 0,
         max_attempts=body.max_attempts or 0,
         idempotency_key=idempotency_key or "",
+        webhook=_webhook(body.webhook_or_none()),
     )
     give_up_at = time.monotonic() + wait
     answer = await _start(relay, spec, min(wait, _WAIT_SLICE_SECONDS))
@@ -210,6 +212,10 @@ async def respond_to_run(relay: RequestRelay, run_id: Id, body: schemas.RespondT
     request = RespondToRunRequest(run_id=run_id, text=body.text, approve=body.approve)
     answer = await relay.call(relay.mesh.agents.RespondToRun, request)
     return Json(run_json(answer.run))
+
+
+def _webhook(given: schemas.Webhook | None) -> Webhook | None:
+    return None if given is None else Webhook(url=given.url, secret=given.secret)
 
 
 def _duration(seconds: float) -> Duration:

@@ -23,6 +23,7 @@ from crewmesh_store.runs.messages import (
     run_id,
     status_name,
     tasks_from_events,
+    webhook_from_json,
     worker_from_row,
 )
 
@@ -69,6 +70,8 @@ class RunRepository:
             request_hash=request_hash,
             worker_id=request.worker_id or None,
             lease_ttl=self.lease_ttl,
+            webhook_url=spec.webhook.url or None,
+            webhook_secret=spec.webhook.secret,
         )
         if row is not None:
             lease = self._lease(row) if row["status"] == "running" else None
@@ -227,6 +230,8 @@ class RunRepository:
         message = run_from_row(row)
         if tasks:
             message.tasks.extend(tasks_from_events(row["task_events"]))
+            if row["webhook"] is not None:
+                message.webhook.CopyFrom(webhook_from_json(row["webhook"]))
         return message
 
     async def list_page(

@@ -26,7 +26,8 @@ WITH full_queue AS (
 ), run AS (
     INSERT INTO runs (
         id, org_id, crew, crew_version, status, inputs, max_attempts, priority, timeout_seconds,
-        session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq
+        session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq,
+        has_webhook
     )
     SELECT
         %(run_id)s::uuid, %(org_id)s::uuid, %(crew)s, %(crew_version)s,
@@ -37,7 +38,8 @@ WITH full_queue AS (
         CASE WHEN at_once THEN %(worker_id)s END,
         CASE WHEN at_once THEN now() + %(lease_ttl)s::interval END,
         CASE WHEN at_once THEN now() END,
-        1 + at_once::int
+        1 + at_once::int,
+        %(webhook_url)s::text IS NOT NULL
     FROM start
     WHERE CASE WHEN %(key)s::text IS NULL
         THEN NOT EXISTS (SELECT FROM full_queue) ELSE EXISTS (SELECT FROM first_use) END
@@ -51,6 +53,9 @@ WITH full_queue AS (
     SELECT id, 2, org_id, now(), 1, 'run.started',
         json_build_object('worker_id', worker_id, 'attempt', 1)
     FROM run WHERE status = 'running'
+), webhook AS (
+    INSERT INTO deliveries (run_id, org_id, url, secret)
+    SELECT id, org_id, %(webhook_url)s, %(webhook_secret)s FROM run WHERE has_webhook
 )
 SELECT * FROM run;
 
@@ -328,7 +333,13 @@ SELECT r.*, (
     SELECT json_agg(json_build_array(e.type, e.task, e.agent, e.at, e.payload) ORDER BY e.seq)
     FROM run_events e
     WHERE e.run_id = r.id AND e.type IN ('task.started', 'task.completed', 'task.failed')
-) AS task_events
+) AS task_events, (
+    SELECT json_build_object(
+        'url', d.url, 'status', d.status, 'tries', d.tries, 'last_status', d.last_status,
+        'last_error', d.last_error, 'next_try_at', d.next_try_at, 'delivered_at', d.delivered_at
+    )
+    FROM deliveries d WHERE r.has_webhook AND d.run_id = r.id
+) AS webhook
 FROM runs r WHERE r.id = %(run_id)s AND r.org_id = %(org_id)s;
 
 -- name: list_runs

@@ -31,7 +31,7 @@ def run(arguments: Arguments) -> str:
     inputs = current_run().inputs
     routes = inputs.get("routes", {})
     _require_sound(arguments, routes, inputs.get("fields", {}))
-    actions = [PlannedAction(**a.model_dump(), route=routes[a.category]) for a in arguments.actions]
+    actions = [PlannedAction.of(action, routes[action.category]) for action in arguments.actions]
     reason = _why_not(inputs.get("approval", "always"), actions)
     text = write_plan(actions, _note(actions, reason))
     if reason:
@@ -59,7 +59,7 @@ def _require_sound(arguments: Arguments, routes: dict[str, str], fields: dict[st
                 f"{action.id}: no category is named {action.category!r}; there are: "
                 f"{', '.join(routes)}"
             )
-        if unknown := action.fields.keys() - fields.keys():
+        if unknown := [field.name for field in action.fields if field.name not in fields]:
             faults.append(f"{action.id}: these are no fields of this run: {', '.join(unknown)}")
     if faults:
         raise ToolError("the plan has faults: " + "; ".join(faults))

@@ -19,6 +19,15 @@ _BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 Urgency = Literal["low", "normal", "high", "urgent"]
 
 
+class Extracted(BaseModel):
+    """The value of one field."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=200)
+    value: str = Field(max_length=1_000)
+
+
 class Action(BaseModel):
     """What is to be done about one message."""
 
@@ -27,16 +36,29 @@ class Action(BaseModel):
     id: str = Field(description="The message's id.", min_length=1, max_length=200)
     category: str = Field(description="One of the run's categories.", max_length=100)
     urgency: Urgency = Field(description="urgent: harm is being done now, or a deadline is today.")
-    fields: dict[str, str | float | None] = Field(
-        default={}, description="What was extracted, by field name; leave out what isn't said."
+    fields: list[Extracted] = Field(
+        default=[], description="The fields that were extracted; leave out what isn't said."
     )
     answer: str = Field(description="The drafted answer to the sender.", max_length=4_000)
 
 
-class PlannedAction(Action):
+class PlannedAction(BaseModel):
     """The same with where it goes, which follows from its category."""
 
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    category: str
+    urgency: Urgency
     route: str
+    fields: dict[str, str]
+    answer: str
+
+    @classmethod
+    def of(cls, action: Action, route: str) -> PlannedAction:
+        """Return what is planned for a message."""
+        fields = {field.name: field.value for field in action.fields if field.value}
+        return cls(**action.model_dump(exclude={"fields"}), fields=fields, route=route)
 
 
 class _Plan(BaseModel):
@@ -48,8 +70,6 @@ class _Plan(BaseModel):
 def write_plan(actions: list[PlannedAction], note: str) -> str:
     """Return the plan as a text for people."""
     data = _Plan(actions=actions).model_dump()
-    for action in data["actions"]:
-        action["fields"] = {n: v for n, v in action["fields"].items() if v not in (None, "")}
     block = yaml.dump(data, Dumper=_Readable, sort_keys=False, allow_unicode=True, width=100)
     return f"{note}\n\n```yaml\n{block}```"
 
