@@ -60,7 +60,8 @@ class GuardedResolver(AbstractResolver):
 
 def _check(address: Any, host: str, *, private: bool) -> None:
     judged = getattr(address, "ipv4_mapped", None) or address
-    own = judged.is_loopback or (judged.is_private and not judged.is_link_local)
+    nowhere = judged.is_link_local or judged.is_unspecified or judged.is_reserved
+    own = judged.is_loopback or (judged.is_private and not nowhere)
     if not (judged.is_global and not judged.is_multicast) and not (private and own):
         raise RefusedError(
             f"{host} has the address {address}, which isn't public: webhooks may not be sent there"

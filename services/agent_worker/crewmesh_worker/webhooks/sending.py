@@ -52,7 +52,7 @@ async def send(url: str, body: bytes, headers: dict[str, str], *, private: bool)
         ):
             answer = await response.content.read(_MAX_ANSWER_BYTES)
             return Receipt(response.status, answer.decode(errors="replace"))
-    except RefusedError as error:
+    except (RefusedError, aiohttp.InvalidURL) as error:
         return Receipt(0, str(error), refused=True)
     except TimeoutError:
         return Receipt(0, f"no answer within {_SECONDS:.0f} s")
