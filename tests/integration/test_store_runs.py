@@ -237,12 +237,14 @@ class Attached:
         self.call = store.runs.AttachWorker(metadata=store.service)
         self.worker_id = worker_id
 
-    async def say(self, free_slots: int, leases_received: int = 0, *, hello: bool = False) -> None:
+    async def say(
+        self, free_slots: int, leases_received: int = 0, *, hello: bool = False, at_us: int = 0
+    ) -> None:
         if hello:
             greeting = run_store_pb2.WorkerHello(worker_id=self.worker_id, slots=free_slots)
             await self.call.write(run_store_pb2.AttachWorkerRequest(hello=greeting))
         capacity = run_store_pb2.WorkerCapacity(
-            free_slots=free_slots, leases_received=leases_received
+            free_slots=free_slots, leases_received=leases_received, sent_at_us=at_us
         )
         await self.call.write(run_store_pb2.AttachWorkerRequest(capacity=capacity))
 
@@ -267,6 +269,13 @@ async def test_queued_runs_are_pushed_as_slots_become_free_highest_priority_firs
     other = Attached(store, "w2")
     await other.say(free_slots=1, hello=True)
     assert (await other.lease()).run.id == ids[2]
+
+
+async def test_a_lease_says_when_its_worker_had_last_spoken(store: StoreClient) -> None:
+    await store.create()
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=1, hello=True, at_us=17)
+    assert (await worker.lease()).asked_at_us == 17
 
 
 async def test_leases_are_spread_over_the_workers_with_room(store: StoreClient) -> None:

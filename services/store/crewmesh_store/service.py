@@ -48,7 +48,7 @@ class Store:
         self._identities = IdentityRepository(self._database)
         self._hub = EventHub()
         self._wakeups = Wakeups(settings.database_url, self._on_wakeup)
-        self._dispatcher = Dispatcher(self._claim)
+        self._dispatcher = Dispatcher(self._claim, self._hand_back)
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
         )
@@ -118,6 +118,10 @@ class Store:
         for lease in leases:
             self._runs_servicer.run_moved(lease.run.id, "running")
         return leases
+
+    async def _hand_back(self, lease: run_store_pb2.Lease) -> None:
+        await self._runs.hand_back(lease)
+        self._runs_servicer.run_moved(lease.run.id, "queued")
 
     def _on_wakeup(self, wakeup: Wakeup) -> None:
         self._runs_servicer.on_wakeup(wakeup)

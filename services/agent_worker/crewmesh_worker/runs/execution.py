@@ -13,6 +13,7 @@ import structlog
 from crewmesh.common.errors import CrewmeshError, DeadlineError, UnavailableError
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
+from crewmesh_worker import clock
 from crewmesh_worker.crews.definition import CrewDefinition, to_json
 from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.files import WorkerFiles
@@ -23,8 +24,10 @@ log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS: Final = 0.25
 _MAX_PAYLOAD_BYTES: Final = 64 * 1024
-# Long enough to kill a runner before the lease can be another worker's.
+# Long enough to kill a runner before the lease can be another worker's, if the lease isn't
+# very short itself.
 _MARGIN_SECONDS: Final = 1.0
+_MARGIN_OF_LEASE: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,10 @@ class Execution:
     ) -> None:
         self._input_seconds = input_seconds
         self.lease = lease
-        # Until then, by time.monotonic(), the lease is surely ours. Renewals move it.
+        # Until then, by clock.now(), the lease is surely ours. Renewals move it.
         self.good_until = good_until
+        ttl = lease.ttl.ToTimedelta().total_seconds()
+        self._margin = min(_MARGIN_SECONDS, ttl * _MARGIN_OF_LEASE)
         self.definition = definition
         self._identity = identity
         self._log = run_log
@@ -70,11 +75,15 @@ class Execution:
         self._log.abandon()
         self._stop_for("lost")
 
+    @property
+    def lost(self) -> bool:
+        """Tell whether the lease is given up, though its runner may not have ended yet."""
+        return self._log.lost.is_set()
+
     def lose_if_overdue(self) -> None:
         """Let go of the run when its lease ends soon: before another worker gets it."""
-        overdue = time.monotonic() > self.good_until - _MARGIN_SECONDS
-        if overdue and not self._log.lost.is_set():
-            log.warning("can't renew a lease in time; stopping its run", run_id=self.lease.run.id)
+        if clock.now() > self.good_until - self._margin and not self.lost:
+            log.warning("a lease runs out; stopping its run", run_id=self.lease.run.id)
             self.lose()
 
     def hand_back(self) -> None:
@@ -111,7 +120,7 @@ class Execution:
             await self._log.add(_event("run.resumed", payload))
 
     async def _record(self, outcome: Outcome) -> str:
-        if self._log.lost.is_set():
+        if self.lost:
             return "lost"
         event = _event(outcome.event_type, outcome.payload, outcome.task, outcome.agent)
         await self._log.end(event, outcome.transition)
@@ -143,10 +152,12 @@ class Execution:
         self, runner: Runner, request: runner_pb2.Execute, files: WorkerFiles
     ) -> Outcome:
         """Follow the runner until it ends, is stopped, or runs out of time."""
-        # The lease may have come late, or a runner; or this process stood still meanwhile.
+        # The lease may have come late, or a runner.
         self.lose_if_overdue()
         if self._stop.is_set():
             return self._outcome_of_stop()
+        # And should this process stand still now, the runner sees that itself.
+        request.start_before_us = int((self.good_until - self._margin) * 1_000_000)
         following = asyncio.create_task(self._follow(runner, request, files))
         stopping = asyncio.create_task(self._stop.wait())
         lost = asyncio.create_task(self._log.lost.wait())
@@ -266,7 +277,7 @@ class Execution:
             error = run_pb2.RunError(code="cancelled", message="cancelled on request")
             transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_CANCELLED, error=error)
             return Outcome(transition, "run.cancelled", {"reason": error.message})
-        if self._stop_reason is not None or self._log.lost.is_set():
+        if self._stop_reason is not None or self.lost:
             return _queued({"reason": self._stop_reason or "lost"})
         error = run_pb2.RunError(
             code="timed_out", message=f"not finished within {run.timeout_seconds} s"

@@ -147,6 +147,21 @@ class RunRepository:
             results.append((result, _numbered(append, row["attempt"])))
         return results
 
+    async def hand_back(self, lease: run_store_pb2.Lease) -> None:
+        """Put a run back whose worker went away before its lease was sent; no failure of it."""
+        payload = {"reason": "worker_lost", "worker_id": lease.run.worker_id}
+        event = run_pb2.RunEvent(type="run.queued", payload_json=json.dumps(payload))
+        event.at.GetCurrentTime()
+        change = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED)
+        append = run_store_pb2.Append(
+            run_id=lease.run.id,
+            epoch=lease.epoch,
+            first_seq=lease.next_seq,
+            events=[event],
+            transition=change,
+        )
+        await self.append([append])
+
     async def renew(
         self, request: run_store_pb2.RenewLeasesRequest
     ) -> run_store_pb2.RenewLeasesResponse:
