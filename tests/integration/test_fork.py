@@ -32,6 +32,7 @@ def threads_of_a_fork():
 async def main():
     server = GrpcServer(None)
     port = await server.start("127.0.0.1:0")
+    await server.set_serving(True)
     channel = open_channel(f"ipv4:127.0.0.1:{port}")
     counts = []
     for _ in range(20):
