@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import defaultdict
@@ -35,10 +36,11 @@ _COPY_EFFECTS = """
 """
 _EFFECTS = "SELECT * FROM chaos_effects"
 _KEYS = "SELECT key, run_id FROM idempotency_keys"
-# Those that live; a worker that was killed has its row for a minute.
-_WORKERS = """
-    SELECT id, slots, free_slots FROM workers WHERE last_seen_at > now() - interval '3 seconds'
-"""
+# Each renewal of a worker's leases tells how many slots it has free, so two of them after all
+# runs' end tell the truth about that.
+_SEE_WORKERS = "SELECT id, last_seen_at FROM workers ORDER BY last_seen_at DESC LIMIT %s"
+_WORKERS = "SELECT id, slots, free_slots FROM workers ORDER BY last_seen_at DESC LIMIT %s"
+_REST_SECONDS = 120.0
 
 
 @dataclass
@@ -79,7 +81,18 @@ def copy_effects(database_url: str) -> None:
         connection.execute(_COPY_EFFECTS)
 
 
-def collect(database_url: str, clients: list[Client], ledger_file: Path) -> Evidence:
+async def rest(database_url: str, workers: int) -> None:
+    """Return when every worker has renewed its leases twice."""
+    seen: dict[str, set[Any]] = defaultdict(set)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        async with asyncio.timeout(_REST_SECONDS):
+            while sum(len(times) > 2 for times in seen.values()) < workers:
+                for worker, at in connection.execute(_SEE_WORKERS, (workers,)):
+                    seen[worker].add(at)
+                await asyncio.sleep(0.1)
+
+
+def collect(database_url: str, clients: list[Client], ledger_file: Path, workers: int) -> Evidence:
     """Read the tables and the ledger."""
     with psycopg.connect(database_url, row_factory=dict_row) as connection:
         runs = {str(row["id"]): row for row in connection.execute(_RUNS)}
@@ -88,8 +101,8 @@ def collect(database_url: str, clients: list[Client], ledger_file: Path) -> Evid
             events[str(row["run_id"])].append(row)
         effects = connection.execute(_EFFECTS).fetchall()
         keys = connection.execute(_KEYS).fetchall()
-        workers = connection.execute(_WORKERS).fetchall()
-    return Evidence(clients, runs, dict(events), keys, workers, effects, ledger.read(ledger_file))
+        fleet = connection.execute(_WORKERS, (workers,)).fetchall()
+    return Evidence(clients, runs, dict(events), keys, fleet, effects, ledger.read(ledger_file))
 
 
 def as_text(value: Any) -> str:

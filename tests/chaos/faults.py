@@ -19,7 +19,8 @@ from tests.chaos.part import Part
 # A fault returns what it did, once that is over, or raises SkippedError.
 Fault = Callable[[Mesh, random.Random], Awaitable[str]]
 
-_READY_SECONDS = 90.0
+# However slow the machine.
+_READY_SECONDS = 300.0
 _LINK_SECONDS = (0.5, 2 * LEASE_SECONDS)
 
 

@@ -69,6 +69,14 @@ class Load:
         self._seed = seed
         self._runs = runs
 
+    @property
+    def heard(self) -> int:
+        """Return how much clients have been told so far."""
+        return sum(
+            len(client.accepted) + sum(map(len, client.seen)) + (client.final is not None)
+            for client in self.clients
+        )
+
     async def run(self, spread_seconds: float) -> None:
         """Start the runs at random times within a span; return when every client has its end."""
         rng = random.Random(f"{self._seed}/load")

@@ -26,9 +26,9 @@ STORES, WORKERS, GATEWAYS, SLOTS = 2, 3, 2, 4
 LEASE_SECONDS = 3.0
 _ROOT = Path(__file__).parents[2]
 _CREWS = Path(__file__).parent / "crews"
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 # A worker without runs has nothing to wait for.
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 60.0
 
 
 class Mesh:
