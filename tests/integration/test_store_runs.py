@@ -418,6 +418,45 @@ async def test_an_answer_queues_the_waiting_run(store: StoreClient) -> None:
     assert (await store.events(lease.run.id))[-1].type == "input.received"
 
 
+async def ask(store: StoreClient, lease: run_store_pb2.Lease, seq: int) -> None:
+    waiting = run_pb2.RUN_STATUS_WAITING
+    assert await store.append(append(lease, seq, event("input.requested"), status=waiting)) == [
+        "STORED"
+    ]
+
+
+async def answer(
+    store: StoreClient, run: str, text: str, question_seq: int
+) -> agent_pb2.RespondToRunResponse:
+    request = agent_pb2.RespondToRunRequest(run_id=run, text=text, question_seq=question_seq)
+    return await store.runs.RespondToRun(request, metadata=store.person)
+
+
+async def test_an_answer_that_names_its_question_is_used_once_and_for_no_other(
+    store: StoreClient,
+) -> None:
+    worker = Attached(store, "w1")
+    lease = (await store.create(worker_id="w1")).lease
+    await ask(store, lease, 3)
+    for _ in range(2):
+        assert (await answer(store, lease.run.id, "longer", 3)).run.status == QUEUED
+    await worker.say(free_slots=1, hello=True)
+    again = await worker.lease()
+    assert again.answer.text == "longer"
+    await ask(store, again, again.next_seq)
+
+    # The first answer comes late once more: it is acknowledged, and answers nothing else.
+    late = await answer(store, lease.run.id, "longer", 3)
+    assert late.run.status == run_pb2.RUN_STATUS_WAITING
+    for text, question_seq in (("shorter", 3), ("longer", again.next_seq + 1)):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await answer(store, lease.run.id, text, question_seq)
+        assert error_from_rpc(raised.value).reason == "RUN_NOT_WAITING"
+    assert (await answer(store, lease.run.id, "", again.next_seq)).run.status == QUEUED
+    received = [e for e in await store.events(lease.run.id) if e.type == "input.received"]
+    assert len(received) == 2
+
+
 async def test_another_organisation_sees_nothing(store: StoreClient) -> None:
     run = (await store.create()).run
     stranger = IdentitySigner(store.signer.secret, "agent_worker").metadata(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -28,10 +29,11 @@ _SILENCE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # ms
 }
-# How long callers wait for a connection, and how long a new one is tried for before the next
-# caller tries anew. The pool's own pauses double, so a long outage would end late for it.
-_WAIT_SECONDS: Final = 3
-_RECONNECT_SECONDS: Final = 2
+# The pool's pauses between attempts to connect double, so a long outage would end late for it.
+# It gives up soon, and whoever waits for a connection has it try anew every so often.
+_RECONNECT_SECONDS: Final = 1
+_ASK_SECONDS: Final = 2
+_ASK_TIMES: Final = 5
 
 
 def load_statements(name: str) -> Statements:
@@ -78,7 +80,6 @@ class Database:
             min_size=2,
             max_size=connections,
             open=False,
-            timeout=_WAIT_SECONDS,
             reconnect_timeout=_RECONNECT_SECONDS,
             configure=_configure,
             kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": 1},
@@ -120,12 +121,22 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
         try:
-            async with self._pool.connection() as connection:
-                yield connection
+            connection = await self._take_connection()
+            try:
+                async with connection:
+                    yield connection
+            finally:
+                await self._pool.putconn(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
             raise UnavailableError(
                 "the database is not available", retry_after_seconds=1
             ) from error
+
+    async def _take_connection(self) -> psycopg.AsyncConnection[Row]:
+        for _ in range(_ASK_TIMES - 1):
+            with contextlib.suppress(PoolTimeout):
+                return await self._pool.getconn(_ASK_SECONDS)
+        return await self._pool.getconn(_ASK_SECONDS)
 
     async def fetch_one(self, statement: LiteralString, **parameters: Any) -> Row | None:
         """Execute and return the first row, if there is one."""
