@@ -20,10 +20,10 @@ from crewmesh.common.errors import InvalidInputError, UnavailableError
 Row = DictRow
 Statements = Mapping[str, LiteralString]
 
-# A Postgres that vanishes without a word is given up after 5 s by who connects, and after 15
+# A Postgres that vanishes without a word is given up after 10 s by who connects, and after 15
 # to 25 s by who waits for an answer or for a notification. libpq's own limits are 2 hours.
 _SILENCE: Final = {
-    "connect_timeout": 5,
+    "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
