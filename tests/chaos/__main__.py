@@ -16,6 +16,7 @@ from tests.chaos.faults import FAULTS, Injector, Planned, plan
 from tests.chaos.load import Load
 from tests.chaos.mesh import WORKERS, Mesh
 from tests.chaos.oracle import Verdict, judge
+from tests.chaos.pace import Pace
 from tests.chaos.report import as_markdown
 
 # After the last fault, some client must hear something new within this, however slow the
@@ -50,15 +51,20 @@ async def _run(arguments: argparse.Namespace, root: Path) -> int:
     begun_at = time.monotonic()
     planned = plan(arguments.seed, arguments.faults, arguments.every, arguments.pick)
     mesh = Mesh(root, random.Random(f"{arguments.seed}/mesh"))
-    injector = Injector(mesh)
-    load = Load(mesh.urls, mesh.api_key, arguments.seed, arguments.runs)
+    pace = Pace()
+    injector = Injector(mesh, pace)
+    load = Load(
+        mesh.urls, mesh.worker_addresses, mesh.api_key, arguments.seed, arguments.runs, pace
+    )
     say(f"seed {arguments.seed}: {arguments.runs} runs, {len(planned)} faults")
     try:
         await mesh.start()
         copy_effects(mesh.database_url)
         say(f"the mesh is ready after {time.monotonic() - begun_at:.1f} s")
         spread = planned[-1].at + arguments.every if planned else arguments.every
+        passing = asyncio.create_task(pace.run())
         await _break(load, injector, planned, spread)
+        passing.cancel()
         evidence = await _take_stock(mesh, load)
     finally:
         await mesh.stop()

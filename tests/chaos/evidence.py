@@ -14,9 +14,9 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.chaos import ledger
+from tests.chaos.client import Client
 from tests.chaos.crews.names import KICKOFF_MARK
 from tests.chaos.ledger import Entry
-from tests.chaos.load import Client
 
 Row = dict[str, Any]
 
@@ -35,6 +35,7 @@ _COPY_EFFECTS = """
     CREATE TRIGGER copy_effect AFTER INSERT ON effects FOR EACH ROW EXECUTE FUNCTION copy_effect()
 """
 _EFFECTS = "SELECT * FROM chaos_effects"
+_ARTIFACTS = "SELECT id, run_id, name, size_bytes, encode(sha256, 'hex') AS sha256 FROM artifacts"
 _KEYS = "SELECT key, run_id FROM idempotency_keys"
 # Each renewal of a worker's leases tells how many slots it has free, so two of them after all
 # runs' end tell the truth about that.
@@ -53,6 +54,8 @@ class Evidence:
     keys: list[Row]
     workers: list[Row]
     effects: list[Row]
+    # By id.
+    artifacts: dict[str, Row]
     ledger: list[Entry]
     # Processes that shouldn't be, and services that didn't end when asked to.
     leftovers: list[str] = field(default_factory=list)
@@ -100,9 +103,11 @@ def collect(database_url: str, clients: list[Client], ledger_file: Path, workers
         for row in connection.execute(_EVENTS):
             events[str(row["run_id"])].append(row)
         effects = connection.execute(_EFFECTS).fetchall()
+        artifacts = {str(row["id"]): row for row in connection.execute(_ARTIFACTS)}
         keys = connection.execute(_KEYS).fetchall()
         fleet = connection.execute(_WORKERS, (workers,)).fetchall()
-    return Evidence(clients, runs, dict(events), keys, fleet, effects, ledger.read(ledger_file))
+    entries = ledger.read(ledger_file)
+    return Evidence(clients, runs, dict(events), keys, fleet, effects, artifacts, entries)
 
 
 def as_text(value: Any) -> str:
