@@ -237,12 +237,14 @@ class Attached:
         self.call = store.runs.AttachWorker(metadata=store.service)
         self.worker_id = worker_id
 
-    async def say(self, free_slots: int, leases_received: int = 0, *, hello: bool = False) -> None:
+    async def say(
+        self, free_slots: int, leases_received: int = 0, *, hello: bool = False, at_us: int = 0
+    ) -> None:
         if hello:
             greeting = run_store_pb2.WorkerHello(worker_id=self.worker_id, slots=free_slots)
             await self.call.write(run_store_pb2.AttachWorkerRequest(hello=greeting))
         capacity = run_store_pb2.WorkerCapacity(
-            free_slots=free_slots, leases_received=leases_received
+            free_slots=free_slots, leases_received=leases_received, sent_at_us=at_us
         )
         await self.call.write(run_store_pb2.AttachWorkerRequest(capacity=capacity))
 
@@ -267,6 +269,13 @@ async def test_queued_runs_are_pushed_as_slots_become_free_highest_priority_firs
     other = Attached(store, "w2")
     await other.say(free_slots=1, hello=True)
     assert (await other.lease()).run.id == ids[2]
+
+
+async def test_a_lease_says_when_its_worker_had_last_spoken(store: StoreClient) -> None:
+    await store.create()
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=1, hello=True, at_us=17)
+    assert (await worker.lease()).asked_at_us == 17
 
 
 async def test_leases_are_spread_over_the_workers_with_room(store: StoreClient) -> None:
@@ -407,6 +416,45 @@ async def test_an_answer_queues_the_waiting_run(store: StoreClient) -> None:
     )
     assert answer.run.status == QUEUED
     assert (await store.events(lease.run.id))[-1].type == "input.received"
+
+
+async def ask(store: StoreClient, lease: run_store_pb2.Lease, seq: int) -> None:
+    waiting = run_pb2.RUN_STATUS_WAITING
+    assert await store.append(append(lease, seq, event("input.requested"), status=waiting)) == [
+        "STORED"
+    ]
+
+
+async def answer(
+    store: StoreClient, run: str, text: str, question_seq: int
+) -> agent_pb2.RespondToRunResponse:
+    request = agent_pb2.RespondToRunRequest(run_id=run, text=text, question_seq=question_seq)
+    return await store.runs.RespondToRun(request, metadata=store.person)
+
+
+async def test_an_answer_that_names_its_question_is_used_once_and_for_no_other(
+    store: StoreClient,
+) -> None:
+    worker = Attached(store, "w1")
+    lease = (await store.create(worker_id="w1")).lease
+    await ask(store, lease, 3)
+    for _ in range(2):
+        assert (await answer(store, lease.run.id, "longer", 3)).run.status == QUEUED
+    await worker.say(free_slots=1, hello=True)
+    again = await worker.lease()
+    assert again.answer.text == "longer"
+    await ask(store, again, again.next_seq)
+
+    # The first answer comes late once more: it is acknowledged, and answers nothing else.
+    late = await answer(store, lease.run.id, "longer", 3)
+    assert late.run.status == run_pb2.RUN_STATUS_WAITING
+    for text, question_seq in (("shorter", 3), ("longer", again.next_seq + 1)):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await answer(store, lease.run.id, text, question_seq)
+        assert error_from_rpc(raised.value).reason == "RUN_NOT_WAITING"
+    assert (await answer(store, lease.run.id, "", again.next_seq)).run.status == QUEUED
+    received = [e for e in await store.events(lease.run.id) if e.type == "input.received"]
+    assert len(received) == 2
 
 
 async def test_another_organisation_sees_nothing(store: StoreClient) -> None:

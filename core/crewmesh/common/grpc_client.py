@@ -43,6 +43,8 @@ _RETRIED_METHODS = [
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
+        # Who says that it isn't serving gets no calls: it drains, or waits for its database.
+        "healthCheckConfig": {"serviceName": ""},
         "methodConfig": [
             {
                 "name": _RETRIED_METHODS,

@@ -56,6 +56,15 @@ class RespondToRun(_Input):
 
     text: Annotated[str, Field(max_length=100_000)]
     approve: bool | None = None
+    question: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=2**63 - 1,
+            description="`seq` of the `input.requested` that this answers. With it, the answer "
+            "reaches no later question, and may be sent again.",
+        ),
+    ] = None
 
 
 class CreateApiKey(_Input):

@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 import uvloop
 
-from crewmesh.common.errors import CrewmeshError
+from crewmesh.common.errors import CrewmeshError, UnavailableError
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
 from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
@@ -35,6 +35,9 @@ from crewmesh_store.settings import StoreSettings
 log = structlog.get_logger(__name__)
 
 _STOP_GRACE_SECONDS = 5.0
+# Between looks for a Postgres that isn't there when the store starts.
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
 
 
 class Store:
@@ -48,7 +51,7 @@ class Store:
         self._identities = IdentityRepository(self._database)
         self._hub = EventHub()
         self._wakeups = Wakeups(settings.database_url, self._on_wakeup)
-        self._dispatcher = Dispatcher(self._claim)
+        self._dispatcher = Dispatcher(self._claim, self._hand_back)
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
         )
@@ -57,10 +60,34 @@ class Store:
         keep = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._retention = Retention(self._database, objects, keep)
         self._server = GrpcServer(self._authenticate)
+        self._ready = False
         self.port = 0
 
     async def start(self) -> None:
-        """Migrate, make the first owner, listen. Raises CrewmeshError if it can't."""
+        """Listen, and serve once the database is there and as it has to be.
+
+        Until then health says NOT_SERVING, however long it takes. Raises CrewmeshError if
+        waiting is of no use.
+        """
+        self._register()
+        self.port = await self._server.start(self._settings.store_address)
+        await self._wait_for_database()
+        self._ready = True
+        await self._server.set_serving(True)
+
+    async def _wait_for_database(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._prepare_database()
+                return
+            except UnavailableError as error:
+                log.warning("waiting for Postgres", reason=error.message, again_in_seconds=pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _prepare_database(self) -> None:
+        """Migrate and make the first owner; done twice, it does no harm."""
         await asyncio.to_thread(migrate, self._settings.database_url)
         await self._database.open()
         await self._runs.ensure_event_partitions()
@@ -70,6 +97,8 @@ class Store:
                 self._settings.bootstrap_email,
                 self._settings.bootstrap_api_key,
             )
+
+    def _register(self) -> None:
         self._server.add(
             run_store_pb2_grpc.add_RunStoreServiceServicer_to_server,
             self._runs_servicer,
@@ -85,8 +114,6 @@ class Store:
             self._files_servicer,
             "crewmesh.v1.FileService",
         )
-        self.port = await self._server.start(self._settings.store_address)
-        await self._server.set_serving(True)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Do what has to be done in the background until `stop` is set."""
@@ -111,6 +138,8 @@ class Store:
         await self._database.close()
 
     async def _authenticate(self, metadata: Mapping[str, str]) -> Identity:
+        if not self._ready:
+            raise UnavailableError("the store waits for Postgres", retry_after_seconds=1)
         return self._verifier.verify(metadata.get(IDENTITY_METADATA_KEY, ""))
 
     async def _claim(self, worker_ids: Sequence[str]) -> list[run_store_pb2.Lease]:
@@ -118,6 +147,10 @@ class Store:
         for lease in leases:
             self._runs_servicer.run_moved(lease.run.id, "running")
         return leases
+
+    async def _hand_back(self, lease: run_store_pb2.Lease) -> None:
+        await self._runs.hand_back(lease)
+        self._runs_servicer.run_moved(lease.run.id, "queued")
 
     def _on_wakeup(self, wakeup: Wakeup) -> None:
         self._runs_servicer.on_wakeup(wakeup)
@@ -129,7 +162,8 @@ async def run(settings: StoreSettings) -> None:
     async with AsyncExitStack() as stack:
         stop = stop_requested()
         stack.push_async_callback(store.stop)
-        await store.start()
+        if not await _start(store, stop):
+            return
         host = settings.store_address.rpartition(":")[0]
         address = f"{host}:{store.port}"
         settle_memory()
@@ -137,6 +171,18 @@ async def run(settings: StoreSettings) -> None:
         log.info("ready", address=address)
         await store.serve(stop)
         log.info("stopping")
+
+
+async def _start(store: Store, stop: asyncio.Event) -> bool:
+    """Start the store; return False when it is to stop before it could."""
+    starting, stopping = asyncio.create_task(store.start()), asyncio.create_task(stop.wait())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        starting.result()
+        return True
+    starting.cancel()
+    return False
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ class FakeRun:
     run: run_pb2.Run
     spec: agent_pb2.RunSpec
     events: list[run_pb2.RunEvent] = field(default_factory=list)
+    questions_answered: list[int] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def append(self, event_type: str, payload: Any = None, *, payload_json: str = "") -> None:
@@ -219,4 +220,5 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
         if fake.run.status != run_pb2.RUN_STATUS_WAITING:
             raise StateError("the run doesn't wait for input", reason="RUN_NOT_WAITING")
         await fake.append("input.received", {"text": request.text, "approve": request.approve})
+        fake.questions_answered.append(request.question_seq)
         return agent_pb2.RespondToRunResponse(run=fake.run)

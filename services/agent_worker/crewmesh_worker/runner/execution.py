@@ -100,8 +100,15 @@ class _Run:
         set_provider(PausingProvider(resumed))
         self._effects.guard(crew)
         self._projection.follow(crew)
+        if resumed is not None and resumed.approved:
+            self._complete(resumed.task)
         add_stream_sink(self._receive)
         return crew.kickoff(inputs=inputs)
+
+    def _complete(self, task: Any) -> None:
+        """Tell that a task is done whose draft was approved: CrewAI passes it over."""
+        self._checkpoint(str(task.id), task.output)
+        self._projection.task_completed(task, task.output)
 
     def _receive(self, source: Any, event: Any) -> None:
         """Take an event of CrewAI's; never raise, or the agent would try its step again."""

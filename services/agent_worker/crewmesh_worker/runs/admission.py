@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 from crewmesh.common.errors import InvalidInputError, NotFoundError, Violation
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import agent_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh_worker import clock
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.crews.definition import CrewDefinition
 from crewmesh_worker.crews.inputs import dataset_inputs, validate_inputs
@@ -75,7 +75,7 @@ class Admission:
             self._slots.take()
         started = False
         try:
-            asked_at = time.monotonic()
+            asked_at = clock.now()
             request = run_store_pb2.CreateRunRequest(
                 spec=spec,
                 crew_version=definition.version,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 
@@ -44,8 +43,6 @@ class Executor:
         self._files = files
         self._model = model
         self._environment = environment
-        # The times, by time.monotonic(), of the last check of leases but one, and of the last.
-        self.checked_at = (math.inf, math.inf)
         # By run and epoch: a run may come back while its last attempt here still ends.
         self._held: dict[tuple[str, int], Execution] = {}
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -53,8 +50,7 @@ class Executor:
     def start(self, lease: run_store_pb2.Lease, asked_at: float) -> None:
         """Begin a leased run in a slot that its caller has taken.
 
-        `asked_at` (time.monotonic()) is when the lease was asked for, or came: it is good
-        from then on for its ttl.
+        `asked_at` (clock.now()) is when it was asked for: it is good from then on for its ttl.
         """
         good_until = asked_at + lease.ttl.ToTimedelta().total_seconds()
         key = lease.run.id, lease.epoch
@@ -99,8 +95,12 @@ class Executor:
             act(execution)
 
     def leases(self) -> list[run_store_pb2.LeaseRef]:
-        """Return the leases in hand."""
-        return [run_store_pb2.LeaseRef(run_id=run, epoch=epoch) for run, epoch in self._held]
+        """Return the leases in hand that are to be kept."""
+        return [
+            run_store_pb2.LeaseRef(run_id=run, epoch=epoch)
+            for (run, epoch), execution in self._held.items()
+            if not execution.lost
+        ]
 
     def renewed(self, leases: list[run_store_pb2.LeaseRef], good_until: float) -> None:
         """Take note that leases were prolonged."""
@@ -110,7 +110,6 @@ class Executor:
 
     def lose_overdue(self) -> None:
         """Stop the runs whose leases can't be renewed in time; called a few times a second."""
-        self.checked_at = (self.checked_at[1], time.monotonic())
         for execution in self._held.values():
             execution.lose_if_overdue()
 

@@ -207,7 +207,9 @@ async def cancel_run(
 )
 async def respond_to_run(relay: RequestRelay, run_id: Id, body: schemas.RespondToRun) -> Response:
     """Give a run that waits for a person what it waits for."""
-    request = RespondToRunRequest(run_id=run_id, text=body.text, approve=body.approve)
+    request = RespondToRunRequest(
+        run_id=run_id, text=body.text, approve=body.approve, question_seq=body.question or 0
+    )
     answer = await relay.call(relay.mesh.agents.RespondToRun, request)
     return Json(run_json(answer.run))
 

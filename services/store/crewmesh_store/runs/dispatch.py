@@ -28,6 +28,8 @@ class AttachedWorker:
         self._free_slots = 0
         self._leases_received = 0
         self._leases_sent = 0
+        # By the worker's clock: when it sent the newest of what has come.
+        self.heard_us = 0
 
     @property
     def available(self) -> int:
@@ -38,6 +40,7 @@ class AttachedWorker:
         """Take the worker's own count."""
         self._free_slots = capacity.free_slots
         self._leases_received = capacity.leases_received
+        self.heard_us = capacity.sent_at_us
 
     def send_lease(self, lease: run_store_pb2.Lease) -> None:
         """Push a lease."""
@@ -59,9 +62,12 @@ class Dispatcher:
     """Claims as many queued runs as there are free slots, whenever either appears."""
 
     def __init__(
-        self, claim: Callable[[Sequence[str]], Awaitable[list[run_store_pb2.Lease]]]
+        self,
+        claim: Callable[[Sequence[str]], Awaitable[list[run_store_pb2.Lease]]],
+        hand_back: Callable[[run_store_pb2.Lease], Awaitable[None]],
     ) -> None:
         self._claim = claim
+        self._hand_back = hand_back
         self._workers: dict[str, AttachedWorker] = {}
         self._wake = asyncio.Event()
         # False once a claim found fewer runs than slots: asking again is of no use
@@ -112,11 +118,18 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         while places := self._places():
             self._may_have_queued = False
+            # Who is here and what they said, before the claim: a lease counts from then.
+            asking = {name: (self._workers[name], self._workers[name].heard_us) for name in places}
             leases = await self._claim(places)
+            astray = []
             for lease in leases:
-                worker = self._workers.get(lease.run.worker_id)
-                if worker is not None:
+                worker, lease.asked_at_us = asking[lease.run.worker_id]
+                if self._workers.get(worker.worker_id) is worker:
                     worker.send_lease(lease)
+                else:
+                    astray.append(lease)
+            for lease in astray:
+                await self._hand_back(lease)
             if len(leases) < len(places):
                 return
             self._may_have_queued = True

@@ -147,6 +147,21 @@ class RunRepository:
             results.append((result, _numbered(append, row["attempt"])))
         return results
 
+    async def hand_back(self, lease: run_store_pb2.Lease) -> None:
+        """Put a run back whose worker went away before its lease was sent; no failure of it."""
+        payload = {"reason": "worker_lost", "worker_id": lease.run.worker_id}
+        event = run_pb2.RunEvent(type="run.queued", payload_json=json.dumps(payload))
+        event.at.GetCurrentTime()
+        change = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED)
+        append = run_store_pb2.Append(
+            run_id=lease.run.id,
+            epoch=lease.epoch,
+            first_seq=lease.next_seq,
+            events=[event],
+            transition=change,
+        )
+        await self.append([append])
+
     async def renew(
         self, request: run_store_pb2.RenewLeasesRequest
     ) -> run_store_pb2.RenewLeasesResponse:
@@ -208,14 +223,30 @@ class RunRepository:
             SQL["cancel_run"], run_id=run_id(run), org_id=org_id, reason=reason
         )
 
-    async def respond(self, run: str, identity: Identity, answer: dict[str, object]) -> Row | None:
-        """Record a person's answer and queue the run; return None if it wasn't waiting."""
+    async def respond(
+        self, run: str, identity: Identity, answer: dict[str, object], question_seq: int
+    ) -> Row | None:
+        """Record a person's answer and queue the run; return None if it wasn't waiting for it.
+
+        `question_seq` is the number of the event that asked, or 0 for the one that asked last.
+        """
         return await self._database.fetch_one(
             SQL["respond_to_run"],
             run_id=run_id(run),
             org_id=identity.require_org(),
             answer=json.dumps(answer),
             payload=json.dumps({**answer, "by": identity.user_id}),
+            question_seq=question_seq,
+        )
+
+    async def was_answered_so(
+        self, run: str, identity: Identity, answer: dict[str, object], question_seq: int
+    ) -> bool:
+        """Tell whether a question has got this very answer, from the same person."""
+        events = await self.read_events(run, question_seq, 1) if question_seq else []
+        return bool(events) and (
+            events[0].type == "input.received"
+            and json.loads(events[0].payload_json) == {**answer, "by": identity.user_id}
         )
 
     async def get(self, run: str, org_id: str, *, tasks: bool = False) -> run_pb2.Run | None:

@@ -240,10 +240,16 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         answer: dict[str, object] = {"text": request.text}
         if request.HasField("approve"):
             answer["approve"] = request.approve
-        row = await self._runs.respond(request.run_id, identity, answer)
+        question = request.question_seq
+        row = await self._runs.respond(request.run_id, identity, answer, question)
         if row is None:
-            await self._require_run(request.run_id)
-            raise StateError("the run isn't waiting for an answer", reason="RUN_NOT_WAITING")
+            run = await self._require_run(request.run_id)
+            if await self._runs.was_answered_so(run.id, identity, answer, question):
+                return agent_pb2.RespondToRunResponse(run=run)
+            raise StateError(
+                f"the run isn't waiting for an answer{' to that' if question else ''}",
+                reason="RUN_NOT_WAITING",
+            )
         self._announce(request.run_id, ())
         self._announce_queued()
         return agent_pb2.RespondToRunResponse(run=run_from_row(row))

@@ -307,12 +307,14 @@ WITH cancelled AS (
 SELECT * FROM cancelled;
 
 -- name: respond_to_run
--- No row when the run isn't waiting for a person.
+-- No row when the run isn't waiting for a person, or is with another question: the event that
+-- asks is the last one while a run waits.
 WITH answered AS (
     UPDATE runs SET
         status = 'queued', available_at = now(), waiting_until = NULL,
         answer = %(answer)s::json, last_seq = last_seq + 1
     WHERE id = %(run_id)s AND org_id = %(org_id)s AND status = 'waiting'
+        AND %(question_seq)s::bigint IN (0, last_seq)
     RETURNING *
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
