@@ -15,10 +15,10 @@ import httpx2
 
 from crewmesh.cli.connection import Connection
 from crewmesh.cli.errors import ApiError, UnreachableError
+from crewmesh.common.events import TERMINAL_EVENT_TYPES
 
 Json = dict[str, Any]
 
-TERMINAL_EVENTS = frozenset({"run.succeeded", "run.failed", "run.cancelled", "run.timed_out"})
 _PASSING_STATUSES = frozenset({429, 502, 503, 504})
 _ATTEMPTS = 4
 
@@ -149,7 +149,7 @@ class MeshClient:
                     last_seq, failures = event["seq"], 0
                     deadline = loop.time() + self._patience_seconds
                     yield event
-                    if event["type"] in TERMINAL_EVENTS:
+                    if event["type"] in TERMINAL_EVENT_TYPES:
                         return
             except httpx2.TransportError as error:
                 trouble = error

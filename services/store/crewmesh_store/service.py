@@ -13,7 +13,13 @@ import uvloop
 from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
-from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
+from crewmesh.common.lifecycle import (
+    fail,
+    report_ready,
+    settle_memory,
+    stop_requested,
+    until_stopped,
+)
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import file_pb2_grpc, identity_pb2_grpc, run_store_pb2, run_store_pb2_grpc
 from crewmesh_store.database import Database
@@ -97,12 +103,11 @@ class Store:
             asyncio.create_task(make_partitions(self._runs)),
             asyncio.create_task(self._retention.run()),
         ]
-        stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([stopping, *background], return_when=asyncio.FIRST_COMPLETED)
-        for task in [stopping, *background]:
-            task.cancel()
-        for task in done - {stopping}:
-            task.result()
+        try:
+            await until_stopped(stop, background)
+        finally:
+            for task in background:
+                task.cancel()
 
     async def stop(self) -> None:
         """Let calls under way end, then let go of Postgres."""

@@ -17,6 +17,7 @@ from crewmesh_worker.crews.definition import CrewDefinition, to_json
 from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
+from crewmesh_worker.runner.text import put_text, storable
 from crewmesh_worker.runs.log import RunLog
 
 log = structlog.get_logger(__name__)
@@ -206,7 +207,7 @@ class Execution:
 
     async def _keep_effect(self, runner: Runner, effect: run_store_pb2.Effect) -> None:
         """Have a call with side effects kept before the agent learns of its result."""
-        effect.result = _storable(effect.result)
+        effect.result = storable(effect.result)
         while True:
             try:
                 await self._log.keep_effect(effect)
@@ -226,24 +227,20 @@ class Execution:
         return Outcome(transition, "input.requested", payload, waiting.task, waiting.agent)
 
     def _succeeded(self, finished: runner_pb2.Finished) -> Outcome:
-        output = _storable(finished.output)
+        output = storable(finished.output)
         transition = run_store_pb2.Transition(
             status=run_pb2.RUN_STATUS_SUCCEEDED,
             output=output,
             output_json=finished.output_json,
             usage=finished.usage,
         )
-        payload = {
-            "output": output[:8_000],
-            "usage": _usage(finished.usage),
-            "duration_ms": round((time.monotonic() - self._started) * 1000),
-        }
-        if len(output) > 8_000:
-            payload["truncated"] = True
+        payload = put_text({}, "output", output)
+        payload["usage"] = _usage(finished.usage)
+        payload["duration_ms"] = round((time.monotonic() - self._started) * 1000)
         return Outcome(transition, "run.succeeded", payload)
 
     def _failed(self, error: run_pb2.RunError, usage: run_pb2.Usage | None = None) -> Outcome:
-        error = run_pb2.RunError(code=error.code, message=_storable(error.message))
+        error = run_pb2.RunError(code=error.code, message=storable(error.message))
         transition = run_store_pb2.Transition(
             status=run_pb2.RUN_STATUS_FAILED, error=error, usage=usage
         )
@@ -257,7 +254,7 @@ class Execution:
         if run.failures + 1 >= run.max_attempts:
             tried = f"{message} (failure {run.failures + 1} of {run.max_attempts})"
             return self._failed(run_pb2.RunError(code="attempts_exhausted", message=tried))
-        error = run_pb2.RunError(code=code, message=_storable(message))
+        error = run_pb2.RunError(code=code, message=storable(message))
         return _queued({"reason": code, "message": error.message}, error)
 
     def _outcome_of_stop(self) -> Outcome:
@@ -290,9 +287,9 @@ def _from_runner(event: runner_pb2.RunnerEvent) -> run_pb2.RunEvent:
     if not valid or len(payload.encode()) > _MAX_PAYLOAD_BYTES:
         payload = json.dumps({"omitted": f"{len(payload)} characters that can't be stored"})
     message = run_pb2.RunEvent(
-        type=_storable(event.type),
-        task=_storable(event.task),
-        agent=_storable(event.agent),
+        type=storable(event.type),
+        task=storable(event.task),
+        agent=storable(event.agent),
         payload_json=payload,
     )
     message.at.FromMicroseconds(event.at_us)
@@ -305,16 +302,11 @@ def _event(
     event = run_pb2.RunEvent(
         type=event_type,
         payload_json=json.dumps(payload),
-        task=_storable(task),
-        agent=_storable(agent),
+        task=storable(task),
+        agent=storable(agent),
     )
     event.at.GetCurrentTime()
     return event
-
-
-def _storable(text: str) -> str:
-    """Return the text without NUL, which Postgres can't hold."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _usage(usage: run_pb2.Usage) -> dict[str, int]:

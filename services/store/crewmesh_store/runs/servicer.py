@@ -18,16 +18,13 @@ from crewmesh.common.errors import (
     StateError,
     Violation,
 )
+from crewmesh.common.events import TERMINAL_EVENT_TYPES
 from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_store.messages import page_bounds
 from crewmesh_store.runs.dispatch import AttachedWorker, Dispatcher
 from crewmesh_store.runs.hub import EventHub, Subscription
-from crewmesh_store.runs.messages import (
-    TERMINAL_EVENT_TYPES,
-    TERMINAL_STATUSES,
-    run_from_row,
-)
+from crewmesh_store.runs.messages import TERMINAL_STATUSES, run_from_row
 from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
 
