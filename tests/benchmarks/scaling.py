@@ -132,8 +132,8 @@ class Subject:
         )
         for event in append.events:
             event.at.GetCurrentTime()
-        ((result, _),) = await self._runs.append([append])
-        assert result.outcome == run_store_pb2.APPEND_OUTCOME_STORED
+        (stored,) = await self._runs.append([append])
+        assert stored.result.outcome == run_store_pb2.APPEND_OUTCOME_STORED
 
 
 Times = dict[str, dict[int, float]]

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 import grpc
 
-from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, run_store_pb2_grpc
+from crewmesh.v1 import (
+    agent_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    limit_pb2_grpc,
+    run_store_pb2_grpc,
+)
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
 # lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
@@ -24,6 +30,7 @@ _REPEATABLE = {
         "CancelRun",
     ),
     "IdentityService": ("Authenticate",),
+    "LimitService": ("GetLimits",),
     "AgentService": (
         "ListCrews",
         "GetCrew",
@@ -94,6 +101,11 @@ def run_store_stub(channel: grpc.aio.Channel) -> run_store_pb2_grpc.RunStoreServ
 def identity_stub(channel: grpc.aio.Channel) -> identity_pb2_grpc.IdentityServiceAsyncStub:
     """Return a client of the store's identities."""
     return identity_pb2_grpc.IdentityServiceStub(channel)  # type: ignore[return-value]
+
+
+def limit_stub(channel: grpc.aio.Channel) -> limit_pb2_grpc.LimitServiceAsyncStub:
+    """Return a client of the store's limits."""
+    return limit_pb2_grpc.LimitServiceStub(channel)  # type: ignore[return-value]
 
 
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:

@@ -21,13 +21,21 @@ from crewmesh.common.lifecycle import (
     until_stopped,
 )
 from crewmesh.common.logging import configure_logging
-from crewmesh.v1 import file_pb2_grpc, identity_pb2_grpc, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import (
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    limit_pb2_grpc,
+    run_store_pb2,
+    run_store_pb2_grpc,
+)
 from crewmesh_store.database import Database
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
 from crewmesh_store.identity.repository import IdentityRepository
 from crewmesh_store.identity.servicer import IdentityServicer
+from crewmesh_store.limits.repository import LimitRepository
+from crewmesh_store.limits.servicer import LimitServicer
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.hub import EventHub
@@ -58,6 +66,9 @@ class Store:
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
         )
+        self._limits_servicer = LimitServicer(
+            LimitRepository(self._database), self._runs_servicer.announce_queued
+        )
         objects = Objects(settings.object_store_url)
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
         keep = timedelta(days=settings.retention_days) if settings.retention_days else None
@@ -85,6 +96,11 @@ class Store:
             identity_pb2_grpc.add_IdentityServiceServicer_to_server,
             IdentityServicer(self._identities),
             "crewmesh.v1.IdentityService",
+        )
+        self._server.add(
+            limit_pb2_grpc.add_LimitServiceServicer_to_server,
+            self._limits_servicer,
+            "crewmesh.v1.LimitService",
         )
         self._server.add(
             file_pb2_grpc.add_FileServiceServicer_to_server,

@@ -63,7 +63,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> run_store_pb2.CreateRunResponse:
         created = await self._runs.create(request, caller())
         if created.lease is None and not created.replayed:
-            self._announce_queued()
+            self.announce_queued()
         return run_store_pb2.CreateRunResponse(
             run=created.run, replayed=created.replayed, lease=created.lease
         )
@@ -127,12 +127,12 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         if not all(append.events for append in request.appends):
             raise InvalidInputError("an append holds at least one event")
         results = await self._runs.append(request.appends)
-        for append, (_, events) in zip(request.appends, results, strict=True):
-            if events:
-                self._announce(append.run_id, events)
-                if append.transition.status == run_pb2.RUN_STATUS_QUEUED:
-                    self._announce_queued()
-        return run_store_pb2.AppendEventsResponse(results=[result for result, _ in results])
+        for append, stored in zip(request.appends, results, strict=True):
+            if stored.events:
+                self._announce(append.run_id, stored.events)
+        if any(stored.makes_room for stored in results):
+            self.announce_queued()
+        return run_store_pb2.AppendEventsResponse(results=[stored.result for stored in results])
 
     async def RecordEffect(
         self, request: run_store_pb2.RecordEffectRequest, context: Any
@@ -242,7 +242,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             await self._require_run(request.run_id)
             raise StateError("the run isn't waiting for an answer", reason="RUN_NOT_WAITING")
         self._announce(request.run_id, ())
-        self._announce_queued()
+        self.announce_queued()
         return agent_pb2.RespondToRunResponse(run=run_from_row(row))
 
     # --------------------------------------------------------------------------
@@ -260,15 +260,16 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         """Tell watchers and dispatchers what maintenance did to a run."""
         self._announce(run, ())
         if status == "queued":
-            self._announce_queued()
+            self.announce_queued()
+
+    def announce_queued(self) -> None:
+        """Have dispatchers everywhere look for runs that may start now."""
+        self._dispatcher.run_queued()
+        self._wakeups.run_queued()
 
     def _announce(self, run: str, events: Any) -> None:
         self._hub.publish(run, events)
         self._wakeups.run_changed(run)
-
-    def _announce_queued(self) -> None:
-        self._dispatcher.run_queued()
-        self._wakeups.run_queued()
 
     async def _require_run(self, run: str) -> run_pb2.Run:
         found = await self._runs.get(run, caller().require_org())
