@@ -98,7 +98,7 @@ class Subject:
         await self._append(3, *event_types)
 
     async def watch(self) -> None:
-        events = await self._runs.read_events(self._lease.run.id, 2, 500)
+        events, _ = await self._runs.read_events(self._lease.run.id, 2, 500, 256 * 1024)
         assert len(events) == 5
 
     async def get(self) -> None:

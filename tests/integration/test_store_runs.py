@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import uuid
 from pathlib import Path
 
@@ -196,6 +197,28 @@ async def test_a_watcher_that_is_slow_still_gets_every_event(store: StoreClient)
     async for response in call:
         seqs.extend(e.seq for e in response.events)
     assert seqs == list(range(1, 204))
+
+
+async def test_a_log_larger_than_a_message_is_watched_and_listed_in_parts(
+    store: StoreClient,
+) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    noise = json.dumps({"text": "x" * 60_000})
+    for first in range(3, 303, 100):
+        await store.append(append(lease, first, *(event(payload_json=noise) for _ in range(100))))
+    await store.append(ending(lease, 303))
+    assert [e.seq for e in await store.watch(lease.run.id)] == list(range(1, 304))
+    listed: list[int] = []
+    while True:
+        request = agent_pb2.ListRunEventsRequest(
+            run_id=lease.run.id, after_seq=len(listed), page_size=1000
+        )
+        page = await store.runs.ListRunEvents(request, metadata=store.person)
+        listed.extend(event.seq for event in page.events)
+        if not page.more:
+            break
+        assert 0 < len(page.events) < 303
+    assert listed == list(range(1, 304))
 
 
 async def test_a_watcher_of_one_replica_sees_what_is_appended_through_another(

@@ -254,12 +254,22 @@ class RunRepository:
         )
         return [run_from_row(row) for row in rows]
 
-    async def read_events(self, run: str, after_seq: int, limit: int) -> list[run_pb2.RunEvent]:
-        """Return at most `limit` of the run's events with a number above `after_seq`."""
+    async def read_events(
+        self, run: str, after_seq: int, limit: int, max_bytes: int
+    ) -> tuple[list[run_pb2.RunEvent], bool]:
+        """Return the run's events with numbers above `after_seq`, and whether there are more.
+
+        They are at most `limit`, and no more once their payloads make up `max_bytes`.
+        """
         rows = await self._database.fetch(
-            SQL["read_events"], run_id=run_id(run), after_seq=after_seq, limit=limit
+            SQL["read_events"],
+            run_id=run_id(run),
+            after_seq=after_seq,
+            limit=limit + 1,
+            max_bytes=max_bytes,
         )
-        return [event_from_row(run, row) for row in rows]
+        events = [event_from_row(run, row) for row in rows[:limit]]
+        return events, bool(rows) and rows[0]["found"] > len(events)
 
     async def ensure_event_partitions(self) -> None:
         """Make this week's partition of the log and the next one's, one replica at a time."""

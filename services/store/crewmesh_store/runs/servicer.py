@@ -34,7 +34,11 @@ log = structlog.get_logger(__name__)
 _POLL_SECONDS: Final = 2.0
 # A worker whose stream broke, but which lives, is back by then.
 _REATTACH_SECONDS: Final = 0.7
+# What a watcher that doesn't keep up holds at each hop, about.
 _EVENTS_PER_READ: Final = 500
+_BYTES_PER_READ: Final = 256 * 1024
+# Well within what one message may have.
+_BYTES_PER_PAGE: Final = 4 * 1024 * 1024
 _MAX_WAIT_SECONDS: Final = 60.0
 
 
@@ -178,8 +182,10 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> agent_pb2.ListRunEventsResponse:
         limit, _ = page_bounds(request.page_size, "", default=100, limit=1000)
         await self._require_run(request.run_id)
-        events = await self._runs.read_events(request.run_id, request.after_seq, limit + 1)
-        return agent_pb2.ListRunEventsResponse(events=events[:limit], more=len(events) > limit)
+        events, more = await self._runs.read_events(
+            request.run_id, request.after_seq, limit, _BYTES_PER_PAGE
+        )
+        return agent_pb2.ListRunEventsResponse(events=events, more=more)
 
     async def WatchRun(
         self, request: agent_pb2.WatchRunRequest, context: Any
@@ -190,13 +196,15 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         cursor = request.after_seq
         with self._hub.subscribe(run.id) as subscription:
             while True:
-                history = await self._runs.read_events(run.id, cursor, _EVENTS_PER_READ)
+                history, more = await self._runs.read_events(
+                    run.id, cursor, _EVENTS_PER_READ, _BYTES_PER_READ
+                )
                 if history:
                     yield agent_pb2.WatchRunResponse(events=history)
                     cursor = history[-1].seq
                     if history[-1].type in TERMINAL_EVENT_TYPES:
                         return
-                if len(history) == _EVENTS_PER_READ:
+                if more:
                     continue
                 while batch := await subscription.next(_POLL_SECONDS):
                     new = [event for event in batch if event.seq > cursor]

@@ -349,9 +349,19 @@ ORDER BY id DESC
 LIMIT %(limit)s;
 
 -- name: read_events
-SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
-WHERE run_id = %(run_id)s AND seq > %(after_seq)s
-ORDER BY seq LIMIT %(limit)s;
+-- A page ends early where it holds max_bytes of payloads; `found` counts what it would hold else.
+SELECT seq, at, attempt, type, task, agent, payload, found
+FROM (
+    SELECT *, count(*) OVER () AS found,
+        sum(octet_length(payload)) OVER (ORDER BY seq) - octet_length(payload) AS bytes_before
+    FROM (
+        SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
+        WHERE run_id = %(run_id)s AND seq > %(after_seq)s
+        ORDER BY seq LIMIT %(limit)s
+    ) page
+) measured
+WHERE bytes_before < %(max_bytes)s
+ORDER BY seq;
 
 -- name: lock_partitions
 SELECT pg_advisory_xact_lock(7201450);
