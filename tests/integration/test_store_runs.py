@@ -16,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from crewmesh.common.errors import error_from_rpc
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
+from crewmesh_store.runs import servicer
 from tests.conftest import until
 from tests.integration.conftest import (
     StoreClient,
@@ -25,6 +26,10 @@ from tests.integration.conftest import (
     serving_store,
 )
 
+_LISTENERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND query = 'LISTEN crewmesh'
+"""
 SUCCEEDED, QUEUED = run_pb2.RUN_STATUS_SUCCEEDED, run_pb2.RUN_STATUS_QUEUED
 
 
@@ -234,6 +239,38 @@ async def test_a_watcher_of_one_replica_sees_what_is_appended_through_another(
             await one.append(append(lease, seq))
         await one.append(ending(lease, 30))
         assert [e.seq for e in await watching] == list(range(1, 31))
+
+
+async def test_replicas_wake_each_others_watchers_without_waiting_for_a_poll(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servicer, "_POLL_SECONDS", 3600.0)
+    async with (
+        serving_store(database_url, tmp_path) as one,
+        serving_store(database_url, tmp_path) as other,
+    ):
+
+        async def both_listen() -> bool:
+            with psycopg.connect(database_url) as connection:
+                row = connection.execute(_LISTENERS).fetchone()
+            return row == (2,)
+
+        await until(both_listen)
+        lease = (await one.create(worker_id="w1")).lease
+        request = agent_pb2.WatchRunRequest(run_id=lease.run.id)
+        watching = aiter(other.runs.WatchRun(request, metadata=other.person))
+        seen = [event.seq for event in (await anext(watching)).events]
+        waiting = one.runs.GetRun(
+            agent_pb2.GetRunRequest(run_id=lease.run.id, wait=Duration(seconds=60)),
+            metadata=one.person,
+        )
+        for seq in range(3, 20):
+            await one.append(append(lease, seq))
+            while seen[-1] < seq:
+                seen += [event.seq for event in (await anext(watching)).events]
+        await other.append(ending(lease, 20))
+        assert (await waiting).run.status == SUCCEEDED
+        assert seen == list(range(1, 20))
 
 
 async def test_waiting_for_a_run_answers_when_it_ends(store: StoreClient) -> None:
