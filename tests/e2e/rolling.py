@@ -15,12 +15,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos.console import say
 from tests.chaos.evidence import Evidence, collect, copy_effects
 from tests.chaos.load import Client, Load
-from tests.chaos.mesh import LEASE_SECONDS, Mesh
+from tests.chaos.mesh import Mesh
 from tests.chaos.oracle import judge
 from tests.chaos.part import Part
 
@@ -28,8 +29,10 @@ _SEED = 11
 _ROUND_SECONDS = 6.0
 _RUNS_PER_ROUND = 24
 _RESTART_SECONDS = 120.0
-# How a run may come back into the queue when workers are asked to end.
-_HANDED_BACK = "drained"
+# The product's own: what isn't handed back in good order hangs for so long, however slow the
+# machine is.
+_LEASE_SECONDS = 15.0
+_REST_SECONDS = 3.0
 
 
 def main() -> None:
@@ -47,6 +50,9 @@ def main() -> None:
 async def _run(root: Path) -> list[str]:
     mesh = Mesh(root, random.Random(f"{_SEED}/mesh"))
     clients: list[Client] = []
+    for part in mesh.parts_of("store"):
+        lease = {"CREWMESH_LEASE_SECONDS": str(_LEASE_SECONDS)}
+        part.spec = replace(part.spec, environment={**part.spec.environment, **lease})
     try:
         await mesh.start()
         copy_effects(mesh.database_url)
@@ -55,7 +61,7 @@ async def _run(root: Path) -> list[str]:
         await _restart_all(mesh)
         restarted.set()
         await loading
-        await asyncio.sleep(LEASE_SECONDS)
+        await asyncio.sleep(_REST_SECONDS)
         evidence = collect(mesh.database_url, clients, mesh.ledger)
         stubborn = await mesh.stop_services()
         evidence.leftovers = [f"{name} didn't stop" for name in stubborn]
@@ -97,15 +103,14 @@ async def _restart(part: Part) -> None:
 
 
 def _ends_other_than_well(evidence: Evidence) -> Iterator[str]:
-    """Find runs that didn't succeed, though nobody cancelled them, and those that were lost once."""
+    """Find runs that didn't succeed though nobody cancelled them, and attempts that failed."""
     cancelled = {client.run_id for client in evidence.clients if client.cancels}
     for run_id, run in evidence.runs.items():
         if run["status"] != "succeeded" and run_id not in cancelled:
             yield f"run {run_id} is {run['status']}: {run['error_message']}"
-    for event in evidence.all_events("run.queued"):
-        reason = event["payload"].get("reason", _HANDED_BACK)
-        if reason != _HANDED_BACK:
-            yield f"run {event['run_id']} went back into the queue: {reason}"
+        if run["failures"]:
+            queued = [e["payload"] for e in evidence.events[run_id] if e["type"] == "run.queued"]
+            yield f"run {run_id} wasn't handed back in good order: {queued[1:]}"
 
 
 def _errors_answered(mesh: Mesh) -> Iterator[str]:

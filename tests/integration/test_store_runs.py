@@ -297,12 +297,19 @@ class Attached:
         self.call = store.runs.AttachWorker(metadata=store.service)
         self.worker_id = worker_id
 
-    async def say(self, free_slots: int, leases_received: int = 0, *, hello: bool = False) -> None:
+    async def say(
+        self,
+        free_slots: int,
+        leases_received: int = 0,
+        *,
+        hello: bool = False,
+        draining: bool = False,
+    ) -> None:
         if hello:
             greeting = run_store_pb2.WorkerHello(worker_id=self.worker_id, slots=free_slots)
             await self.call.write(run_store_pb2.AttachWorkerRequest(hello=greeting))
         capacity = run_store_pb2.WorkerCapacity(
-            free_slots=free_slots, leases_received=leases_received
+            free_slots=free_slots, leases_received=leases_received, draining=draining
         )
         await self.call.write(run_store_pb2.AttachWorkerRequest(capacity=capacity))
 
@@ -327,6 +334,22 @@ async def test_queued_runs_are_pushed_as_slots_become_free_highest_priority_firs
     other = Attached(store, "w2")
     await other.say(free_slots=1, hello=True)
     assert (await other.lease()).run.id == ids[2]
+
+
+async def test_a_worker_that_drains_is_told_when_no_lease_can_follow(store: StoreClient) -> None:
+    ids = [(await store.create()).run.id for _ in range(3)]
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=2, hello=True)
+    leases = [await worker.lease() for _ in range(2)]
+    await worker.say(free_slots=0, leases_received=2, draining=True)
+    assert (await worker.call.read()).HasField("no_more_leases")
+    for lease in leases:
+        await store.append(append(lease, lease.next_seq, event("run.queued"), status=QUEUED))
+    other = Attached(store, "w2")
+    await other.say(free_slots=4, hello=True)
+    again = [await other.lease() for _ in range(3)]
+    assert [lease.run.id for lease in again] == ids
+    assert {lease.run.failures for lease in again} == {0}
 
 
 async def test_leases_are_spread_over_the_workers_with_room(store: StoreClient) -> None:

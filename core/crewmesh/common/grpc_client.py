@@ -57,7 +57,7 @@ _SERVICE_CONFIG = json.dumps(
                     "maxAttempts": 4,
                     "initialBackoff": "0.05s",
                     "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
+                    "backoffMultiplier": 3,
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             }
@@ -82,7 +82,8 @@ _OPTIONS: Sequence[tuple[str, str | int]] = (
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     *FLOW_CONTROL,
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A replica that is back must be found before the next one is restarted.
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 

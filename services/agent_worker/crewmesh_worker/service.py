@@ -126,6 +126,7 @@ class Worker:
             log.info("draining", running=self._slots.taken)
             self._slots.close()
             await self._server.set_serving(False)
+            await receiver.retire()
             await self._executor.drain(self._settings.drain_seconds)
         finally:
             for task in (receiving, *background):

@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from crewmesh.common.errors import CrewmeshError, UnavailableError, error_from_rpc
+from crewmesh.common.errors import CrewmeshError, error_from_rpc
 from crewmesh.common.grpc_client import (
     agent_stub,
     file_stub,
@@ -71,8 +71,6 @@ async def _serves(channel: grpc.aio.Channel) -> bool:
 
 def error_of(rpc_error: grpc.aio.AioRpcError) -> CrewmeshError:
     """Return a failed call's error as our client may see it."""
-    if rpc_error.code() is grpc.StatusCode.CANCELLED:
-        return UnavailableError("the service stopped before it answered")
     error = error_from_rpc(rpc_error)
     if error.reason == INVALID_IDENTITY:
         # The client's own credentials were fine.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Final
@@ -19,6 +20,8 @@ from crewmesh_worker.runs.slots import Slots
 log = structlog.get_logger(__name__)
 
 _RECONNECT_SECONDS: Final = 0.5
+# How long a worker that drains waits for the store to say that no lease is on its way.
+_RETIRE_SECONDS: Final = 2.0
 _RENEWALS_PER_LEASE: Final = 3
 _OVERDUE_CHECK_SECONDS: Final = 0.25
 
@@ -44,6 +47,7 @@ class LeaseReceiver:
         slots.on_change(self._changed.set)
         # Set while a stream is open.
         self.attached = asyncio.Event()
+        self._retired = asyncio.Event()
 
     async def run(self) -> None:
         """Stay attached until cancelled."""
@@ -57,6 +61,12 @@ class LeaseReceiver:
                 self.attached.clear()
             await asyncio.sleep(_RECONNECT_SECONDS)
 
+    async def retire(self) -> None:
+        """Return once no further lease can come, the slots being closed; soon, in any case."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RETIRE_SECONDS):
+                await self._retired.wait()
+
     async def _attach(self) -> None:
         self._received = 0
         call = self._store.AttachWorker(self._requests(), metadata=self._signer.metadata())
@@ -66,15 +76,18 @@ class LeaseReceiver:
     async def _requests(self) -> AsyncIterator[run_store_pb2.AttachWorkerRequest]:
         yield run_store_pb2.AttachWorkerRequest(hello=self._hello)
         self.attached.set()
-        told = -1
+        told: tuple[int, bool] | None = None
         while True:
             self._changed.clear()
             capacity = run_store_pb2.WorkerCapacity(
-                free_slots=self._slots.free, leases_received=self._received
+                free_slots=self._slots.free,
+                leases_received=self._received,
+                draining=self._slots.closed,
             )
             # A slot that a lease has just taken is no news: the store has counted it.
-            if capacity.free_slots + capacity.leases_received != told:
-                told = capacity.free_slots + capacity.leases_received
+            news = capacity.free_slots + capacity.leases_received, capacity.draining
+            if news != told:
+                told = news
                 yield run_store_pb2.AttachWorkerRequest(capacity=capacity)
             await self._changed.wait()
 
@@ -86,6 +99,8 @@ class LeaseReceiver:
             # one, it had not come yet.
             came_after = min(time.monotonic(), self._executor.checked_at[0])
             self._executor.start(message.lease, came_after)
+        elif message.HasField("no_more_leases"):
+            self._retired.set()
         elif message.HasField("cancel"):
             self._executor.cancel(message.cancel.run_id, message.cancel.epoch)
 

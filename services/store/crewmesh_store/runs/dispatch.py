@@ -49,6 +49,12 @@ class AttachedWorker:
         cancel = run_store_pb2.CancelRequested(run_id=run_id, epoch=epoch)
         self._outbox.put_nowait(run_store_pb2.AttachWorkerResponse(cancel=cancel))
 
+    def send_no_more_leases(self) -> None:
+        """Push that no lease follows."""
+        self._outbox.put_nowait(
+            run_store_pb2.AttachWorkerResponse(no_more_leases=run_store_pb2.NoMoreLeases())
+        )
+
     async def messages(self) -> AsyncIterator[run_store_pb2.AttachWorkerResponse]:
         """Yield what is to be sent, for ever."""
         while True:
@@ -64,6 +70,8 @@ class Dispatcher:
         self._claim = claim
         self._workers: dict[str, AttachedWorker] = {}
         self._wake = asyncio.Event()
+        # Held from a claim to the sending of its leases.
+        self._claiming = asyncio.Lock()
         # False once a claim found fewer runs than slots: asking again is of no use
         # until a run is queued.
         self._may_have_queued = True
@@ -78,6 +86,11 @@ class Dispatcher:
         finally:
             if self._workers.get(worker_id) is worker:
                 del self._workers[worker_id]
+
+    async def retire(self, worker: AttachedWorker) -> None:
+        """Send what was claimed for a worker that has said that it drains; then tell it so."""
+        async with self._claiming:
+            worker.send_no_more_leases()
 
     def run_queued(self) -> None:
         """Look for work for those who have room."""
@@ -112,11 +125,12 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         while places := self._places():
             self._may_have_queued = False
-            leases = await self._claim(places)
-            for lease in leases:
-                worker = self._workers.get(lease.run.worker_id)
-                if worker is not None:
-                    worker.send_lease(lease)
+            async with self._claiming:
+                leases = await self._claim(places)
+                for lease in leases:
+                    worker = self._workers.get(lease.run.worker_id)
+                    if worker is not None:
+                        worker.send_lease(lease)
             if len(leases) < len(places):
                 return
             self._may_have_queued = True

@@ -114,6 +114,8 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> None:
         async for request in requests:
             worker.set_capacity(request.capacity)
+            if request.capacity.draining:
+                await self._dispatcher.retire(worker)
             self._dispatcher.capacity_changed()
 
     async def RenewLeases(
