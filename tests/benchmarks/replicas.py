@@ -43,6 +43,7 @@ _GAP_SECONDS = (0.005, 0.12)
 # What a runner whose model streams appends, about.
 _BUSY_GAP_SECONDS = 0.25
 _START_SECONDS = 60.0
+_END = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_SUCCEEDED)
 _WARM_UP_EVENTS = 50
 
 
@@ -73,12 +74,19 @@ class Replica:
         request = run_store_pb2.CreateRunRequest(spec=spec, crew_version="1", worker_id="bench")
         return (await self._runs.CreateRun(request, metadata=self._person)).lease
 
-    async def append(self, lease: run_store_pb2.Lease, seq: int) -> None:
-        """Append one chunk of a model's answer."""
-        event = run_pb2.RunEvent(type="llm.chunk", payload_json=json.dumps({"text": "said " * 20}))
+    async def append(self, lease: run_store_pb2.Lease, seq: int, *, end: bool = False) -> None:
+        """Append one chunk of a model's answer, or the run's end."""
+        event = run_pb2.RunEvent(
+            type="run.succeeded" if end else "llm.chunk",
+            payload_json=json.dumps({"text": "said " * 20}),
+        )
         event.at.GetCurrentTime()
         append = run_store_pb2.Append(
-            run_id=lease.run.id, epoch=lease.epoch, first_seq=seq, events=[event]
+            run_id=lease.run.id,
+            epoch=lease.epoch,
+            first_seq=seq,
+            events=[event],
+            transition=_END if end else None,
         )
         answer = await self._runs.AppendEvents(
             run_store_pb2.AppendEventsRequest(appends=[append]), metadata=self._signer.metadata()
@@ -115,10 +123,8 @@ async def measure(near: Replica, far: Replica, events: int) -> list[float]:
 
     async def receive() -> None:
         async for seq in far.watch(lease):
-            if seq >= lease.next_seq + _WARM_UP_EVENTS:
+            if lease.next_seq + _WARM_UP_EVENTS <= seq <= last:
                 taken.append((time.perf_counter() - sent[seq]) * 1000)
-            if seq == last:
-                return
 
     renewing = asyncio.create_task(near.renew([lease]))
     receiving = asyncio.create_task(receive())
@@ -126,6 +132,7 @@ async def measure(near: Replica, far: Replica, events: int) -> list[float]:
         sent[seq] = time.perf_counter()
         await near.append(lease, seq)
         await asyncio.sleep(rng.uniform(*_GAP_SECONDS))
+    await near.append(lease, last + 1, end=True)
     await receiving
     renewing.cancel()
     return taken
