@@ -122,9 +122,14 @@ async def measure(near: Replica, far: Replica, events: int) -> list[float]:
     last = lease.next_seq + _WARM_UP_EVENTS + events - 1
 
     async def receive() -> None:
-        async for seq in far.watch(lease):
-            if lease.next_seq + _WARM_UP_EVENTS <= seq <= last:
-                taken.append((time.perf_counter() - sent[seq]) * 1000)
+        first = lease.next_seq + _WARM_UP_EVENTS
+        taken.extend(
+            [
+                (time.perf_counter() - sent[seq]) * 1000
+                async for seq in far.watch(lease)
+                if first <= seq <= last
+            ]
+        )
 
     renewing = asyncio.create_task(near.renew([lease]))
     receiving = asyncio.create_task(receive())
