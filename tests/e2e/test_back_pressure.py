@@ -8,6 +8,8 @@ import socket
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.conftest import until
 from tests.e2e.conftest import Mesh
 
@@ -42,6 +44,7 @@ async def test_a_full_queue_refuses_more_and_the_mesh_stays_healthy(mesh: Mesh) 
             assert types[-1] == "run.succeeded"
 
 
+@pytest.mark.timeout(300)
 async def test_watchers_that_do_not_read_cost_neither_others_nor_memory(mesh: Mesh) -> None:
     before = await mesh.start_run("loud", chunks=1)
     assert [e["type"] async for e in mesh.watch(before["id"])][-1] == "run.succeeded"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from crewmesh.cli.mesh.directory import MeshDirectory
 from crewmesh.cli.mesh.postgres import Postgres
@@ -63,6 +64,7 @@ async def _executed(mesh: Mesh, run_id: str) -> tuple[str, str]:
     return begun[0], ended[-1]
 
 
+@pytest.mark.timeout(300)
 async def test_a_thousand_queued_runs_of_one_tenant_do_not_delay_anothers_first(
     tmp_path: Path,
 ) -> None:
