@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos.console import say
@@ -24,14 +22,12 @@ from tests.chaos.load import Client, Load
 from tests.chaos.mesh import Mesh
 from tests.chaos.oracle import judge
 from tests.chaos.part import Part
+from tests.fleet import fleet
 
 _SEED = 11
 _ROUND_SECONDS = 6.0
 _RUNS_PER_ROUND = 24
 _RESTART_SECONDS = 120.0
-# The product's own: what isn't handed back in good order hangs for so long, however slow the
-# machine is.
-_LEASE_SECONDS = 15.0
 _REST_SECONDS = 3.0
 
 
@@ -48,11 +44,8 @@ def main() -> None:
 
 
 async def _run(root: Path) -> list[str]:
-    mesh = Mesh(root, random.Random(f"{_SEED}/mesh"))
+    mesh = fleet(root, _SEED)
     clients: list[Client] = []
-    for part in mesh.parts_of("store"):
-        lease = {"CREWMESH_LEASE_SECONDS": str(_LEASE_SECONDS)}
-        part.spec = replace(part.spec, environment={**part.spec.environment, **lease})
     try:
         await mesh.start()
         copy_effects(mesh.database_url)

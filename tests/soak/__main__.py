@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from tests.chaos.console import say
-from tests.chaos.mesh import Mesh
+from tests.fleet import fleet
 from tests.soak.load import SteadyLoad
 from tests.soak.memory import Sampler
 from tests.soak.report import as_markdown
@@ -41,7 +40,7 @@ def main() -> None:
 
 
 async def _run(arguments: argparse.Namespace, root: Path) -> int:
-    mesh = Mesh(root, random.Random(f"{arguments.seed}/mesh"))
+    mesh = fleet(root, arguments.seed)
     load = SteadyLoad(mesh.urls, mesh.api_key, arguments.seed)
     try:
         await mesh.start()
