@@ -101,8 +101,5 @@ def _process_of(mesh: Mesh, worker_id: str) -> psutil.Process:
     """Find the worker's process by the log that tells its id."""
     for log in mesh.directory.glob("logs/worker-*.log"):
         if worker_id in log.read_text(encoding="utf-8"):
-            for process in psutil.Process(mesh.process.pid).children():
-                ready = process.environ().get("CREWMESH_READY_FILE", "")
-                if Path(ready).stem == log.stem:
-                    return process
+            return mesh.services()[log.stem]
     raise AssertionError(f"no process of worker {worker_id}")

@@ -15,10 +15,10 @@ import httpx2
 
 from crewmesh.cli.connection import Connection
 from crewmesh.cli.errors import ApiError, UnreachableError
+from crewmesh.common.events import TERMINAL_EVENT_TYPES
 
 Json = dict[str, Any]
 
-TERMINAL_EVENTS = frozenset({"run.succeeded", "run.failed", "run.cancelled", "run.timed_out"})
 _PASSING_STATUSES = frozenset({429, 502, 503, 504})
 _ATTEMPTS = 4
 
@@ -91,6 +91,10 @@ class MeshClient:
         """Return the JSON answer to a POST, which is sent once."""
         return (await self._send("POST", path, json=body)).json()
 
+    async def put(self, path: str, body: Json) -> Any:
+        """Return the JSON answer to a PUT, which may be repeated."""
+        return (await self._repeat("PUT", path, json=body)).json()
+
     async def delete(self, path: str) -> None:
         """Send a DELETE."""
         await self._repeat("DELETE", path)
@@ -149,7 +153,7 @@ class MeshClient:
                     last_seq, failures = event["seq"], 0
                     deadline = loop.time() + self._patience_seconds
                     yield event
-                    if event["type"] in TERMINAL_EVENTS:
+                    if event["type"] in TERMINAL_EVENT_TYPES:
                         return
             except httpx2.TransportError as error:
                 trouble = error

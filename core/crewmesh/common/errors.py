@@ -166,6 +166,9 @@ def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> CrewmeshError:
     """Return what the other side raised, or the nearest class for a bare status."""
     from grpc_status import rpc_status
 
+    if rpc_error.code().name == "CANCELLED":
+        # By the other side, or we wouldn't be here.
+        return UnavailableError("the service stopped before it answered")
     cls = _CLASS_BY_STATUS.get(rpc_error.code().name, CrewmeshError)
     message = rpc_error.details() or rpc_error.code().name
     reason: str | None = None

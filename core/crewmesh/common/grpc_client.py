@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 import grpc
 
-from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, run_store_pb2_grpc
+from crewmesh.v1 import (
+    agent_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    limit_pb2_grpc,
+    run_store_pb2_grpc,
+)
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
 # lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
@@ -24,6 +30,7 @@ _REPEATABLE = {
         "CancelRun",
     ),
     "IdentityService": ("Authenticate",),
+    "LimitService": ("GetLimits",),
     "AgentService": (
         "ListCrews",
         "GetCrew",
@@ -52,12 +59,21 @@ _SERVICE_CONFIG = json.dumps(
                     "maxAttempts": 4,
                     "initialBackoff": "0.05s",
                     "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "backoffMultiplier": 3,
+                    # A server that stops cancels what it can't finish.
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],
     }
+)
+
+# What either side of a call may send ahead of its reader. By default gRPC raises this to
+# megabytes a stream where it measures a fast network, and a client that doesn't read costs so
+# much at every hop.
+FLOW_CONTROL: Sequence[tuple[str, int]] = (
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
 )
 
 _OPTIONS: Sequence[tuple[str, str | int]] = (
@@ -67,8 +83,10 @@ _OPTIONS: Sequence[tuple[str, str | int]] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    *FLOW_CONTROL,
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A replica that is back must be found before the next one is restarted.
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 
@@ -96,6 +114,11 @@ def run_store_stub(channel: grpc.aio.Channel) -> run_store_pb2_grpc.RunStoreServ
 def identity_stub(channel: grpc.aio.Channel) -> identity_pb2_grpc.IdentityServiceAsyncStub:
     """Return a client of the store's identities."""
     return identity_pb2_grpc.IdentityServiceStub(channel)  # type: ignore[return-value]
+
+
+def limit_stub(channel: grpc.aio.Channel) -> limit_pb2_grpc.LimitServiceAsyncStub:
+    """Return a client of the store's limits."""
+    return limit_pb2_grpc.LimitServiceStub(channel)  # type: ignore[return-value]
 
 
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:

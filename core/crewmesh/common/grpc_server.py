@@ -20,6 +20,7 @@ from crewmesh.common.errors import (
     error_from_rpc,
     status_from_error,
 )
+from crewmesh.common.grpc_client import FLOW_CONTROL
 from crewmesh.common.identity import Identity
 
 # Names the outside request in the logs of every service that works on it.
@@ -37,6 +38,7 @@ _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    *FLOW_CONTROL,
 )
 
 

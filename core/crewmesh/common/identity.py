@@ -45,6 +45,13 @@ class Identity:
             raise ForbiddenError("this call is made on behalf of an organisation only")
         return self.org_id
 
+    def require_role(self, *roles: str) -> None:
+        """Refuse a caller who has none of the roles."""
+        if self.role not in roles:
+            raise ForbiddenError(
+                f"this is for the roles {' and '.join(roles)}; yours is {self.role or 'none'}"
+            )
+
     def require_service(self) -> None:
         """Refuse a caller that acts on a person's behalf."""
         if self.org_id:

@@ -16,7 +16,13 @@ from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.grpc_client import file_stub, identity_stub, open_channel, run_store_stub
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IdentitySigner, IdentityVerifier
-from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
+from crewmesh.common.lifecycle import (
+    fail,
+    report_ready,
+    settle_memory,
+    stop_requested,
+    until_stopped,
+)
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import agent_pb2_grpc, run_store_pb2
 from crewmesh_worker.authentication import Authenticator
@@ -116,10 +122,11 @@ class Worker:
             settle_memory()
             report_ready(self._settings.ready_file, {"address": self.address})
             log.info("ready", address=self.address, worker_id=self.worker_id)
-            await _first_of(stop, [receiving, *background])
+            await until_stopped(stop, [receiving, *background])
             log.info("draining", running=self._slots.taken)
             self._slots.close()
             await self._server.set_serving(False)
+            await receiver.retire()
             await self._executor.drain(self._settings.drain_seconds)
         finally:
             for task in (receiving, *background):
@@ -130,15 +137,6 @@ class Worker:
         await self._server.stop(_STOP_GRACE_SECONDS)
         await self._pool.stop()
         await self._channel.close()
-
-
-async def _first_of(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Return when `stop` is set; raise what a task raised, should one end before."""
-    stopping = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    for task in done - {stopping}:
-        task.result()
 
 
 async def run(settings: WorkerSettings) -> None:

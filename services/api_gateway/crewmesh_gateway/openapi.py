@@ -25,6 +25,7 @@ TAGS = [
     {"name": "crews", "description": "What can be run."},
     {"name": "datasets", "description": "Data that runs work on."},
     {"name": "artifacts", "description": "Files that runs made."},
+    {"name": "limits", "description": "How much of the mesh your organisation may use at once."},
     {"name": "account", "description": "Who you are, and your API keys."},
     {"name": "service", "description": "The gateway itself; needs no key."},
 ]

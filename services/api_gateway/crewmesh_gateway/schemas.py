@@ -73,6 +73,30 @@ class CreateApiKey(_Input):
     name: Annotated[str, Field(pattern=PRINTABLE_NAME, examples=["continuous integration"])]
 
 
+_AtMost = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class SetLimits(_Input):
+    """All limits of an organisation, which replace those that there are."""
+
+    max_running: Annotated[
+        _AtMost | None,
+        Field(description="Runs that may be running at once; null for no limit."),
+    ]
+    max_queued: Annotated[
+        _AtMost,
+        Field(description="Runs that may wait in the queue; one more is refused with 429."),
+    ]
+    crews: Annotated[
+        dict[Annotated[str, Field(pattern=NAME)], _AtMost],
+        Field(
+            max_length=1000,
+            description="Runs of single crews that may be running at once, by the crew's name.",
+            examples=[{"data-analyst": 4}],
+        ),
+    ]
+
+
 class Fault(BaseModel):
     """One fault in the input."""
 
@@ -236,6 +260,14 @@ class CreatedApiKey(ApiKey):
     """A new API key."""
 
     secret: Annotated[str, Field(description="Shown this once.")]
+
+
+class Limits(BaseModel):
+    """How much of the mesh an organisation may use at once."""
+
+    max_running: Annotated[int | None, Field(description="null where there is no limit.")]
+    max_queued: int
+    crews: Annotated[dict[str, int], Field(description="By the crew's name.")]
 
 
 class User(BaseModel):

@@ -16,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from crewmesh.v1.crew_pb2 import Crew
 from crewmesh.v1.file_pb2 import Artifact, Dataset
 from crewmesh.v1.identity_pb2 import ApiKey, Principal
+from crewmesh.v1.limit_pb2 import Limits
 from crewmesh.v1.run_pb2 import Run, RunEvent, RunStatus, TaskState
 
 JsonObject = dict[str, Any]
@@ -148,6 +149,15 @@ def api_key_json(api_key: ApiKey) -> JsonObject:
         "created_at": rfc3339(api_key.created_at),
         "last_used_at": _time_or_none(api_key, "last_used_at"),
         "revoked_at": _time_or_none(api_key, "revoked_at"),
+    }
+
+
+def limits_json(limits: Limits) -> JsonObject:
+    """Return what an organisation may use at once."""
+    return {
+        "max_running": limits.max_running if limits.HasField("max_running") else None,
+        "max_queued": limits.max_queued,
+        "crews": {limit.crew: limit.max_running for limit in limits.crews},
     }
 
 

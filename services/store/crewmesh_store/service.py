@@ -13,15 +13,29 @@ import uvloop
 from crewmesh.common.errors import CrewmeshError, UnavailableError
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
-from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
+from crewmesh.common.lifecycle import (
+    fail,
+    report_ready,
+    settle_memory,
+    stop_requested,
+    until_stopped,
+)
 from crewmesh.common.logging import configure_logging
-from crewmesh.v1 import file_pb2_grpc, identity_pb2_grpc, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import (
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    limit_pb2_grpc,
+    run_store_pb2,
+    run_store_pb2_grpc,
+)
 from crewmesh_store.database import Database
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
 from crewmesh_store.identity.repository import IdentityRepository
 from crewmesh_store.identity.servicer import IdentityServicer
+from crewmesh_store.limits.repository import LimitRepository
+from crewmesh_store.limits.servicer import LimitServicer
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.hub import EventHub
@@ -54,6 +68,9 @@ class Store:
         self._dispatcher = Dispatcher(self._claim, self._hand_back)
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
+        )
+        self._limits_servicer = LimitServicer(
+            LimitRepository(self._database), self._runs_servicer.announce_queued
         )
         objects = Objects(settings.object_store_url)
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
@@ -110,6 +127,11 @@ class Store:
             "crewmesh.v1.IdentityService",
         )
         self._server.add(
+            limit_pb2_grpc.add_LimitServiceServicer_to_server,
+            self._limits_servicer,
+            "crewmesh.v1.LimitService",
+        )
+        self._server.add(
             file_pb2_grpc.add_FileServiceServicer_to_server,
             self._files_servicer,
             "crewmesh.v1.FileService",
@@ -124,12 +146,11 @@ class Store:
             asyncio.create_task(make_partitions(self._runs)),
             asyncio.create_task(self._retention.run()),
         ]
-        stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([stopping, *background], return_when=asyncio.FIRST_COMPLETED)
-        for task in [stopping, *background]:
-            task.cancel()
-        for task in done - {stopping}:
-            task.result()
+        try:
+            await until_stopped(stop, background)
+        finally:
+            for task in background:
+                task.cancel()
 
     async def stop(self) -> None:
         """Let calls under way end, then let go of Postgres."""

@@ -152,6 +152,7 @@ class FakeMesh:
         self.requests: list[tuple[str, str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.datasets: list[dict[str, Any]] = []
+        self.limits: dict[str, Any] = {"max_running": None, "max_queued": 10_000, "crews": {}}
         self.problems: dict[str, list[Response]] = {}
         self.dependencies = {"store": "serving", "agent_worker": "serving"}
         self.version = "0.1.0"
@@ -199,6 +200,8 @@ class FakeMesh:
             ("GET", "/v1/datasets"): self._list_datasets,
             ("POST", "/v1/datasets"): self._put_dataset,
             ("DELETE", "/v1/datasets/{id}"): self._nothing,
+            ("GET", "/v1/limits"): self._limits,
+            ("PUT", "/v1/limits"): self._set_limits,
             ("GET", "/v1/api-keys"): self._keys,
             ("POST", "/v1/api-keys"): self._create_key,
             ("DELETE", "/v1/api-keys/{id}"): self._nothing,
@@ -349,6 +352,13 @@ class FakeMesh:
             }
         self.datasets.append(dataset)
         return JSONResponse(dataset, 201)
+
+    async def _limits(self, request: Request) -> Response:
+        return JSONResponse(self.limits)
+
+    async def _set_limits(self, request: Request) -> Response:
+        self.limits = await request.json()
+        return JSONResponse(self.limits)
 
     async def _keys(self, request: Request) -> Response:
         key = {"id": "k1", "name": "first", "prefix": "cm_abcd", "created_at": event(1, "")["at"]}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch
 from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.text import clean, one_line
 
@@ -19,12 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="See which crews can be run.")
 @app.command("ls")
 def list_crews(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """List the crews."""
-
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get("/v1/crews")
-        return page
-
-    page = call(data_dir, act)
+    page = fetch(data_dir, "/v1/crews")
     if as_json:
         print_json(page)
         return

@@ -6,6 +6,7 @@ import json
 from typing import Any, Final
 
 from crewmesh.v1 import run_pb2, runner_pb2
+from crewmesh_worker.runner.text import storable
 
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
 
@@ -41,11 +42,6 @@ def new(
     )
     event.at.GetCurrentTime()
     return event
-
-
-def storable(text: str) -> str:
-    """Return the text without NUL, which Postgres can't hold."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def usage_payload(usage: run_pb2.Usage) -> dict[str, int]:

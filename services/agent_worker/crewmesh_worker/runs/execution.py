@@ -22,6 +22,7 @@ from crewmesh_worker.crews.definition import CrewDefinition, to_json
 from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
+from crewmesh_worker.runner.text import put_text, storable
 from crewmesh_worker.runs import events
 from crewmesh_worker.runs.log import RunLog
 
@@ -227,7 +228,7 @@ class Execution:
 
     async def _keep_effect(self, runner: Runner, effect: run_store_pb2.Effect) -> None:
         """Have a call with side effects kept before the agent learns of its result."""
-        effect.result = events.storable(effect.result)
+        effect.result = storable(effect.result)
         # The call was made, and must not be forgotten.
         await self._insist(partial(self._log.keep_effect, effect), math.inf)
         await runner.confirm(effect)
@@ -256,24 +257,20 @@ class Execution:
         return Outcome(transition, "input.requested", payload, waiting.task, waiting.agent)
 
     def _succeeded(self, finished: runner_pb2.Finished) -> Outcome:
-        output = events.storable(finished.output)
+        output = storable(finished.output)
         transition = run_store_pb2.Transition(
             status=run_pb2.RUN_STATUS_SUCCEEDED,
             output=output,
             output_json=finished.output_json,
             usage=finished.usage,
         )
-        payload = {
-            "output": output[:8_000],
-            "usage": events.usage_payload(finished.usage),
-            "duration_ms": round((time.monotonic() - self._started) * 1000),
-        }
-        if len(output) > 8_000:
-            payload["truncated"] = True
+        payload = put_text({}, "output", output)
+        payload["usage"] = events.usage_payload(finished.usage)
+        payload["duration_ms"] = round((time.monotonic() - self._started) * 1000)
         return Outcome(transition, "run.succeeded", payload)
 
     def _failed(self, error: run_pb2.RunError, usage: run_pb2.Usage | None = None) -> Outcome:
-        error = run_pb2.RunError(code=error.code, message=events.storable(error.message))
+        error = run_pb2.RunError(code=error.code, message=storable(error.message))
         transition = run_store_pb2.Transition(
             status=run_pb2.RUN_STATUS_FAILED, error=error, usage=usage
         )
@@ -287,7 +284,7 @@ class Execution:
         if run.failures + 1 >= run.max_attempts:
             tried = f"{message} (failure {run.failures + 1} of {run.max_attempts})"
             return self._failed(run_pb2.RunError(code="attempts_exhausted", message=tried))
-        error = run_pb2.RunError(code=code, message=events.storable(message))
+        error = run_pb2.RunError(code=code, message=storable(message))
         return _queued({"reason": code, "message": error.message}, error)
 
     def _outcome_of_stop(self) -> Outcome:

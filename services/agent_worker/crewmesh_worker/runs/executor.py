@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -43,6 +44,7 @@ class Executor:
         self._files = files
         self._model = model
         self._environment = environment
+        self._handing_back = False
         # By run and epoch: a run may come back while its last attempt here still ends.
         self._held: dict[tuple[str, int], Execution] = {}
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -72,6 +74,8 @@ class Executor:
                 lease, definition, identity, self._writer.open(lease), self._input_seconds,
                 good_until,
             )  # fmt: skip
+            if self._handing_back:
+                execution.hand_back()
             started = time.monotonic()
             how = await execution.run(self._pool, self._files, self._model, self._environment)
             seconds = round(time.monotonic() - started, 3)
@@ -114,10 +118,14 @@ class Executor:
             execution.lose_if_overdue()
 
     async def drain(self, seconds: float) -> None:
-        """Let runs finish for a while, then hand the others back to the queue."""
-        if self._tasks and seconds > 0:
-            await asyncio.wait(self._tasks.values(), timeout=seconds)
+        """Let runs finish for a while, then hand the others back to the queue.
+
+        A run that was being started when the slots were closed holds one, too.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._slots.empty.wait()
+        self._handing_back = True
         for execution in list(self._held.values()):
             execution.hand_back()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
+        await self._slots.empty.wait()

@@ -20,6 +20,8 @@ from crewmesh_worker.runs.slots import Slots
 log = structlog.get_logger(__name__)
 
 _RECONNECT_SECONDS: Final = 0.5
+# How long a worker that drains waits for the store to say that no lease is on its way.
+_RETIRE_SECONDS: Final = 2.0
 _RENEWALS_PER_LEASE: Final = 3
 _OVERDUE_CHECK_SECONDS: Final = 0.25
 # A lease is counted from what we said last before it was claimed.
@@ -47,6 +49,7 @@ class LeaseReceiver:
         slots.on_change(self._changed.set)
         # Set while a stream is open.
         self.attached = asyncio.Event()
+        self._retired = asyncio.Event()
 
     async def run(self) -> None:
         """Stay attached until cancelled."""
@@ -59,6 +62,12 @@ class LeaseReceiver:
             finally:
                 self.attached.clear()
             await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def retire(self) -> None:
+        """Return once no further lease can come, the slots being closed; soon, in any case."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RETIRE_SECONDS):
+                await self._retired.wait()
 
     async def _attach(self) -> None:
         self._received = 0
@@ -74,6 +83,7 @@ class LeaseReceiver:
                 free_slots=self._slots.free,
                 leases_received=self._received,
                 sent_at_us=clock.now_us(),
+                draining=self._slots.closed,
             )
             yield run_store_pb2.AttachWorkerRequest(capacity=capacity)
             await self._news_since(capacity)
@@ -85,7 +95,10 @@ class LeaseReceiver:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SPEAK_SECONDS):
-                while self._slots.free + self._received == told.free_slots + told.leases_received:
+                while (
+                    self._slots.free + self._received == told.free_slots + told.leases_received
+                    and self._slots.closed == told.draining
+                ):
                     self._changed.clear()
                     await self._changed.wait()
 
@@ -94,6 +107,8 @@ class LeaseReceiver:
             self._received += 1
             self._slots.take()
             self._executor.start(message.lease, message.lease.asked_at_us / 1_000_000)
+        elif message.HasField("no_more_leases"):
+            self._retired.set()
         elif message.HasField("cancel"):
             self._executor.cancel(message.cancel.run_id, message.cancel.epoch)
 

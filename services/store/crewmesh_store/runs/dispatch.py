@@ -52,6 +52,12 @@ class AttachedWorker:
         cancel = run_store_pb2.CancelRequested(run_id=run_id, epoch=epoch)
         self._outbox.put_nowait(run_store_pb2.AttachWorkerResponse(cancel=cancel))
 
+    def send_no_more_leases(self) -> None:
+        """Push that no lease follows."""
+        self._outbox.put_nowait(
+            run_store_pb2.AttachWorkerResponse(no_more_leases=run_store_pb2.NoMoreLeases())
+        )
+
     async def messages(self) -> AsyncIterator[run_store_pb2.AttachWorkerResponse]:
         """Yield what is to be sent, for ever."""
         while True:
@@ -70,6 +76,8 @@ class Dispatcher:
         self._hand_back = hand_back
         self._workers: dict[str, AttachedWorker] = {}
         self._wake = asyncio.Event()
+        # Held from a claim to the sending of its leases.
+        self._claiming = asyncio.Lock()
         # False once a claim found fewer runs than slots: asking again is of no use
         # until a run is queued.
         self._may_have_queued = True
@@ -84,6 +92,11 @@ class Dispatcher:
         finally:
             if self._workers.get(worker_id) is worker:
                 del self._workers[worker_id]
+
+    async def retire(self, worker: AttachedWorker) -> None:
+        """Send what was claimed for a worker that has said that it drains; then tell it so."""
+        async with self._claiming:
+            worker.send_no_more_leases()
 
     def run_queued(self) -> None:
         """Look for work for those who have room."""
@@ -118,21 +131,26 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         while places := self._places():
             self._may_have_queued = False
-            # Who is here and what they said, before the claim: a lease counts from then.
-            asking = {name: (self._workers[name], self._workers[name].heard_us) for name in places}
-            leases = await self._claim(places)
-            astray = []
-            for lease in leases:
-                worker, lease.asked_at_us = asking[lease.run.worker_id]
-                if self._workers.get(worker.worker_id) is worker:
-                    worker.send_lease(lease)
-                else:
-                    astray.append(lease)
-            for lease in astray:
-                await self._hand_back(lease)
+            async with self._claiming:
+                leases = await self._claim_and_send(places)
             if len(leases) < len(places):
                 return
             self._may_have_queued = True
+
+    async def _claim_and_send(self, places: Sequence[str]) -> list[run_store_pb2.Lease]:
+        # Who is here and what they said, before the claim: a lease counts from then.
+        asking = {name: (self._workers[name], self._workers[name].heard_us) for name in places}
+        leases = await self._claim(places)
+        astray = []
+        for lease in leases:
+            worker, lease.asked_at_us = asking[lease.run.worker_id]
+            if self._workers.get(worker.worker_id) is worker:
+                worker.send_lease(lease)
+            else:
+                astray.append(lease)
+        for lease in astray:
+            await self._hand_back(lease)
+        return leases
 
     def _places(self) -> list[str]:
         """Name a worker for each free slot, those with most room first and in turn."""

@@ -38,6 +38,18 @@ class Created:
     lease: run_store_pb2.Lease | None = None
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What came of an append."""
+
+    result: run_store_pb2.AppendResult
+    # As they now stand in the log; none where this call stored none.
+    events: Sequence[run_pb2.RunEvent] = ()
+    # Whether a queued run may start now that couldn't before: this one, or one that waited
+    # for a limit of its organisation.
+    makes_room: bool = False
+
+
 class RunRepository:
     """Runs, leases and logs in Postgres."""
 
@@ -117,13 +129,10 @@ class RunRepository:
             lease.answer.CopyFrom(run_store_pb2.HumanAnswer(**json.loads(row["answer"])))
         return lease
 
-    async def append(
-        self, appends: Sequence[run_store_pb2.Append]
-    ) -> list[tuple[run_store_pb2.AppendResult, list[run_pb2.RunEvent]]]:
+    async def append(self, appends: Sequence[run_store_pb2.Append]) -> list[Stored]:
         """Store each append whole or not at all; all that are accepted, in one transaction.
 
-        Returns, in the same order, each outcome and the events as they now stand in the
-        log (none where this call stored none).
+        Returns what came of each, in the same order.
         """
         try:
             rows = await self._database.fetch(SQL["append_events"], **_append_parameters(appends))
@@ -135,17 +144,12 @@ class RunRepository:
         if refused:
             found = await self._database.fetch(SQL["read_heads"], run_ids=refused)
             heads = {str(row["id"]): row for row in found}
-        results: list[tuple[run_store_pb2.AppendResult, list[run_pb2.RunEvent]]] = []
-        for append in appends:
-            row = accepted.get(append.run_id)
-            if row is None:
-                results.append((_refusal(append, heads.get(append.run_id)), []))
-                continue
-            result = run_store_pb2.AppendResult(
-                outcome=run_store_pb2.APPEND_OUTCOME_STORED, last_seq=row["last_seq"]
-            )
-            results.append((result, _numbered(append, row["attempt"])))
-        return results
+        return [
+            _stored(append, accepted[append.run_id])
+            if append.run_id in accepted
+            else Stored(_refusal(append, heads.get(append.run_id)))
+            for append in appends
+        ]
 
     async def hand_back(self, lease: run_store_pb2.Lease) -> None:
         """Put a run back whose worker went away before its lease was sent; no failure of it."""
@@ -281,12 +285,22 @@ class RunRepository:
         )
         return [run_from_row(row) for row in rows]
 
-    async def read_events(self, run: str, after_seq: int, limit: int) -> list[run_pb2.RunEvent]:
-        """Return at most `limit` of the run's events with a number above `after_seq`."""
+    async def read_events(
+        self, run: str, after_seq: int, limit: int, max_bytes: int
+    ) -> tuple[list[run_pb2.RunEvent], bool]:
+        """Return the run's events with numbers above `after_seq`, and whether there are more.
+
+        They are at most `limit`, and no more once their payloads make up `max_bytes`.
+        """
         rows = await self._database.fetch(
-            SQL["read_events"], run_id=run_id(run), after_seq=after_seq, limit=limit
+            SQL["read_events"],
+            run_id=run_id(run),
+            after_seq=after_seq,
+            limit=limit + 1,
+            max_bytes=max_bytes,
         )
-        return [event_from_row(run, row) for row in rows]
+        events = [event_from_row(run, row) for row in rows[:limit]]
+        return events, bool(rows) and rows[0]["found"] > len(events)
 
     async def ensure_event_partitions(self) -> None:
         """Make this week's partition of the log and the next one's, one replica at a time."""
@@ -318,6 +332,13 @@ def _datetime(moment: Timestamp) -> datetime:
 
 def _moment(request: agent_pb2.ListRunsRequest, field: str) -> datetime | None:
     return _datetime(getattr(request, field)) if request.HasField(field) else None  # type: ignore[arg-type]
+
+
+def _stored(append: run_store_pb2.Append, row: Row) -> Stored:
+    result = run_store_pb2.AppendResult(
+        outcome=run_store_pb2.APPEND_OUTCOME_STORED, last_seq=row["last_seq"]
+    )
+    return Stored(result, _numbered(append, row["attempt"]), row["makes_room"])
 
 
 def _numbered(append: run_store_pb2.Append, attempt: int) -> list[run_pb2.RunEvent]:
