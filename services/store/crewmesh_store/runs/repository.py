@@ -247,7 +247,9 @@ class RunRepository:
         self, run: str, identity: Identity, answer: dict[str, object], question_seq: int
     ) -> bool:
         """Tell whether a question has got this very answer, from the same person."""
-        events = await self.read_events(run, question_seq, 1) if question_seq else []
+        if not question_seq:
+            return False
+        events, _ = await self.read_events(run, question_seq, limit=1, max_bytes=1)
         return bool(events) and (
             events[0].type == "input.received"
             and json.loads(events[0].payload_json) == {**answer, "by": identity.user_id}
