@@ -24,7 +24,7 @@ from crewmesh.v1.runner_pb2 import (
     RunnerArtifact,
     Waiting,
 )
-from crewmesh_worker.runner import artifacts
+from crewmesh_worker.runner import artifacts, endings
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
 from crewmesh_worker.runner.effects import EffectJournal, Keep
 from crewmesh_worker.runner.environment import run_environment
@@ -70,6 +70,7 @@ class _Run:
             with (
                 run_environment(work_dir, self._request.environment),
                 artifacts.saving(work_dir, self._announce),
+                endings.closing(),
                 contextlib.redirect_stdout(printed),
             ):
                 return self._finished(self._kick_off())

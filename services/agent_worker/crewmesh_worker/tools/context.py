@@ -1,4 +1,4 @@
-"""What the tools of one run share: its datasets, its evidence and its charts."""
+"""What the tools of one run share: its datasets, its evidence, its pages, its policy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from crewmesh_worker.tools.database import Database
 from crewmesh_worker.tools.evidence import Evidence
+
+if TYPE_CHECKING:
+    from crewmesh_worker.tools.network.run import Network
 
 
 @dataclass
@@ -20,6 +24,13 @@ class RunContext:
     evidence: Evidence = field(default_factory=Evidence)
     # Names of the PNG files drawn in this attempt.
     charts: list[str] = field(default_factory=list)
+    # What the tenant's policy says of tools and hosts, as its JSON: {"hosts": {"allowed": names
+    # or null, "private": bool}, ...}. Empty: every public host is allowed.
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    # Opened by the first tool that needs it.
+    network: Network | None = None
+    # The texts of the pages that were fetched in this attempt, by their numbers.
+    pages: dict[int, str] = field(default_factory=dict)
     # Gives the outputs of the tasks that an earlier attempt finished: they name its charts.
     earlier_outputs: Callable[[], list[str]] = list
 
