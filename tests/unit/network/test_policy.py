@@ -102,7 +102,8 @@ def test_a_tenant_gets_into_private_networks_only_where_the_operator_agrees(
 
 
 @pytest.mark.parametrize(
-    "hosts", ["all", ["example.com"], {"allowed": "example.com"}, {"allowed": [1]}, {"private": "no"}]
+    "hosts",
+    ["all", ["example.com"], {"allowed": "example.com"}, {"allowed": [1]}, {"private": "no"}],
 )
 def test_a_policy_that_cannot_be_understood_allows_nothing(hosts: Any) -> None:
     with pytest.raises(ToolError, match="an owner must correct it"):

@@ -1,4 +1,5 @@
 """URLs: what is understood, and what is refused for being doubtful."""
+# ruff: noqa: RUF001 - look-alike letters are what is tested
 
 from __future__ import annotations
 

@@ -31,8 +31,13 @@ class RunContext:
     network: Network | None = None
     # The texts of the pages that were fetched in this attempt, by their numbers.
     pages: dict[int, str] = field(default_factory=dict)
+    _numbers: dict[str, int] = field(default_factory=dict)
     # Gives the outputs of the tasks that an earlier attempt finished: they name its charts.
     earlier_outputs: Callable[[], list[str]] = list
+
+    def page_number(self, url: str) -> int:
+        """Return the number by which a page is cited: the same each time it is fetched."""
+        return self._numbers.setdefault(url, len(self._numbers) + 1)
 
 
 _current: ContextVar[RunContext] = ContextVar("run_context")

@@ -185,9 +185,7 @@ class NetworkClient:
             return answer.status, content[: self.limits.robots_bytes].decode(errors="replace")
 
 
-def _check_type(
-    response: aiohttp.ClientResponse, target: Target, types: tuple[str, ...]
-) -> None:
+def _check_type(response: aiohttp.ClientResponse, target: Target, types: tuple[str, ...]) -> None:
     given = response.content_type.lower()
     # An error's page may be of any type: its status is what counts.
     if types != ANY_TYPE and response.ok and given not in types:

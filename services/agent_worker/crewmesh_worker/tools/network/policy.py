@@ -61,7 +61,9 @@ class NetworkPolicy:
         if target.address is not None:
             self.check_address(target.address, target.host)
         elif not self.private and _is_own(target.host):
-            raise RefusedError(f"{target.host} is a name in a private network: tools may not use it")
+            raise RefusedError(
+                f"{target.host} is a name in a private network: tools may not use it"
+            )
 
     def check_address(self, address: Address, host: str) -> None:
         """Raise RefusedError unless sockets may connect to the address that a host has."""

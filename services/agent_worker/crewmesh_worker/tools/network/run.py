@@ -37,12 +37,12 @@ class Network:
         return self._wait_for(work(self._client))
 
     @contextmanager
-    def stream(self, url: str, **options: Any) -> Iterator[tuple[Answer, Iterator[bytes]]]:
+    def stream_file(self, url: str) -> Iterator[tuple[Answer, Iterator[bytes]]]:
         """Ask for a URL, as the client's `open` does, and give its body piece by piece.
 
         The pieces are received in the client's thread and handed to the calling one.
         """
-        opened = self._client.open(url, **options)
+        opened = self._client.open(url, max_bytes=self._client.limits.file_bytes)
         answer = self._wait_for(opened.__aenter__())
         try:
             yield answer, self._pieces(answer)
