@@ -112,9 +112,9 @@ async def test_what_cannot_be_reached_is_said_with_what_may_be_wrong(
     async with serving({}) as site:
         gone = site.url()
     client = make_client(names=Names({}))
-    with pytest.raises(UnreachableError, match="127.0.0.1 can't be reached: it is down, or this"):
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1 can't be reached: it is down, or this"):
         await client.get(gone, robots=False)
-    with pytest.raises(UnreachableError, match="nowhere.test can't be found: .*no network"):
+    with pytest.raises(UnreachableError, match=r"nowhere\.test can't be found: .*no network"):
         await client.get("http://nowhere.test/", robots=False)
 
 
@@ -127,7 +127,7 @@ async def test_what_is_not_http_is_said_to_be_that(make_client: MakeClient) -> N
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises((UnusableError, UnreachableError), match="HTTP|broke"):
+        with pytest.raises((UnusableError, UnreachableError), match=r"HTTP|broke"):
             await make_client().get(f"http://127.0.0.1:{port}/", robots=False)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from crewmesh_worker.tools.database import Database
 from crewmesh_worker.tools.evidence import Evidence
+from crewmesh_worker.tools.registry import ToolError
 
 if TYPE_CHECKING:
     from crewmesh_worker.tools.network.run import Network
@@ -34,6 +35,18 @@ class RunContext:
     _numbers: dict[str, int] = field(default_factory=dict)
     # Gives the outputs of the tasks that an earlier attempt finished: they name its charts.
     earlier_outputs: Callable[[], list[str]] = list
+
+    def require_tool(self, name: str) -> None:
+        """Raise ToolError unless the policy lets one tool use another on a run's behalf."""
+        tools = self.policy.get("tools") or {}
+        allowed = tools.get("allowed")
+        denied = name in (tools.get("denied") or ()) or (
+            allowed is not None and name not in allowed
+        )
+        asked = name in ((self.policy.get("approval") or {}).get("tools") or ())
+        if denied or asked:
+            why = "needs a person's approval: call it itself" if asked else "is not allowed here"
+            raise ToolError(f"the organisation's policy says that {name} {why}")
 
     def page_number(self, url: str) -> int:
         """Return the number by which a page is cited: the same each time it is fetched."""

@@ -1,4 +1,4 @@
-"""Wikipedia, or another MediaWiki: what a topic is. https://www.mediawiki.org/wiki/API:Query"""
+"""Wikipedia, or another MediaWiki: what a topic is; see https://www.mediawiki.org/wiki/API:Query."""
 
 from __future__ import annotations
 

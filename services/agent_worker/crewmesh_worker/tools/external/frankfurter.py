@@ -1,4 +1,4 @@
-"""Frankfurter: exchange rates of central banks. https://frankfurter.dev"""
+"""Frankfurter: exchange rates of central banks; see https://frankfurter.dev."""
 
 from __future__ import annotations
 

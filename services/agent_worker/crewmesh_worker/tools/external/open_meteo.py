@@ -1,4 +1,4 @@
-"""Open-Meteo: where places are, and their weather. https://open-meteo.com/en/docs"""
+"""Open-Meteo: where places are, and their weather; see https://open-meteo.com/en/docs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _Forecast(BaseModel):
 async def find_place(client: NetworkClient, name: str, country: str | None) -> Place:
     """Return the place that is most likely meant.
 
-    `country` is a name or a two-letter code. Raises ToolError where there is no such place.
+    `country` is a name, a two-letter code or a region ("Paris, Texas"). Raises ToolError where there is no such place.
     """
     query = {"name": name, "count": str(_CANDIDATES), "language": "en", "format": "json"}
     url = URL(address("geocoding_url") + "/v1/search").with_query(query)
@@ -150,4 +150,5 @@ def _told(when: dict[str, Any], values: dict[str, Any], keys: tuple[str, ...]) -
 
 def _is_in(place: Place, country: str) -> bool:
     wanted = country.strip().casefold()
-    return wanted in {(place.country or "").casefold(), (place.country_code or "").casefold()}
+    known = (place.country, place.country_code, place.admin1)
+    return wanted in {name.casefold() for name in known if name}
