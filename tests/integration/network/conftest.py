@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from pytest_httpserver import HTTPServer
 
+from crewmesh.v1.runner_pb2 import RunnerArtifact
+from crewmesh_worker.runner import artifacts, endings
+from crewmesh_worker.runner.pool import RunnerPool, RunnerSettings
+from crewmesh_worker.tools.context import RunContext, enter_run
 from crewmesh_worker.tools.network.client import NetworkClient
 from crewmesh_worker.tools.network.limits import Limits
 from crewmesh_worker.tools.network.policy import NetworkPolicy
+from crewmesh_worker.tools.network.settings import ADDRESSES, PRIVATE, variable
+from crewmesh_worker.tools.registry import load_tool
+
+from .crews import RunCrew, runs_crews
+from .external import serve_apis
+from .pages import serve_pages
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOCAL = NetworkPolicy(private=True)
@@ -119,3 +132,61 @@ async def make_client() -> AsyncIterator[MakeClient]:
 async def together(*awaitables: Awaitable[Any]) -> list[Any]:
     """Return what each gives or raises."""
     return await asyncio.gather(*awaitables, return_exceptions=True)
+
+
+@pytest.fixture(scope="session")
+def make_httpserver() -> Iterator[HTTPServer]:
+    """A server that answers several requests at a time."""
+    with HTTPServer(host="127.0.0.1", port=0, threaded=True) as server:
+        yield server
+
+
+@pytest.fixture
+def saved() -> list[RunnerArtifact]:
+    return []
+
+
+@pytest.fixture
+def run(
+    httpserver: HTTPServer,
+    tmp_path: Path,
+    saved: list[RunnerArtifact],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[RunContext]:
+    """A run that may reach this machine, where the external APIs and some pages are."""
+    serve_apis(httpserver)
+    serve_pages(httpserver)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable(PRIVATE), "true")
+    for name in ADDRESSES:
+        monkeypatch.setenv(variable(name), httpserver.url_for(""))
+    with artifacts.saving(tmp_path, saved.append), endings.closing():
+        yield enter_run({})
+
+
+@pytest.fixture
+def call(run: RunContext) -> Callable[..., Any]:
+    """Call a tool by its name, with arguments as a model gives them; return what it answers."""
+
+    def call(name: str, **arguments: object) -> Any:
+        tool = load_tool(name)
+        return json.loads(tool.run(tool.arguments.model_validate(arguments)))
+
+    return call
+
+
+@pytest.fixture(scope="module")
+async def pool() -> AsyncIterator[RunnerPool]:
+    pool = RunnerPool(RunnerSettings(slots=2, spares=1))
+    await pool.start()
+    yield pool
+    await pool.stop()
+
+
+@pytest.fixture
+def run_crew(pool: RunnerPool, httpserver: HTTPServer) -> RunCrew:
+    """Run a crew; the external APIs and some pages are on this machine."""
+    serve_apis(httpserver)
+    serve_pages(httpserver)
+    addresses = {variable(name): httpserver.url_for("") for name in ADDRESSES}
+    return runs_crews(pool, {variable(PRIVATE): "true", **addresses})

@@ -112,7 +112,9 @@ async def test_what_cannot_be_reached_is_said_with_what_may_be_wrong(
     async with serving({}) as site:
         gone = site.url()
     client = make_client(names=Names({}))
-    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1 can't be reached: it is down, or this"):
+    with pytest.raises(
+        UnreachableError, match=r"127\.0\.0\.1 can't be reached: it is down, or this"
+    ):
         await client.get(gone, robots=False)
     with pytest.raises(UnreachableError, match=r"nowhere\.test can't be found: .*no network"):
         await client.get("http://nowhere.test/", robots=False)

@@ -30,7 +30,7 @@ REPLIES = {
         ("  HELLO!!! ", "Hello!"),
         ("Good   morning.", "Hello!"),
         ("hello please", "Hello!"),
-        ("What’s the time, please?", "12:05, Tuesday 2026-11-24"),
+        ("What\u2019s the time, please?", "12:05, Tuesday 2026-11-24"),
         ("Hello! What time is it?", "Hello!\n\n12:05, Tuesday 2026-11-24"),
         ("Hello. Good morning!", "Hello!"),
         ("hello\nwhat time is it", "Hello!\n\n12:05, Tuesday 2026-11-24"),

@@ -49,7 +49,9 @@ def test_the_same_sentence_on_two_pages_is_given_once_and_from_the_first() -> No
 
 
 def test_no_more_sentences_are_given_than_asked_for_and_always_the_same_ones() -> None:
-    candidates = passages(1, "\n".join(f"The lamp number {n} is lit every night." for n in range(50)))
+    candidates = passages(
+        1, "\n".join(f"The lamp number {n} is lit every night." for n in range(50))
+    )
     best = best_passages("Is the lamp lit?", candidates, 4)
     assert [passage.place for passage in best] == [0, 1, 2, 3]
     assert best == best_passages("Is the lamp lit?", candidates, 4)

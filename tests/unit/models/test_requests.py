@@ -20,7 +20,7 @@ LISBON = {"city": "Lisbon", "days": 1}
         ("weather lisbon", LISBON, "all"),
         ("Lisbon weather", LISBON, "all"),
         ("How hot is it in Lisbon right now?", LISBON, "all"),
-        ("What’s the weather like in Lisbon today?", LISBON, "all"),
+        ("What\u2019s the weather like in Lisbon today?", LISBON, "all"),
         ("And the weather in Lisbon?", LISBON, "all"),
         ("Will it rain in Lisbon tomorrow?", {"city": "Lisbon", "days": 2}, "tomorrow"),
         ("Tomorrow's weather in Lisbon", {"city": "Lisbon", "days": 2}, "tomorrow"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 
 import bm25s
 
 from crewmesh_worker.models.rules.words import STOP, singular
+
+# It tells of each index that it builds.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 _WORD = re.compile(r"[^\W_]+")
 # A full stop that no abbreviation or initial has; one pattern looks back a fixed length.

@@ -20,7 +20,9 @@ _CODES = {
 }
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _WEEK, _MOST_DAYS = 7, 16
-_NUMBERS = {word: n for n, word in enumerate(["two", "three", "four", "five", "six", "seven"], start=2)}
+_NUMBERS = {
+    word: n for n, word in enumerate(["two", "three", "four", "five", "six", "seven"], start=2)
+}
 
 # When: what is taken out of the text, which days that is.
 _NEXT_DAYS = re.compile(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from yarl import URL
 
 from crewmesh_worker.runner import artifacts
-from crewmesh_worker.tools.network.client import Answer
+from crewmesh_worker.tools.network.client import Answer, require_success
 from crewmesh_worker.tools.network.run import Network, network
 from crewmesh_worker.tools.registry import ToolError
 
@@ -64,8 +64,7 @@ def _download(net: Network, url: str, path: Path) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
     try:
         with net.stream_file(url) as (answer, pieces), path.open("wb") as file:
-            if answer.status >= 400:
-                raise ToolError(f"{answer.url} answered {answer.status}: there is no such file")
+            require_success(answer)
             for piece in pieces:
                 file.write(piece)
                 digest.update(piece)

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from crewmesh_worker.tools.context import current_run
-from crewmesh_worker.tools.network.client import NetworkClient
+from crewmesh_worker.tools.network.client import Body, NetworkClient, require_success
 from crewmesh_worker.tools.network.run import network
-from crewmesh_worker.tools.pages import READABLE_TYPES, read_page
+from crewmesh_worker.tools.pages import READABLE_TYPES, Page, read_page
 from crewmesh_worker.tools.registry import ToolError
 
 DESCRIPTION = (
@@ -58,10 +58,8 @@ async def _fetch(client: NetworkClient, url: str, longest: int) -> dict[str, Any
     try:
         body = await client.get(url, types=READABLE_TYPES)
         page["status"] = body.status
-        if body.status >= 400:
-            raise ToolError(f"{body.url} answered {body.status}: there is no such page to read")
-        # Extraction takes long enough to hold up the other pages.
-        read = await asyncio.to_thread(read_page, body)
+        require_success(body)
+        read = await _read(body)
         if not read.text:
             raise ToolError(f"{body.url} has no text that can be told apart from its layout")
     except ToolError as error:
@@ -70,3 +68,12 @@ async def _fetch(client: NetworkClient, url: str, longest: int) -> dict[str, Any
     return page | {
         "title": read.title, "text": text, "truncated": len(text) < len(read.text), "error": None
     }  # fmt: skip
+
+
+async def _read(body: Body) -> Page:
+    """Return what a page says; it takes long enough to hold up the other pages."""
+    try:
+        return await asyncio.to_thread(read_page, body)
+    except Exception as error:
+        # Whatever markup does to its reader, the other pages are read.
+        raise ToolError(f"{body.url} can't be read: its markup is broken ({error})") from error

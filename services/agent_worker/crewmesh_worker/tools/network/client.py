@@ -185,6 +185,20 @@ class NetworkClient:
             return answer.status, content[: self.limits.robots_bytes].decode(errors="replace")
 
 
+def require_success(answer: Answer | Body) -> None:
+    """Raise UnusableError unless the answer's status is a success."""
+    if answer.status >= 400:
+        raise UnusableError(f"{answer.url} answered {answer.status}: {_meaning(answer.status)}")
+
+
+def _meaning(status: int) -> str:
+    if status in (401, 402, 403, 407):
+        return "it isn't open to everybody"
+    if status in (404, 410):
+        return "there is no such page"
+    return "it gets too many requests: try again later" if status == 429 else "try again later"
+
+
 def _check_type(response: aiohttp.ClientResponse, target: Target, types: tuple[str, ...]) -> None:
     given = response.content_type.lower()
     # An error's page may be of any type: its status is what counts.

@@ -14,7 +14,7 @@ class Limits:
     connect_seconds: float = 10.0
     # For one URL: all its redirects and its whole body, waiting for its turn not counted.
     total_seconds: float = 30.0
-    page_bytes: int = 4 * MEBIBYTE
+    page_bytes: int = 2 * MEBIBYTE
     file_bytes: int = 64 * MEBIBYTE
     robots_bytes: int = 512 * 1024
     # Requests a second to one host.
