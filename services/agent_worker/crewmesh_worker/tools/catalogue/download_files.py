@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
+import os
 import re
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from email.message import Message
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -46,32 +48,26 @@ class Arguments(BaseModel):
 def run(arguments: Arguments) -> str:
     """Return JSON: files with url, file, bytes, media_type, sha256, error."""
     urls = list(dict.fromkeys(url.strip() for url in arguments.urls))
-    net = network()
+    download = partial(_download, network())
     # The network's own thread receives; these write to the disk, each a file of its own.
     with ThreadPoolExecutor(min(_THREADS, len(urls))) as threads:
-        drafts = [
-            threads.submit(copy_context().run, _download, net, url, Path.cwd() / f".download-{i}")
-            for i, url in enumerate(urls)
-        ]
-        files = [draft.result() for draft in drafts]
-    for index, file in enumerate(files):
-        _hand_in(file, Path.cwd() / f".download-{index}")
-    return json.dumps({"files": files}, ensure_ascii=False)
+        downloads = list(threads.map(download, urls))
+    return json.dumps({"files": [_hand_in(*each) for each in downloads]}, ensure_ascii=False)
 
 
-def _download(net: Network, url: str, path: Path) -> dict[str, Any]:
-    """Write what a URL answers to a file; return what it is, or why it could not be had."""
-    digest, size = hashlib.sha256(), 0
+def _download(net: Network, url: str) -> tuple[dict[str, Any], Path]:
+    """Write what a URL answers to a draft; return what it is, or why it could not be had."""
+    handle, name = tempfile.mkstemp(prefix=".download-", dir=Path.cwd())
+    draft, digest, size = Path(name), hashlib.sha256(), 0
     try:
-        with net.stream_file(url) as (answer, pieces), path.open("wb") as file:
+        with os.fdopen(handle, "wb") as file, net.stream_file(url) as (answer, pieces):
             require_success(answer)
             for piece in pieces:
                 file.write(piece)
                 digest.update(piece)
                 size += len(piece)
     except ToolError as error:
-        path.unlink(missing_ok=True)
-        return {"url": url, "file": None, "error": str(error)}
+        return {"url": url, "file": None, "error": str(error)}, draft
     return {
         "url": url,
         "file": _name(answer),
@@ -79,25 +75,30 @@ def _download(net: Network, url: str, path: Path) -> dict[str, Any]:
         "media_type": _media_type(answer),
         "sha256": digest.hexdigest(),
         "error": None,
-    }
+    }, draft
 
 
-def _hand_in(file: dict[str, Any], draft: Path) -> None:
-    """Keep a downloaded file under a name that no other file of the run has."""
-    if file["error"] is not None:
-        return
-    path = _free(Path.cwd() / file["file"])
-    draft.rename(path)
-    file["file"] = path.name
-    artifacts.save(path, path.name, file["media_type"])
+def _hand_in(file: dict[str, Any], draft: Path) -> dict[str, Any]:
+    """Keep a download under a name that no other file of the run has; return what is told of it."""
+    if file["error"] is None:
+        path = _link(draft, Path.cwd() / file["file"])
+        file["file"] = path.name
+        artifacts.save(path, path.name, file["media_type"])
+    draft.unlink()
+    return file
 
 
-def _free(path: Path) -> Path:
+def _link(draft: Path, path: Path) -> Path:
+    """Give a file the first free name after `path`, whoever else takes names at the same time."""
     number, free = 2, path
-    while free.exists():
-        free = path.with_stem(f"{path.stem}-{number}")
-        number += 1
-    return free
+    while True:
+        try:
+            free.hardlink_to(draft)
+        except FileExistsError:
+            free = path.with_stem(f"{path.stem}-{number}")
+            number += 1
+        else:
+            return free
 
 
 def _name(answer: Answer) -> str:
