@@ -13,6 +13,7 @@ from typing import Any
 
 from crewmesh.common.errors import Violation
 from crewmesh_worker.crews.inputs import schema_faults
+from crewmesh_worker.crews.replies import reply_faults
 from crewmesh_worker.tools.registry import tool_names
 
 # What CrewAI takes for a placeholder.
@@ -34,6 +35,7 @@ def cross_faults(data: object) -> list[Violation]:
         *_task_faults(tasks, agents),
         *_async_faults(tasks),
         *_placeholder_faults(agents, tasks, schema),
+        *reply_faults(_mapping(definition.get("replies")), _mapping(schema.get("properties"))),
     ]
 
 

@@ -59,6 +59,23 @@ class CrewBody(_Part):
     process: Literal["sequential", "hierarchical"] = "sequential"
 
 
+class ReplyDefinition(_Part):
+    """What is said when a part of a message is one of the keywords, and nothing more.
+
+    The text may hold {date}, {time} and {weekday}, which are in UTC.
+    """
+
+    keywords: list[Label] = Field(min_length=1, max_length=100)
+    text: Text
+
+
+class RepliesDefinition(_Part):
+    """Answers to be given without any agent; `input` is the input that is the message."""
+
+    input: str
+    answers: list[ReplyDefinition] = Field(min_length=1, max_length=100)
+
+
 class CrewDefinition(_Part):
     """A crew that can be run by name. `inputs` is the JSON Schema of what a run takes."""
 
@@ -66,6 +83,7 @@ class CrewDefinition(_Part):
     description: Text
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,62}$")]
     inputs: dict[str, Any] = Field(default_factory=dict)
+    replies: RepliesDefinition | None = None
     crew: CrewBody
 
     @property

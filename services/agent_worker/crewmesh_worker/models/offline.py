@@ -11,8 +11,8 @@ from typing import Any
 from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 
-from crewmesh_worker.models.rules.analysis import DATA_RULES
 from crewmesh_worker.models.rules.conversation import read_conversation
+from crewmesh_worker.models.rules.every import RULES
 from crewmesh_worker.models.rules.planner import Call, next_step
 
 _CHUNK = re.compile(r"\S+\s*|\s+")
@@ -48,7 +48,7 @@ class OfflineLLM(BaseLLM):
             self._emit_call_started_event(messages, tools, callbacks, **source)
             try:
                 conversation = read_conversation(messages, tools)
-                step = next_step(conversation, DATA_RULES)
+                step = next_step(conversation, RULES)
             except Exception as error:
                 self._emit_call_failed_event(str(error), **source)
                 raise

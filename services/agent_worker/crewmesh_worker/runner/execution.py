@@ -24,7 +24,7 @@ from crewmesh.v1.runner_pb2 import (
     RunnerArtifact,
     Waiting,
 )
-from crewmesh_worker.runner import artifacts
+from crewmesh_worker.runner import artifacts, endings
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
 from crewmesh_worker.runner.effects import EffectJournal, Keep
 from crewmesh_worker.runner.environment import run_environment
@@ -33,6 +33,7 @@ from crewmesh_worker.runner.framing import FramingError
 from crewmesh_worker.runner.human import Paused, PausingProvider, find_resumed
 from crewmesh_worker.runner.output import PrintedLines
 from crewmesh_worker.runner.preload import Factories
+from crewmesh_worker.runner.replying import reply_at_once
 from crewmesh_worker.runner.stream import EventStream, Send
 from crewmesh_worker.runner.text import MAX_CHARACTERS, put_text, storable
 
@@ -70,6 +71,7 @@ class _Run:
             with (
                 run_environment(work_dir, self._request.environment),
                 artifacts.saving(work_dir, self._announce),
+                endings.closing(),
                 contextlib.redirect_stdout(printed),
             ):
                 return self._finished(self._kick_off())
@@ -91,6 +93,8 @@ class _Run:
     def _kick_off(self) -> Any:
         inputs = json.loads(self._request.inputs_json or "{}") | dict(self._request.dataset_paths)
         definition = json.loads(self._request.definition_json)
+        if (reply := reply_at_once(definition, inputs, self._stream)) is not None:
+            return reply
         model = self._factories.make_llm(self._request.model)
         crew: Crew = self._factories.build_crew(definition, inputs, model)
         checkpoints = list(self._request.checkpoints)
