@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 import grpc
 
-from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, run_store_pb2_grpc
+from crewmesh.v1 import (
+    agent_pb2_grpc,
+    crew_store_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    run_store_pb2_grpc,
+)
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
 # lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
@@ -24,9 +30,20 @@ _REPEATABLE = {
         "CancelRun",
     ),
     "IdentityService": ("Authenticate",),
+    "CrewStoreService": (
+        "GetStoredCrew",
+        "ListStoredCrews",
+        "ListStoredVersions",
+        "SetCurrentVersion",
+        "PublishCrews",
+    ),
     "AgentService": (
         "ListCrews",
         "GetCrew",
+        "ListCrewVersions",
+        "DiffCrew",
+        "RollbackCrew",
+        "ListTools",
         "GetRun",
         "ListRuns",
         "ListRunEvents",
@@ -99,3 +116,8 @@ def identity_stub(channel: grpc.aio.Channel) -> identity_pb2_grpc.IdentityServic
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
     """Return a client of the store's files."""
     return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]
+
+
+def crew_store_stub(channel: grpc.aio.Channel) -> crew_store_pb2_grpc.CrewStoreServiceAsyncStub:
+    """Return a client of the store's crews."""
+    return crew_store_pb2_grpc.CrewStoreServiceStub(channel)  # type: ignore[return-value]

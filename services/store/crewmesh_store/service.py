@@ -15,7 +15,15 @@ from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
 from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
 from crewmesh.common.logging import configure_logging
-from crewmesh.v1 import file_pb2_grpc, identity_pb2_grpc, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import (
+    crew_store_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    run_store_pb2,
+    run_store_pb2_grpc,
+)
+from crewmesh_store.crews.repository import CrewRepository
+from crewmesh_store.crews.servicer import CrewStoreServicer
 from crewmesh_store.database import Database
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
@@ -84,6 +92,11 @@ class Store:
             file_pb2_grpc.add_FileServiceServicer_to_server,
             self._files_servicer,
             "crewmesh.v1.FileService",
+        )
+        self._server.add(
+            crew_store_pb2_grpc.add_CrewStoreServiceServicer_to_server,
+            CrewStoreServicer(CrewRepository(self._database)),
+            "crewmesh.v1.CrewStoreService",
         )
         self.port = await self._server.start(self._settings.store_address)
         await self._server.set_serving(True)
