@@ -28,6 +28,9 @@ _PREFIX = "tag:yaml.org,2002:"
 _MERGE = _PREFIX + "merge"
 _SCALARS = {_PREFIX + name for name in ("null", "bool", "int", "float", "str")}
 
+# Other line ends and controls, which only an escape keeps as they are.
+_SPECIAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+
 
 class StrictLoader(_CLoader):  # type: ignore[misc]  # whichever of the two there is
     """Composes nodes whose plain scalars are told apart as YAML 1.2 does."""
@@ -205,12 +208,15 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> ScalarNode:
-    # PyYAML quotes what YAML 1.1 takes for something else; here, what 1.2 does.
-    plain = not any(pattern.match(text) for pattern, _ in _PLAIN.values())
-    style = None if plain else "'"
-    if "\n" in text:
-        # A block would lose the other kinds of line ends.
-        style = '"' if re.search("[\x85\u2028\u2029]", text) else "|"
+    style: str | None
+    if _SPECIAL.search(text):
+        style = '"'
+    elif "\n" in text:
+        style = "|"
+    else:
+        # PyYAML quotes what YAML 1.1 takes for something else; here, what 1.2 does.
+        plain = not any(pattern.match(text) for pattern, _ in _PLAIN.values())
+        style = None if plain else "'"
     return dumper.represent_scalar(_PREFIX + "str", text, style=style)
 
 

@@ -13,7 +13,7 @@ _KNOWLEDGE = "give what a run has to know as an input, or as a dataset"
 PYTHON_REFERENCE: Final = f"a Python reference: {_CODE}"
 CLASS_NAME: Final = "the name of a class: give its JSON Schema instead"
 
-_BY_KEY: Final[dict[str, str]] = {
+HINTS: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
             *("callback", "callbacks", "step_callback", "task_callback", "condition"),
@@ -70,4 +70,4 @@ _BY_KEY: Final[dict[str, str]] = {
 
 def hint(key: str) -> str:
     """Return what to do instead of this key."""
-    return _BY_KEY.get(key, "a definition takes only the keys of the reference")
+    return HINTS.get(key, "a definition takes only the keys of the reference")

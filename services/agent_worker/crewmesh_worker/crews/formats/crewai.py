@@ -34,6 +34,8 @@ _TYPES: Final = {
     "agent": {"agent", "Agent", "crewai.Agent", "crewai.agent.core.Agent"},
     "task": {"task", "Task", "crewai.Task", "crewai.task.Task"},
 }
+# By kind of part and key: what ours calls it.
+_RENAMED: Final = {("agent", "reasoning"): "planning"}
 _CREW_KEYS: Final = frozenset(CrewBody.model_fields) - {"agents", "tasks"}
 
 
@@ -73,10 +75,11 @@ class _Conversion:
 
     def run(self) -> Converted:
         document = self._document
-        body: dict[str, Any] = {
-            "agents": self._agents(document.get("agents")),
-            "tasks": self._tasks(document.get("tasks")),
-        }
+        body: dict[str, Any] = {}
+        if "agents" in document:
+            body["agents"] = self._agents(document["agents"])
+        if "tasks" in document:
+            body["tasks"] = self._tasks(document["tasks"])
         own = ("agents", "tasks", "inputs", "name", "description")
         rest = {key: value for key, value in document.items() if key not in own}
         body.update(self._kept(rest, _CREW_KEYS, (), "crew"))
@@ -179,8 +182,8 @@ class _Conversion:
                 continue
             if isinstance(value, Mapping) and set(value) == {"python"}:
                 self._fault((*place, key), PYTHON_REFERENCE)
-            elif key == "reasoning" and kind == "agent":
-                kept["planning"] = value
+            elif (renamed := _RENAMED.get((kind, key))) is not None:
+                kept[renamed] = value
             elif key in keys:
                 kept[key] = value
             elif not (key in DEFAULTS and value == DEFAULTS[key]):
@@ -214,12 +217,16 @@ def _free_name(index: int, taken: set[Any]) -> str:
 
 def _describe(body: Mapping[str, Any]) -> str:
     """Return what a crew without a description is said to do."""
-    agents = body["agents"] if isinstance(body["agents"], Mapping) else {}
+    agents = body.get("agents")
+    tasks = body.get("tasks")
     roles = [
         " ".join(agent["role"].split())
-        for agent in agents.values()
+        for agent in (agents.values() if isinstance(agents, Mapping) else ())
         if isinstance(agent, Mapping) and isinstance(agent.get("role"), str)
     ]
-    tasks = body["tasks"] if isinstance(body["tasks"], list) else []
-    names = [str(task["name"]) for task in tasks if isinstance(task, Mapping) and "name" in task]
+    names = [
+        str(task["name"])
+        for task in (tasks if isinstance(tasks, list) else ())
+        if isinstance(task, Mapping) and "name" in task
+    ]
     return f"{', '.join(roles)}: {', '.join(names)}."[:20_000]
