@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from crewmesh.common.grpc_client import (
+    crew_store_stub,
     file_stub,
     identity_stub,
     limit_stub,
@@ -39,6 +40,7 @@ class StoreClient:
         self.identities = identity_stub(self.channel)
         self.limits = limit_stub(self.channel)
         self.files = file_stub(self.channel)
+        self.crews = crew_store_stub(self.channel)
         self.signer = IdentitySigner(MESH_SECRET, "agent_worker")
 
     @property

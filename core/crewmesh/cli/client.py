@@ -95,6 +95,11 @@ class MeshClient:
         """Return the JSON answer to a PUT, which may be repeated."""
         return (await self._repeat("PUT", path, json=body)).json()
 
+    async def put_file(self, path: str, content: bytes, media_type: str) -> Any:
+        """Return the JSON answer to a PUT of a file, which is sent once."""
+        headers = {"Content-Type": media_type}
+        return (await self._send("PUT", path, content=content, headers=headers)).json()
+
     async def delete(self, path: str) -> None:
         """Send a DELETE."""
         await self._repeat("DELETE", path)
@@ -273,6 +278,11 @@ def _api_error(response: httpx2.Response) -> ApiError:
         code=problem.get("code", ""),
         retry_after=_retry_after(response),
         details=[f"{_location(fault.get('loc'))}: {fault.get('msg', '')}" for fault in faults],
+        faults=[
+            (tuple(fault["loc"]), str(fault.get("msg", "")))
+            for fault in faults
+            if isinstance(fault.get("loc"), list)
+        ],
         why=f"{status} {problem.get('code') or response.reason_phrase}"
         + (f", request {problem['request_id']}" if problem.get("request_id") else ""),
         next_step=_NEXT_STEPS.get(status, ""),
@@ -289,7 +299,10 @@ _NEXT_STEPS = {
 
 
 def _location(loc: Any) -> str:
-    return ".".join(map(str, loc)) if isinstance(loc, list) else str(loc or "request")
+    # With YAML, which most commands never need.
+    from crewmesh.common.documents.places import show_place
+
+    return show_place(tuple(loc)) if isinstance(loc, list) else str(loc or "request")
 
 
 def _retry_after(response: httpx2.Response) -> float | None:

@@ -9,6 +9,7 @@ import grpc
 
 from crewmesh.v1 import (
     agent_pb2_grpc,
+    crew_store_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
     limit_pb2_grpc,
@@ -31,9 +32,20 @@ _REPEATABLE = {
     ),
     "IdentityService": ("Authenticate",),
     "LimitService": ("GetLimits",),
+    "CrewStoreService": (
+        "GetStoredCrew",
+        "ListStoredCrews",
+        "ListStoredVersions",
+        "SetCurrentVersion",
+        "PublishCrews",
+    ),
     "AgentService": (
         "ListCrews",
         "GetCrew",
+        "ListCrewVersions",
+        "DiffCrew",
+        "RollbackCrew",
+        "ListTools",
         "GetRun",
         "ListRuns",
         "ListRunEvents",
@@ -84,6 +96,9 @@ _OPTIONS: Sequence[tuple[str, str | int]] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     *FLOW_CONTROL,
+    # Errors list every fault of what was sent.
+    ("grpc.max_metadata_size", 256 * 1024),
+    ("grpc.absolute_max_metadata_size", 256 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
     # A replica that is back must be found before the next one is restarted.
     ("grpc.max_reconnect_backoff_ms", 500),
@@ -124,3 +139,8 @@ def limit_stub(channel: grpc.aio.Channel) -> limit_pb2_grpc.LimitServiceAsyncStu
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
     """Return a client of the store's files."""
     return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]
+
+
+def crew_store_stub(channel: grpc.aio.Channel) -> crew_store_pb2_grpc.CrewStoreServiceAsyncStub:
+    """Return a client of the store's crews."""
+    return crew_store_pb2_grpc.CrewStoreServiceStub(channel)  # type: ignore[return-value]

@@ -21,7 +21,7 @@ from crewmesh.common.errors import (
     status_from_error,
 )
 from crewmesh.common.grpc_client import FLOW_CONTROL
-from crewmesh.common.identity import Identity
+from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity
 
 # Names the outside request in the logs of every service that works on it.
 REQUEST_ID_METADATA_KEY = "x-request-id"
@@ -41,6 +41,11 @@ _OPTIONS = (
     *FLOW_CONTROL,
 )
 
+
+# Errors travel in the trailing metadata, of which a client takes 8 KiB unless told otherwise;
+# the mesh's own channels are (see grpc_client).
+_ANYONES_FAULTS_BYTES = 5 * 1024
+_MESH_FAULTS_BYTES = 96 * 1024
 
 # Takes a call's metadata and returns who makes it, or raises UnauthenticatedError.
 Authenticate = Callable[[Mapping[str, str]], Awaitable[Identity]]
@@ -164,7 +169,9 @@ async def _abort(method: str, error: Exception, context: Any) -> None:
         error = CrewmeshError("internal error; the service's log has it, by time and method")
     if isinstance(error, UnavailableError):
         log.warning("unavailable", method=method, reason=error.reason, detail=error.message)
-    await context.abort_with_status(rpc_status.to_status(status_from_error(error)))
+    ours = IDENTITY_METADATA_KEY in dict(context.invocation_metadata() or ())
+    status = status_from_error(error, _MESH_FAULTS_BYTES if ours else _ANYONES_FAULTS_BYTES)
+    await context.abort_with_status(rpc_status.to_status(status))
 
 
 @contextlib.contextmanager

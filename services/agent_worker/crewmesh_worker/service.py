@@ -13,7 +13,13 @@ import uvloop
 from uuid6 import uuid7
 
 from crewmesh.common.errors import CrewmeshError
-from crewmesh.common.grpc_client import file_stub, identity_stub, open_channel, run_store_stub
+from crewmesh.common.grpc_client import (
+    crew_store_stub,
+    file_stub,
+    identity_stub,
+    open_channel,
+    run_store_stub,
+)
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IdentitySigner, IdentityVerifier
 from crewmesh.common.lifecycle import (
@@ -27,6 +33,10 @@ from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import agent_pb2_grpc, run_store_pb2
 from crewmesh_worker.authentication import Authenticator
 from crewmesh_worker.crews.catalogue import Catalogue
+from crewmesh_worker.crews.library import CrewLibrary
+from crewmesh_worker.crews.shared import SharedCrews
+from crewmesh_worker.crews.store import CrewStore
+from crewmesh_worker.crews.uploaded import UploadedCrews
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
@@ -63,16 +73,19 @@ class Worker:
         self._writer = LogWriter(self._store, self._signer)
         cache_dir = settings.dataset_cache_dir or Path(tempfile.gettempdir()) / "crewmesh-datasets"
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
-        catalogue = Catalogue.load(settings.crews_dir)
+        crew_store = CrewStore(crew_store_stub(self._channel), self._signer)
+        self._crews = CrewLibrary(
+            SharedCrews(Catalogue.load(settings.crews_dir), crew_store), UploadedCrews(crew_store)
+        )
         self._executor = Executor(
-            self._slots, catalogue, self._pool, self._writer, files,
+            self._slots, self._crews, self._pool, self._writer, files,
             settings.model, settings.environment_of_runs(), settings.input_timeout_seconds,
         )  # fmt: skip
         admission = Admission(
-            self.worker_id, self._store, self._signer, catalogue, files, self._slots,
+            self.worker_id, self._store, self._signer, self._crews, files, self._slots,
             self._executor, settings.default_timeout_seconds, settings.default_max_attempts,
         )  # fmt: skip
-        self._servicer = AgentServicer(catalogue, admission, self._store, self._signer)
+        self._servicer = AgentServicer(self._crews, admission, self._store, self._signer)
         self._server = GrpcServer(
             Authenticator(
                 IdentityVerifier(settings.mesh_secret),
@@ -87,13 +100,13 @@ class Worker:
         self.address = ""
 
     async def start(self) -> LeaseReceiver:
-        """Have runners ready, and listen only then.
+        """Have runners ready and crews published, and listen only then.
 
         Callers balance over all workers that listen, and a run that is started here meanwhile
         would have to wait, its lease running out, for runners that others have.
         """
         log.info("waiting for runners (CrewAI's import takes some seconds)")
-        await self._pool.start()
+        await asyncio.gather(self._pool.start(), self._crews.publish())
         self._server.add(
             agent_pb2_grpc.add_AgentServiceServicer_to_server,
             self._servicer,

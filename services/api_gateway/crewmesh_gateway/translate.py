@@ -13,7 +13,8 @@ import orjson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from crewmesh.v1.crew_pb2 import Crew
+from crewmesh.v1.agent_pb2 import CrewVersion, Tool
+from crewmesh.v1.crew_pb2 import Crew, CrewSource
 from crewmesh.v1.file_pb2 import Artifact, Dataset
 from crewmesh.v1.identity_pb2 import ApiKey, Principal
 from crewmesh.v1.limit_pb2 import Limits
@@ -28,6 +29,11 @@ STATUS_NAMES = {
     if number != RunStatus.RUN_STATUS_UNSPECIFIED
 }
 STATUS_NUMBERS = {name: number for number, name in STATUS_NAMES.items()}
+
+_SOURCE_PREFIX = "CREW_SOURCE_"
+SOURCE_NAMES = {
+    number: name.removeprefix(_SOURCE_PREFIX).lower() for name, number in CrewSource.items()
+}
 
 ENDED = frozenset(
     {
@@ -111,6 +117,30 @@ def crew_json(crew: Crew) -> JsonObject:
             }
             for task in crew.tasks
         ],
+        "source": SOURCE_NAMES[crew.source],
+        "current_version": crew.current_version,
+        "created_at": _time_or_none(crew, "created_at"),
+        "definition": _spliced(crew.definition_json, "null"),
+    }
+
+
+def crew_version_json(version: CrewVersion) -> JsonObject:
+    """Return what is known of one of a crew's versions."""
+    return {
+        "version": version.version,
+        "current": version.current,
+        "created_at": _time_or_none(version, "created_at"),
+        "created_by": version.created_by or None,
+    }
+
+
+def tool_json(tool: Tool) -> JsonObject:
+    """Return a tool with the schema of its arguments."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "arguments": _spliced(tool.arguments_schema_json, "{}"),
+        "side_effects": tool.side_effects,
     }
 
 

@@ -22,12 +22,15 @@ from crewmesh.common.lifecycle import (
 )
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import (
+    crew_store_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
     limit_pb2_grpc,
     run_store_pb2,
     run_store_pb2_grpc,
 )
+from crewmesh_store.crews.repository import CrewRepository
+from crewmesh_store.crews.servicer import CrewStoreServicer
 from crewmesh_store.database import Database
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
@@ -135,6 +138,11 @@ class Store:
             file_pb2_grpc.add_FileServiceServicer_to_server,
             self._files_servicer,
             "crewmesh.v1.FileService",
+        )
+        self._server.add(
+            crew_store_pb2_grpc.add_CrewStoreServiceServicer_to_server,
+            CrewStoreServicer(CrewRepository(self._database)),
+            "crewmesh.v1.CrewStoreService",
         )
 
     async def serve(self, stop: asyncio.Event) -> None:

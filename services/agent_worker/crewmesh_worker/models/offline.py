@@ -14,6 +14,7 @@ from crewai.llms.base_llm import BaseLLM, llm_call_context
 from crewmesh_worker.models.rules.conversation import read_conversation
 from crewmesh_worker.models.rules.every import RULES
 from crewmesh_worker.models.rules.planner import Call, next_step
+from crewmesh_worker.models.rules.structured import fill
 
 _CHUNK = re.compile(r"\S+\s*|\s+")
 
@@ -49,6 +50,8 @@ class OfflineLLM(BaseLLM):
             try:
                 conversation = read_conversation(messages, tools)
                 step = next_step(conversation, RULES)
+                if response_model is not None and isinstance(step, str):
+                    step = fill(response_model.model_json_schema(), conversation, step)
             except Exception as error:
                 self._emit_call_failed_event(str(error), **source)
                 raise

@@ -14,12 +14,13 @@ from typing import Any, Final, TypeVar
 import structlog
 from uuid6 import uuid7
 
-from crewmesh.common.errors import CrewmeshError, DeadlineError, UnavailableError
+from crewmesh.common.errors import CrewmeshError, DeadlineError, StateError, UnavailableError
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
 from crewmesh_worker import clock
 from crewmesh_worker.crews.definition import CrewDefinition, to_json
 from crewmesh_worker.crews.inputs import dataset_inputs
+from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
 from crewmesh_worker.runner.text import put_text, storable
@@ -56,7 +57,7 @@ class Execution:
     def __init__(
         self,
         lease: run_store_pb2.Lease,
-        definition: CrewDefinition,
+        crews: CrewLibrary,
         identity: Identity,
         run_log: RunLog,
         input_seconds: int,
@@ -68,7 +69,7 @@ class Execution:
         self.good_until = good_until
         ttl = lease.ttl.ToTimedelta().total_seconds()
         self._margin = min(_MARGIN_SECONDS, ttl * _MARGIN_OF_LEASE)
-        self.definition = definition
+        self._crews = crews
         self._identity = identity
         self._log = run_log
         self._stop_reason: str | None = None
@@ -109,11 +110,16 @@ class Execution:
         """Run the crew to its end, record that end, and return its event's type."""
         run = self.lease.run
         try:
+            find = partial(self._crews.get_pinned, run.crew, run.crew_version, self._identity)
+            crew = await self._insist(find, _FILE_SECONDS)
             runner = await pool.acquire(f"{run.org_id}/{run.crew}/{run.crew_version}")
+        except StateError as error:
+            # Another worker may be able to: one that is newer, or older.
+            return await self._record(self._retry_or_fail("crew_unavailable", error.message))
         except CrewmeshError as error:
             return await self._record(self._retry_or_fail("worker_error", error.message))
         try:
-            request = await self._request(runner, files, model, environment)
+            request = await self._request(crew.definition, runner, files, model, environment)
             await self._tell_of_resumption()
             outcome = await self._drive(runner, request, files)
         except CrewmeshError as error:
@@ -136,17 +142,22 @@ class Execution:
         return outcome.event_type
 
     async def _request(
-        self, runner: Runner, files: WorkerFiles, model: str, environment: dict[str, str]
+        self,
+        definition: CrewDefinition,
+        runner: Runner,
+        files: WorkerFiles,
+        model: str,
+        environment: dict[str, str],
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
         paths = {}
-        for name in dataset_inputs(self.definition):
+        for name in dataset_inputs(definition):
             if name in inputs:
                 fetch = partial(files.fetch_dataset, inputs[name], self._identity)
                 paths[name] = str(await self._insist(fetch, _FILE_SECONDS))
         return runner_pb2.Execute(
             run_id=self.lease.run.id,
-            definition_json=to_json(self.definition),
+            definition_json=to_json(definition),
             inputs_json=self.lease.run.inputs_json,
             work_dir=str(runner.work_dir),
             model=model,

@@ -12,7 +12,7 @@ import structlog
 from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import run_store_pb2
-from crewmesh_worker.crews.catalogue import Catalogue
+from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runs.execution import Execution
@@ -28,7 +28,7 @@ class Executor:
     def __init__(
         self,
         slots: Slots,
-        catalogue: Catalogue,
+        crews: CrewLibrary,
         pool: RunnerPool,
         writer: LogWriter,
         files: WorkerFiles,
@@ -38,7 +38,7 @@ class Executor:
     ) -> None:
         self._input_seconds = input_seconds
         self._slots = slots
-        self._catalogue = catalogue
+        self._crews = crews
         self._pool = pool
         self._writer = writer
         self._files = files
@@ -69,9 +69,8 @@ class Executor:
         structlog.contextvars.bind_contextvars(run_id=run.id, org_id=run.org_id)
         try:
             identity = Identity("agent_worker", run.org_id, run.created_by)
-            definition = self._catalogue.get(run.crew)
             execution = self._held[run.id, lease.epoch] = Execution(
-                lease, definition, identity, self._writer.open(lease), self._input_seconds,
+                lease, self._crews, identity, self._writer.open(lease), self._input_seconds,
                 good_until,
             )  # fmt: skip
             if self._handing_back:
