@@ -33,7 +33,8 @@ OF_RUNS = {
     "idempotency_keys": "run_id",
 }
 UNCHANGING = {
-    "alembic_version", "crew_limits", "datasets", "orgs", "run_transitions", "users",
+    "alembic_version", "crew_limits", "crew_versions", "crews", "datasets", "orgs",
+    "run_transitions", "shared_crew_versions", "users",
 }  # fmt: skip
 # What the mesh changes all the time: their rows are counted.
 CHANGING = {"api_keys", "checkpoints", "deleted_artifacts", "effects", "workers"}
@@ -118,6 +119,12 @@ async def analyse(mesh: Mesh, tmp_path: Path) -> str:
 
 async def fill(mesh: Mesh, tmp_path: Path) -> list[str]:
     """Return the ids of runs that have ended."""
+    agents = {"a": {"role": "r", "goal": "g", "backstory": "b"}}
+    task = {"expected_output": "e", "agent": "a"}
+    for saying in ("one", "two"):
+        content = {"agents": agents, "tasks": [{**task, "description": saying}]}
+        async with mesh.http.put("/v1/crews/mine", json=content) as response:
+            assert response.status in (200, 201)
     ended = [await analyse(mesh, tmp_path)]
     for number in range(4):
         headers = {"Idempotency-Key": f"key-{number}"}

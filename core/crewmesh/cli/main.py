@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from crewmesh.cli.commands import crews, datasets, keys, runs
+from crewmesh.cli.commands import crews, datasets, keys, limits, runs, tools
 from crewmesh.cli.commands.backup import backup
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
@@ -43,8 +43,10 @@ app.command()(up)
 app.command()(run)
 app.add_typer(runs.app, name="runs")
 app.add_typer(crews.app, name="crews")
+app.add_typer(tools.app, name="tools")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
+app.add_typer(limits.app, name="limits")
 app.command()(login)
 app.command()(doctor)
 app.command()(backup)

@@ -9,9 +9,11 @@ import grpc
 
 from crewmesh.v1 import (
     agent_pb2_grpc,
+    crew_store_pb2_grpc,
     delivery_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
+    limit_pb2_grpc,
     run_store_pb2_grpc,
 )
 
@@ -31,9 +33,21 @@ _REPEATABLE = {
     ),
     "DeliveryService": ("ReportDelivery",),
     "IdentityService": ("Authenticate",),
+    "LimitService": ("GetLimits",),
+    "CrewStoreService": (
+        "GetStoredCrew",
+        "ListStoredCrews",
+        "ListStoredVersions",
+        "SetCurrentVersion",
+        "PublishCrews",
+    ),
     "AgentService": (
         "ListCrews",
         "GetCrew",
+        "ListCrewVersions",
+        "DiffCrew",
+        "RollbackCrew",
+        "ListTools",
         "GetRun",
         "ListRuns",
         "ListRunEvents",
@@ -50,6 +64,8 @@ _RETRIED_METHODS = [
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
+        # Who says that it isn't serving gets no calls: it drains, or waits for its database.
+        "healthCheckConfig": {"serviceName": ""},
         "methodConfig": [
             {
                 "name": _RETRIED_METHODS,
@@ -57,12 +73,21 @@ _SERVICE_CONFIG = json.dumps(
                     "maxAttempts": 4,
                     "initialBackoff": "0.05s",
                     "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "backoffMultiplier": 3,
+                    # A server that stops cancels what it can't finish.
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],
     }
+)
+
+# What either side of a call may send ahead of its reader. By default gRPC raises this to
+# megabytes a stream where it measures a fast network, and a client that doesn't read costs so
+# much at every hop.
+FLOW_CONTROL: Sequence[tuple[str, int]] = (
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
 )
 
 _OPTIONS: Sequence[tuple[str, str | int]] = (
@@ -72,8 +97,13 @@ _OPTIONS: Sequence[tuple[str, str | int]] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    *FLOW_CONTROL,
+    # Errors list every fault of what was sent.
+    ("grpc.max_metadata_size", 256 * 1024),
+    ("grpc.absolute_max_metadata_size", 256 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A replica that is back must be found before the next one is restarted.
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 
@@ -103,6 +133,11 @@ def identity_stub(channel: grpc.aio.Channel) -> identity_pb2_grpc.IdentityServic
     return identity_pb2_grpc.IdentityServiceStub(channel)  # type: ignore[return-value]
 
 
+def limit_stub(channel: grpc.aio.Channel) -> limit_pb2_grpc.LimitServiceAsyncStub:
+    """Return a client of the store's limits."""
+    return limit_pb2_grpc.LimitServiceStub(channel)  # type: ignore[return-value]
+
+
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
     """Return a client of the store's files."""
     return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]
@@ -111,3 +146,8 @@ def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
 def delivery_stub(channel: grpc.aio.Channel) -> delivery_pb2_grpc.DeliveryServiceAsyncStub:
     """Return a client of the store's webhooks."""
     return delivery_pb2_grpc.DeliveryServiceStub(channel)  # type: ignore[return-value]
+
+
+def crew_store_stub(channel: grpc.aio.Channel) -> crew_store_pb2_grpc.CrewStoreServiceAsyncStub:
+    """Return a client of the store's crews."""
+    return crew_store_pb2_grpc.CrewStoreServiceStub(channel)  # type: ignore[return-value]

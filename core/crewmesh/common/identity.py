@@ -22,6 +22,8 @@ TOKEN_SECONDS: Final = 120
 INVALID_IDENTITY: Final = "INVALID_IDENTITY"
 _AUDIENCE: Final = "crewmesh-mesh"
 _ALGORITHM: Final = "HS256"
+# Who may change what an organisation runs.
+_DEVELOPERS: Final = frozenset({"owner", "admin", "developer"})
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,23 @@ class Identity:
         if not self.org_id:
             raise ForbiddenError("this call is made on behalf of an organisation only")
         return self.org_id
+
+    def require_role(self, *roles: str) -> None:
+        """Refuse a caller who has none of the roles."""
+        if self.role not in roles:
+            raise ForbiddenError(
+                f"this is for the roles {' and '.join(roles)}; yours is {self.role or 'none'}"
+            )
+
+    def require_developer(self) -> str:
+        """Return the organisation, or refuse a caller who may only look at it or operate it."""
+        org_id = self.require_org()
+        if self.role not in _DEVELOPERS:
+            raise ForbiddenError(
+                f"your role, {self.role or 'none'}, may not change crews; "
+                "a developer, an admin or the owner may"
+            )
+        return org_id
 
     def require_service(self) -> None:
         """Refuse a caller that acts on a person's behalf."""

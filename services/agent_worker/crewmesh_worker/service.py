@@ -14,6 +14,7 @@ from uuid6 import uuid7
 
 from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.grpc_client import (
+    crew_store_stub,
     delivery_stub,
     file_stub,
     identity_stub,
@@ -22,11 +23,21 @@ from crewmesh.common.grpc_client import (
 )
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IdentitySigner, IdentityVerifier
-from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
+from crewmesh.common.lifecycle import (
+    fail,
+    report_ready,
+    settle_memory,
+    stop_requested,
+    until_stopped,
+)
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import agent_pb2_grpc, run_store_pb2
 from crewmesh_worker.authentication import Authenticator
 from crewmesh_worker.crews.catalogue import Catalogue
+from crewmesh_worker.crews.library import CrewLibrary
+from crewmesh_worker.crews.shared import SharedCrews
+from crewmesh_worker.crews.store import CrewStore
+from crewmesh_worker.crews.uploaded import UploadedCrews
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
@@ -38,6 +49,7 @@ from crewmesh_worker.runs.log import LogWriter
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.servicer import AgentServicer
 from crewmesh_worker.settings import WorkerSettings
+from crewmesh_worker.tools.network.policy import NetworkPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -64,16 +76,19 @@ class Worker:
         self._writer = LogWriter(self._store, self._signer)
         cache_dir = settings.dataset_cache_dir or Path(tempfile.gettempdir()) / "crewmesh-datasets"
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
-        catalogue = Catalogue.load(settings.crews_dir)
+        crew_store = CrewStore(crew_store_stub(self._channel), self._signer)
+        self._crews = CrewLibrary(
+            SharedCrews(Catalogue.load(settings.crews_dir), crew_store), UploadedCrews(crew_store)
+        )
         self._executor = Executor(
-            self._slots, catalogue, self._pool, self._writer, files,
+            self._slots, self._crews, self._pool, self._writer, files,
             settings.model, settings.environment_of_runs(), settings.input_timeout_seconds,
         )  # fmt: skip
         admission = Admission(
-            self.worker_id, self._store, self._signer, catalogue, files, self._slots,
+            self.worker_id, self._store, self._signer, self._crews, files, self._slots,
             self._executor, settings.default_timeout_seconds, settings.default_max_attempts,
         )  # fmt: skip
-        self._servicer = AgentServicer(catalogue, admission, self._store, self._signer)
+        self._servicer = AgentServicer(self._crews, admission, self._store, self._signer)
         self._server = GrpcServer(
             Authenticator(
                 IdentityVerifier(settings.mesh_secret),
@@ -86,18 +101,20 @@ class Worker:
             self._store, self._signer, self.worker_id, self._slots, self._executor
         )
         self._deliverer = Deliverer(
-            delivery_stub(self._channel), self._signer, private_network=settings.private_network
+            delivery_stub(self._channel),
+            self._signer,
+            NetworkPolicy(private=settings.private_network),
         )
         self.address = ""
 
     async def start(self) -> LeaseReceiver:
-        """Have runners ready, and listen only then.
+        """Have runners ready and crews published, and listen only then.
 
         Callers balance over all workers that listen, and a run that is started here meanwhile
         would have to wait, its lease running out, for runners that others have.
         """
         log.info("waiting for runners (CrewAI's import takes some seconds)")
-        await self._pool.start()
+        await asyncio.gather(self._pool.start(), self._crews.publish())
         self._server.add(
             agent_pb2_grpc.add_AgentServiceServicer_to_server,
             self._servicer,
@@ -127,10 +144,11 @@ class Worker:
             settle_memory()
             report_ready(self._settings.ready_file, {"address": self.address})
             log.info("ready", address=self.address, worker_id=self.worker_id)
-            await _first_of(stop, [receiving, *background])
+            await until_stopped(stop, [receiving, *background])
             log.info("draining", running=self._slots.taken)
             self._slots.close()
             await self._server.set_serving(False)
+            await receiver.retire()
             await self._executor.drain(self._settings.drain_seconds)
         finally:
             for task in (receiving, *background):
@@ -141,15 +159,6 @@ class Worker:
         await self._server.stop(_STOP_GRACE_SECONDS)
         await self._pool.stop()
         await self._channel.close()
-
-
-async def _first_of(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Return when `stop` is set; raise what a task raised, should one end before."""
-    stopping = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    for task in done - {stopping}:
-        task.result()
 
 
 async def run(settings: WorkerSettings) -> None:

@@ -16,6 +16,7 @@ SESSION_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 IDEMPOTENCY_KEY = r"^[!-~]{1,255}$"
 CURSOR = r"^[!-~]{1,512}$"
 SEQ = r"^[0-9]{1,18}$"
+CREW_VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,99}$"
 PRINTABLE_NAME = r"^[^\x00-\x1f\x7f]{1,100}$"
 # What a text that doesn't match is told.
 MEANINGS = {
@@ -24,6 +25,7 @@ MEANINGS = {
     IDEMPOTENCY_KEY: "it must be 1 to 255 visible ASCII characters, without spaces",
     CURSOR: "take next_cursor of the page before",
     SEQ: "it must be an event's number",
+    CREW_VERSION: "take a version from the crew's versions",
     PRINTABLE_NAME: "it must be 1 to 100 printable characters",
 }
 # Event numbers, well within the mesh's 64 bits.

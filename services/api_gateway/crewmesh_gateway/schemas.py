@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from crewmesh_gateway.params import NAME, PRINTABLE_NAME, SESSION_ID
+from crewmesh_gateway.params import CREW_VERSION, MEANINGS, NAME, PRINTABLE_NAME, SESSION_ID
 
 Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "timed_out"]
 Item = TypeVar("Item")
@@ -79,12 +80,58 @@ class RespondToRun(_Input):
 
     text: Annotated[str, Field(max_length=100_000)]
     approve: bool | None = None
+    question: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=2**63 - 1,
+            description="`seq` of the `input.requested` that this answers. With it, the answer "
+            "reaches no later question, and may be sent again.",
+        ),
+    ] = None
+
+
+class RollBackCrew(_Input):
+    """Which of a crew's versions to go back (or forward) to."""
+
+    version: Annotated[int | str, Field(examples=[1])]
+
+    @field_validator("version")
+    @classmethod
+    def _is_version(cls, version: int | str) -> int | str:
+        if not re.fullmatch(CREW_VERSION, str(version)):
+            raise ValueError(MEANINGS[CREW_VERSION])
+        return version
 
 
 class CreateApiKey(_Input):
     """A new API key of the caller's."""
 
     name: Annotated[str, Field(pattern=PRINTABLE_NAME, examples=["continuous integration"])]
+
+
+_AtMost = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class SetLimits(_Input):
+    """All limits of an organisation, which replace those that there are."""
+
+    max_running: Annotated[
+        _AtMost | None,
+        Field(description="Runs that may be running at once; null for no limit."),
+    ]
+    max_queued: Annotated[
+        _AtMost,
+        Field(description="Runs that may wait in the queue; one more is refused with 429."),
+    ]
+    crews: Annotated[
+        dict[Annotated[str, Field(pattern=NAME)], _AtMost],
+        Field(
+            max_length=1000,
+            description="Runs of single crews that may be running at once, by the crew's name.",
+            examples=[{"data-analyst": 4}],
+        ),
+    ]
 
 
 class Fault(BaseModel):
@@ -215,18 +262,64 @@ class CrewTask(BaseModel):
     name: str
     description: str
     expected_output: str
-    agent: str
+    agent: Annotated[str, Field(description="Its agent's role; empty where a manager decides.")]
 
 
 class Crew(BaseModel):
-    """What can be run."""
+    """What can be run, in one of its versions."""
 
     name: str
     description: str
-    version: str
+    version: Annotated[str, Field(description="1, 2, 3, ... for an uploaded crew.")]
     inputs: Annotated[dict[str, Any], Field(description="JSON Schema of a run's inputs.")]
     agents: list[CrewAgent]
     tasks: list[CrewTask]
+    source: Annotated[
+        Literal["built_in", "mounted", "uploaded", "project"],
+        Field(description="With Crewmesh, with its workers, from you, or a CrewAI project."),
+    ]
+    current_version: Annotated[
+        str, Field(description="The one that a run gets that is started now.")
+    ]
+    created_at: Annotated[datetime | None, Field(description="When this version was made.")]
+    definition: Annotated[
+        dict[str, Any] | None, Field(description="The whole of it; null in lists.")
+    ]
+
+
+class PutCrew(Crew):
+    """A crew that was brought."""
+
+    changed: Annotated[bool, Field(description="False when this was the current version already.")]
+
+
+class CrewVersion(BaseModel):
+    """One of a crew's versions, which never change."""
+
+    version: str
+    current: bool
+    created_at: datetime | None
+    created_by: str | None
+
+
+class CrewDiff(BaseModel):
+    """What changed between two versions."""
+
+    name: str
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+    diff: Annotated[str, Field(description="A unified diff; empty where nothing changed.")]
+
+
+class Tool(BaseModel):
+    """What agents may use."""
+
+    name: str
+    description: str
+    arguments: Annotated[dict[str, Any], Field(description="JSON Schema of its arguments.")]
+    side_effects: Annotated[
+        bool, Field(description="A call changes something outside; the same is made once.")
+    ]
 
 
 class Dataset(BaseModel):
@@ -268,6 +361,14 @@ class CreatedApiKey(ApiKey):
     """A new API key."""
 
     secret: Annotated[str, Field(description="Shown this once.")]
+
+
+class Limits(BaseModel):
+    """How much of the mesh an organisation may use at once."""
+
+    max_running: Annotated[int | None, Field(description="null where there is no limit.")]
+    max_queued: int
+    crews: Annotated[dict[str, int], Field(description="By the crew's name.")]
 
 
 class User(BaseModel):

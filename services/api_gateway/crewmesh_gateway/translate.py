@@ -17,24 +17,35 @@ from crewmesh.common.run_json import (
     spliced,
     time_or_none,
 )
-from crewmesh.v1.crew_pb2 import Crew
+from crewmesh.v1.agent_pb2 import CrewVersion, Tool
+from crewmesh.v1.crew_pb2 import Crew, CrewSource
 from crewmesh.v1.file_pb2 import Artifact, Dataset
 from crewmesh.v1.identity_pb2 import ApiKey, Principal
+from crewmesh.v1.limit_pb2 import Limits
 from crewmesh.v1.run_pb2 import RunEvent
 
 __all__ = [
     "ENDED",
+    "SOURCE_NAMES",
     "STATUS_NAMES",
     "STATUS_NUMBERS",
     "api_key_json",
     "artifact_json",
     "crew_json",
+    "crew_version_json",
     "dataset_json",
     "event_json",
+    "limits_json",
     "principal_json",
     "rfc3339",
     "run_json",
+    "tool_json",
 ]
+
+_SOURCE_PREFIX = "CREW_SOURCE_"
+SOURCE_NAMES = {
+    number: name.removeprefix(_SOURCE_PREFIX).lower() for name, number in CrewSource.items()
+}
 
 
 def event_json(event: RunEvent) -> JsonObject:
@@ -75,6 +86,30 @@ def crew_json(crew: Crew) -> JsonObject:
             }
             for task in crew.tasks
         ],
+        "source": SOURCE_NAMES[crew.source],
+        "current_version": crew.current_version,
+        "created_at": time_or_none(crew, "created_at"),
+        "definition": spliced(crew.definition_json, "null"),
+    }
+
+
+def crew_version_json(version: CrewVersion) -> JsonObject:
+    """Return what is known of one of a crew's versions."""
+    return {
+        "version": version.version,
+        "current": version.current,
+        "created_at": time_or_none(version, "created_at"),
+        "created_by": version.created_by or None,
+    }
+
+
+def tool_json(tool: Tool) -> JsonObject:
+    """Return a tool with the schema of its arguments."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "arguments": spliced(tool.arguments_schema_json, "{}"),
+        "side_effects": tool.side_effects,
     }
 
 
@@ -113,6 +148,15 @@ def api_key_json(api_key: ApiKey) -> JsonObject:
         "created_at": rfc3339(api_key.created_at),
         "last_used_at": time_or_none(api_key, "last_used_at"),
         "revoked_at": time_or_none(api_key, "revoked_at"),
+    }
+
+
+def limits_json(limits: Limits) -> JsonObject:
+    """Return what an organisation may use at once."""
+    return {
+        "max_running": limits.max_running if limits.HasField("max_running") else None,
+        "max_queued": limits.max_queued,
+        "crews": {limit.crew: limit.max_running for limit in limits.crews},
     }
 
 

@@ -41,7 +41,12 @@ def page_bounds(
     try:
         return size or default, UUID(token) if token else None
     except ValueError:
-        raise InvalidInputError(
-            "the cursor isn't one that a page ended with",
-            violations=[Violation("page_token", "take next_cursor of the page before")],
-        ) from None
+        raise bad_cursor() from None
+
+
+def bad_cursor() -> InvalidInputError:
+    """Return the error for a page's token that isn't ours."""
+    return InvalidInputError(
+        "the cursor isn't one that a page ended with",
+        violations=[Violation("page_token", "take next_cursor of the page before")],
+    )

@@ -325,10 +325,12 @@ async def test_a_waiting_run_gets_its_input_and_another_refuses_it(
     refused = await client.post(url, json={"text": "yes"})
     fake.run.status = run_pb2.RUN_STATUS_WAITING
     taken = await client.post(url, json={"text": "yes", "approve": False})
+    named = await client.post(url, json={"text": "yes", "question": 7})
 
     assert (refused.status_code, refused.json()["code"]) == (409, "run_not_waiting")
-    assert taken.status_code == 200
-    assert fake.events[-1].payload_json == '{"text": "yes", "approve": false}'
+    assert taken.status_code == named.status_code == 200
+    assert fake.events[-2].payload_json == '{"text": "yes", "approve": false}'
+    assert fake.questions_answered == [0, 7]
 
 
 async def test_crews_are_listed_and_shown(shared_client: httpx2.AsyncClient) -> None:

@@ -113,18 +113,19 @@ async def prepare(
     return definition, values
 
 
-async def get_crew(client: MeshClient, name: str) -> dict[str, Any]:
-    """Return a crew's definition; where there is none, say which there are."""
+async def get_crew(client: MeshClient, name: str, version: str | None = None) -> dict[str, Any]:
+    """Return a crew, by default in its current version; where there is none, say which there are."""
     from urllib.parse import quote
 
     from crewmesh.cli.errors import ApiError, UsageError
 
+    path = f"/v1/crews/{quote(name, safe='')}"
     try:
-        crew: dict[str, Any] = await client.get(f"/v1/crews/{quote(name, safe='')}")
+        crew: dict[str, Any] = await client.get(path, version=version)
     except ApiError as error:
-        if error.http_status != 404:
+        if error.http_status != 404 or error.code == "crew_version_not_found":
             raise
-        known = [item["name"] for item in (await client.get("/v1/crews"))["items"]]
+        known = [item["name"] for item in (await client.get("/v1/crews", limit=200))["items"]]
         raise UsageError(
             f"there is no crew {name!r}",
             why="the crews here are " + (", ".join(known) or "none"),

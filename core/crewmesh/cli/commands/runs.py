@@ -12,6 +12,7 @@ from crewmesh.cli.commands.common import (
     JsonOption,
     LimitOption,
     call,
+    fetch,
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_markdown, print_table, say
@@ -39,14 +40,7 @@ def list_runs(
     data_dir: DataDirOption = None,
 ) -> None:
     """List runs, newest first."""
-
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get(
-            "/v1/runs", status=status, crew=crew, limit=limit, cursor=cursor
-        )
-        return page
-
-    page = call(data_dir, act)
+    page = fetch(data_dir, "/v1/runs", status=status, crew=crew, limit=limit, cursor=cursor)
     if as_json:
         print_json(page)
         return

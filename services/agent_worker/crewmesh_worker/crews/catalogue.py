@@ -1,8 +1,8 @@
-"""The crews that this worker can run."""
+"""The crews that come with this worker."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from crewmesh.common.errors import NotFoundError
@@ -14,8 +14,12 @@ BUILT_IN = Path(__file__).parent
 class Catalogue:
     """Crews by name."""
 
-    def __init__(self, definitions: Mapping[str, CrewDefinition]) -> None:
+    def __init__(
+        self, definitions: Mapping[str, CrewDefinition], mounted: Collection[str] = ()
+    ) -> None:
         self._definitions = dict(definitions)
+        # Names of those that are not from Crewmesh itself.
+        self.mounted = frozenset(mounted)
 
     @classmethod
     def load(cls, directory: Path | None = None) -> Catalogue:
@@ -24,7 +28,7 @@ class Catalogue:
         Raises InvalidInputError for a definition with faults.
         """
         own = load_definitions(directory) if directory is not None else {}
-        return cls({**load_definitions(BUILT_IN), **own})
+        return cls({**load_definitions(BUILT_IN), **own}, own)
 
     def get(self, name: str) -> CrewDefinition:
         """Return a crew; raise NotFoundError, with the names there are, for another name."""
@@ -35,6 +39,9 @@ class Catalogue:
                 f"there is no crew {name[:64]!r}; there are: {known}", reason="CREW_NOT_FOUND"
             )
         return definition
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._definitions
 
     def all(self) -> list[CrewDefinition]:
         """Return every crew, by name."""

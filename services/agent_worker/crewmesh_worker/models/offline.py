@@ -11,13 +11,11 @@ from typing import Any
 from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 
-from crewmesh_worker.models.rules.analysis import DATA_RULES
 from crewmesh_worker.models.rules.conversation import read_conversation
+from crewmesh_worker.models.rules.every import RULES
 from crewmesh_worker.models.rules.planner import Call, next_step
-from crewmesh_worker.models.rules.recommending import RECOMMENDING_RULES
-from crewmesh_worker.models.rules.triage import TRIAGE_RULES
+from crewmesh_worker.models.rules.structured import fill
 
-_RULES = DATA_RULES | RECOMMENDING_RULES | TRIAGE_RULES
 _CHUNK = re.compile(r"\S+\s*|\s+")
 
 
@@ -51,7 +49,9 @@ class OfflineLLM(BaseLLM):
             self._emit_call_started_event(messages, tools, callbacks, **source)
             try:
                 conversation = read_conversation(messages, tools)
-                step = next_step(conversation, _RULES)
+                step = next_step(conversation, RULES)
+                if response_model is not None and isinstance(step, str):
+                    step = fill(response_model.model_json_schema(), conversation, step)
             except Exception as error:
                 self._emit_call_failed_event(str(error), **source)
                 raise

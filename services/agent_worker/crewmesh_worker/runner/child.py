@@ -20,7 +20,8 @@ import structlog
 from crewai.events.event_bus import crewai_event_bus
 
 from crewmesh.v1.run_store_pb2 import Effect
-from crewmesh.v1.runner_pb2 import FromRunner, Ready
+from crewmesh.v1.runner_pb2 import Execute, FromRunner, Ready
+from crewmesh_worker import clock
 from crewmesh_worker.runner import linux
 from crewmesh_worker.runner.effects import Keep
 from crewmesh_worker.runner.environment import run_environment
@@ -66,6 +67,7 @@ def _serve(connection: Connection, factories: Factories) -> None:
     listeners.enter_context(crewai_event_bus.scoped_handlers())
     while (request := connection.receive()) is not None:
         if request.HasField("execute"):
+            _end_if_late(request.execute)
             execute(request.execute, connection.send, _keeper(connection), factories)
         else:
             _warm_up()
@@ -76,6 +78,13 @@ def _serve(connection: Connection, factories: Factories) -> None:
         connection.send(FromRunner(ready=Ready()))
         if not connection.wait(_IDLE_SECONDS):
             gc.collect()  # 2 to 5 ms, and frees what the run's cycles hold: a database, say
+
+
+def _end_if_late(request: Execute) -> None:
+    """End this process rather than begin a run that another worker may have by now."""
+    if request.start_before_us and clock.now_us() > request.start_before_us:
+        log.warning("a run came too late: its worker stood still", run_id=request.run_id)
+        os._exit(1)
 
 
 def _keeper(connection: Connection) -> Keep:

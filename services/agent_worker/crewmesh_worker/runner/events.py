@@ -53,6 +53,13 @@ class EventProjection:
         """Return a task's position in the crew, or None if it isn't one of the crew's."""
         return self._tasks.get(task_id)
 
+    def task_completed(self, task: Any, output: Any) -> None:
+        """Tell that a task of the crew is done."""
+        index = self._tasks.get(str(task.id))
+        if index is not None:
+            payload = {"index": index, "duration_ms": self._duration(str(task.id))}
+            self._send_of_task("task.completed", task, put_text(payload, "output", output.raw))
+
     def _on_task_started(self, task: Any, event: Any) -> None:
         index = self._tasks.get(str(task.id))
         if index is not None:
@@ -63,12 +70,7 @@ class EventProjection:
             )
 
     def _on_task_completed(self, task: Any, event: Any) -> None:
-        index = self._tasks.get(str(task.id))
-        if index is not None:
-            payload = {"index": index, "duration_ms": self._duration(str(task.id))}
-            self._send_of_task(
-                "task.completed", task, put_text(payload, "output", event.output.raw)
-            )
+        self.task_completed(task, event.output)
 
     def _on_task_failed(self, task: Any, event: Any) -> None:
         index = self._tasks.get(str(task.id))

@@ -25,7 +25,7 @@ from crewmesh.v1.runner_pb2 import (
     RunnerArtifact,
     Waiting,
 )
-from crewmesh_worker.runner import approvals, artifacts, cache
+from crewmesh_worker.runner import approvals, artifacts, cache, endings
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
 from crewmesh_worker.runner.effects import EffectJournal, Keep
 from crewmesh_worker.runner.environment import run_environment
@@ -34,6 +34,7 @@ from crewmesh_worker.runner.framing import FramingError
 from crewmesh_worker.runner.human import Paused, PausingProvider, find_resumed
 from crewmesh_worker.runner.output import PrintedLines
 from crewmesh_worker.runner.preload import Factories
+from crewmesh_worker.runner.replying import reply_at_once
 from crewmesh_worker.runner.stream import EventStream, Send
 from crewmesh_worker.runner.text import MAX_CHARACTERS, put_text, storable
 
@@ -72,6 +73,7 @@ class _Run:
                 run_environment(work_dir, self._request.environment),
                 artifacts.saving(work_dir, self._announce),
                 cache.using(Path(self._request.cache_dir) if self._request.cache_dir else None),
+                endings.closing(),
                 contextlib.redirect_stdout(printed),
                 approvals.waivable() as waived,
             ):
@@ -94,6 +96,8 @@ class _Run:
     def _kick_off(self, waived: Container[str]) -> Any:
         inputs = json.loads(self._request.inputs_json or "{}") | dict(self._request.dataset_paths)
         definition = json.loads(self._request.definition_json)
+        if (reply := reply_at_once(definition, inputs, self._stream)) is not None:
+            return reply
         model = self._factories.make_llm(self._request.model)
         crew: Crew = self._factories.build_crew(definition, inputs, model)
         checkpoints = list(self._request.checkpoints)
@@ -103,8 +107,15 @@ class _Run:
         set_provider(PausingProvider(resumed, waived))
         self._effects.guard(crew)
         self._projection.follow(crew)
+        if resumed is not None and resumed.approved:
+            self._complete(resumed.task)
         add_stream_sink(self._receive)
         return crew.kickoff(inputs=inputs)
+
+    def _complete(self, task: Any) -> None:
+        """Tell that a task is done whose draft was approved: CrewAI passes it over."""
+        self._checkpoint(str(task.id), task.output)
+        self._projection.task_completed(task, task.output)
 
     def _receive(self, source: Any, event: Any) -> None:
         """Take an event of CrewAI's; never raise, or the agent would try its step again."""

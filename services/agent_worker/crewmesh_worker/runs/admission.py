@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 from crewmesh.common.errors import InvalidInputError, NotFoundError, Violation
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import agent_pb2, run_store_pb2, run_store_pb2_grpc
-from crewmesh_worker.crews.catalogue import Catalogue
+from crewmesh_worker import clock
 from crewmesh_worker.crews.definition import CrewDefinition
 from crewmesh_worker.crews.inputs import dataset_inputs, validate_inputs
+from crewmesh_worker.crews.library import CrewLibrary
+from crewmesh_worker.crews.sources import CrewVersion
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.slots import Slots
-from crewmesh_worker.webhooks.guard import RefusedError, checked_url
+from crewmesh_worker.tools.network.errors import RefusedError
+from crewmesh_worker.tools.network.policy import NetworkPolicy
+from crewmesh_worker.tools.network.urls import parse_url
 
 _STORE_SECONDS = 10.0
 
@@ -30,7 +33,7 @@ class Admission:
         worker_id: str,
         store: run_store_pb2_grpc.RunStoreServiceAsyncStub,
         signer: IdentitySigner,
-        catalogue: Catalogue,
+        crews: CrewLibrary,
         files: WorkerFiles,
         slots: Slots,
         executor: Executor,
@@ -40,7 +43,7 @@ class Admission:
         self._worker_id = worker_id
         self._store = store
         self._signer = signer
-        self._catalogue = catalogue
+        self._crews = crews
         self._files = files
         self._slots = slots
         self.executor = executor
@@ -55,31 +58,32 @@ class Admission:
         Raises NotFoundError for an unknown crew, InvalidInputError with every fault found,
         ConflictError for an idempotency key that stands for another request.
         """
-        definition = self._catalogue.get(spec.crew)
+        # From here on it is this version's run, whatever is put under its name.
+        crew = await self._crews.get(spec.crew, "", identity)
         checked = agent_pb2.RunSpec()
         checked.CopyFrom(spec)
         _check_limits(spec)
-        checked.inputs_json = await self._check_inputs(definition, spec.inputs_json, identity)
+        checked.inputs_json = await self._check_inputs(crew.definition, spec.inputs_json, identity)
         checked.timeout_seconds = spec.timeout_seconds or self._default_timeout_seconds
         checked.max_attempts = spec.max_attempts or self._default_max_attempts
         # A caller that goes away must not leave a lease that nobody carries out; nor does it
         # hear then why there is none.
-        creating = asyncio.create_task(self._create(checked, definition, identity))
+        creating = asyncio.create_task(self._create(checked, crew, identity))
         creating.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(creating)
 
     async def _create(
-        self, spec: agent_pb2.RunSpec, definition: CrewDefinition, identity: Identity
+        self, spec: agent_pb2.RunSpec, crew: CrewVersion, identity: Identity
     ) -> run_store_pb2.CreateRunResponse:
         can_start = self._slots.free > 0
         if can_start:
             self._slots.take()
         started = False
         try:
-            asked_at = time.monotonic()
+            asked_at = clock.now()
             request = run_store_pb2.CreateRunRequest(
                 spec=spec,
-                crew_version=definition.version,
+                crew_version=crew.version,
                 worker_id=self._worker_id if can_start else "",
             )
             with rpc_errors():
@@ -134,7 +138,7 @@ def _webhook_faults(webhook: agent_pb2.Webhook) -> list[Violation]:
     if len(webhook.secret) > 500:
         violations.append(Violation("webhook.secret", "at most 500 characters"))
     try:
-        checked_url(webhook.url, private=True)
+        NetworkPolicy(private=True).check_target(parse_url(webhook.url))
     except RefusedError as error:
         violations.append(Violation("webhook.url", str(error)))
     return violations

@@ -15,6 +15,7 @@ from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
 from crewmesh.common.run_json import STATUS_NAMES, run_json
 from crewmesh.v1 import delivery_pb2, delivery_pb2_grpc
+from crewmesh_worker.tools.network.policy import NetworkPolicy
 from crewmesh_worker.webhooks.sending import Receipt, send
 from crewmesh_worker.webhooks.signing import signed_headers
 
@@ -35,12 +36,11 @@ class Deliverer:
         self,
         store: delivery_pb2_grpc.DeliveryServiceAsyncStub,
         signer: IdentitySigner,
-        *,
-        private_network: bool,
+        policy: NetworkPolicy,
     ) -> None:
         self._store = store
         self._signer = signer
-        self._private_network = private_network
+        self._policy = policy
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -75,7 +75,7 @@ class Deliverer:
         return len(response.deliveries)
 
     async def _deliver(self, delivery: delivery_pb2.Delivery) -> None:
-        receipt = await send(delivery.url, *_signed(delivery), private=self._private_network)
+        receipt = await send(delivery.url, *_signed(delivery), self._policy)
         run_id, tries = delivery.run.id, delivery.tries
         log.info("webhook", run_id=run_id, tries=tries, status=receipt.status)
         try:

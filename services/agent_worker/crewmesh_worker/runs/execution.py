@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import structlog
+from uuid6 import uuid7
 
-from crewmesh.common.errors import CrewmeshError, DeadlineError, UnavailableError
+from crewmesh.common.errors import CrewmeshError, DeadlineError, StateError, UnavailableError
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
+from crewmesh_worker import clock
 from crewmesh_worker.crews.definition import CrewDefinition, to_json
 from crewmesh_worker.crews.inputs import dataset_inputs
+from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
+from crewmesh_worker.runner.text import put_text, storable
+from crewmesh_worker.runs import events
 from crewmesh_worker.runs.log import RunLog
 
 log = structlog.get_logger(__name__)
 
+Answer = TypeVar("Answer")
+
 _RETRY_SECONDS: Final = 0.25
-_MAX_PAYLOAD_BYTES: Final = 64 * 1024
-# Long enough to kill a runner before the lease can be another worker's.
+# How long files of a run wait for the store; what it has done waits as long as its lease holds.
+_FILE_SECONDS: Final = 60.0
+# Long enough to kill a runner before the lease can be another worker's, if the lease isn't
+# very short itself.
 _MARGIN_SECONDS: Final = 1.0
+_MARGIN_OF_LEASE: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,7 @@ class Execution:
     def __init__(
         self,
         lease: run_store_pb2.Lease,
-        definition: CrewDefinition,
+        crews: CrewLibrary,
         identity: Identity,
         run_log: RunLog,
         input_seconds: int,
@@ -52,9 +65,11 @@ class Execution:
     ) -> None:
         self._input_seconds = input_seconds
         self.lease = lease
-        # Until then, by time.monotonic(), the lease is surely ours. Renewals move it.
+        # Until then, by clock.now(), the lease is surely ours. Renewals move it.
         self.good_until = good_until
-        self.definition = definition
+        ttl = lease.ttl.ToTimedelta().total_seconds()
+        self._margin = min(_MARGIN_SECONDS, ttl * _MARGIN_OF_LEASE)
+        self._crews = crews
         self._identity = identity
         self._log = run_log
         self._stop_reason: str | None = None
@@ -70,11 +85,15 @@ class Execution:
         self._log.abandon()
         self._stop_for("lost")
 
+    @property
+    def lost(self) -> bool:
+        """Tell whether the lease is given up, though its runner may not have ended yet."""
+        return self._log.lost.is_set()
+
     def lose_if_overdue(self) -> None:
         """Let go of the run when its lease ends soon: before another worker gets it."""
-        overdue = time.monotonic() > self.good_until - _MARGIN_SECONDS
-        if overdue and not self._log.lost.is_set():
-            log.warning("can't renew a lease in time; stopping its run", run_id=self.lease.run.id)
+        if clock.now() > self.good_until - self._margin and not self.lost:
+            log.warning("a lease runs out; stopping its run", run_id=self.lease.run.id)
             self.lose()
 
     def hand_back(self) -> None:
@@ -91,11 +110,16 @@ class Execution:
         """Run the crew to its end, record that end, and return its event's type."""
         run = self.lease.run
         try:
+            find = partial(self._crews.get_pinned, run.crew, run.crew_version, self._identity)
+            crew = await self._insist(find, _FILE_SECONDS)
             runner = await pool.acquire(f"{run.org_id}/{run.crew}/{run.crew_version}")
+        except StateError as error:
+            # Another worker may be able to: one that is newer, or older.
+            return await self._record(self._retry_or_fail("crew_unavailable", error.message))
         except CrewmeshError as error:
             return await self._record(self._retry_or_fail("worker_error", error.message))
         try:
-            request = await self._request(runner, files, model, environment)
+            request = await self._request(crew.definition, runner, files, model, environment)
             await self._tell_of_resumption()
             outcome = await self._drive(runner, request, files)
         except CrewmeshError as error:
@@ -108,27 +132,32 @@ class Execution:
         if self.lease.checkpoints:
             finished = sum(not checkpoint.waiting for checkpoint in self.lease.checkpoints)
             payload = {"attempt": self.lease.run.attempt, "finished_tasks": finished}
-            await self._log.add(_event("run.resumed", payload))
+            await self._log.add(events.new("run.resumed", payload))
 
     async def _record(self, outcome: Outcome) -> str:
-        if self._log.lost.is_set():
+        if self.lost:
             return "lost"
-        event = _event(outcome.event_type, outcome.payload, outcome.task, outcome.agent)
+        event = events.new(outcome.event_type, outcome.payload, outcome.task, outcome.agent)
         await self._log.end(event, outcome.transition)
         return outcome.event_type
 
     async def _request(
-        self, runner: Runner, files: WorkerFiles, model: str, environment: dict[str, str]
+        self,
+        definition: CrewDefinition,
+        runner: Runner,
+        files: WorkerFiles,
+        model: str,
+        environment: dict[str, str],
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
-        paths = {
-            name: str(await files.fetch_dataset(inputs[name], self._identity))
-            for name in dataset_inputs(self.definition)
-            if name in inputs
-        }
+        paths = {}
+        for name in dataset_inputs(definition):
+            if name in inputs:
+                fetch = partial(files.fetch_dataset, inputs[name], self._identity)
+                paths[name] = str(await self._insist(fetch, _FILE_SECONDS))
         return runner_pb2.Execute(
             run_id=self.lease.run.id,
-            definition_json=to_json(self.definition),
+            definition_json=to_json(definition),
             inputs_json=self.lease.run.inputs_json,
             work_dir=str(runner.work_dir),
             model=model,
@@ -144,10 +173,12 @@ class Execution:
         self, runner: Runner, request: runner_pb2.Execute, files: WorkerFiles
     ) -> Outcome:
         """Follow the runner until it ends, is stopped, or runs out of time."""
-        # The lease may have come late, or a runner; or this process stood still meanwhile.
+        # The lease may have come late, or a runner.
         self.lose_if_overdue()
         if self._stop.is_set():
             return self._outcome_of_stop()
+        # And should this process stand still now, the runner sees that itself.
+        request.start_before_us = int((self.good_until - self._margin) * 1_000_000)
         following = asyncio.create_task(self._follow(runner, request, files))
         stopping = asyncio.create_task(self._stop.wait())
         lost = asyncio.create_task(self._log.lost.wait())
@@ -174,7 +205,7 @@ class Execution:
             async for message in runner.execute(request):
                 kind = message.WhichOneof("message")
                 if kind == "event":
-                    await self._log.add(_from_runner(message.event))
+                    await self._log.add(events.from_runner(message.event))
                 elif kind == "checkpoint":
                     self._log.checkpoint(message.checkpoint)
                 elif kind == "artifact":
@@ -194,29 +225,40 @@ class Execution:
     async def _keep_artifact(
         self, runner: Runner, artifact: runner_pb2.RunnerArtifact, files: WorkerFiles
     ) -> None:
-        stored = await files.put_artifact(
-            runner.work_dir, artifact, self.lease.run.id, self.lease.epoch, self._identity
-        )
+        put = partial(
+            files.put_artifact, runner.work_dir, artifact, str(uuid7()),
+            self.lease.run.id, self.lease.epoch, self._identity,
+        )  # fmt: skip
+        stored = await self._insist(put, _FILE_SECONDS)
         payload = {
             "id": stored.id,
             "name": stored.name,
             "media_type": stored.media_type,
             "size_bytes": stored.size_bytes,
         }
-        await self._log.add(_event("artifact.created", payload, task=artifact.task))
+        await self._log.add(events.new("artifact.created", payload, task=artifact.task))
 
     async def _keep_effect(self, runner: Runner, effect: run_store_pb2.Effect) -> None:
         """Have a call with side effects kept before the agent learns of its result."""
-        effect.result = _storable(effect.result)
+        effect.result = storable(effect.result)
+        # The call was made, and must not be forgotten.
+        await self._insist(partial(self._log.keep_effect, effect), math.inf)
+        await runner.confirm(effect)
+
+    async def _insist(self, ask: Callable[[], Awaitable[Answer]], seconds: float) -> Answer:
+        """Ask the store until it answers, the run is stopped, or the time is up.
+
+        Whatever is asked may be asked twice.
+        """
+        end = time.monotonic() + seconds
         while True:
             try:
-                await self._log.keep_effect(effect)
-                break
+                return await ask()
             except (UnavailableError, DeadlineError) as error:
-                # As long as the lease holds: the call was made, and must not be forgotten.
-                log.warning("an effect waits for the store", reason=error.message)
-                await asyncio.sleep(_RETRY_SECONDS)
-        await runner.confirm(effect)
+                if self._stop.is_set() or time.monotonic() > end:
+                    raise
+                log.warning("a run waits for the store", reason=error.message)
+            await asyncio.sleep(_RETRY_SECONDS)
 
     def _waiting(self, waiting: runner_pb2.Waiting) -> Outcome:
         transition = run_store_pb2.Transition(
@@ -227,24 +269,20 @@ class Execution:
         return Outcome(transition, "input.requested", payload, waiting.task, waiting.agent)
 
     def _succeeded(self, finished: runner_pb2.Finished) -> Outcome:
-        output = _storable(finished.output)
+        output = storable(finished.output)
         transition = run_store_pb2.Transition(
             status=run_pb2.RUN_STATUS_SUCCEEDED,
             output=output,
             output_json=finished.output_json,
             usage=finished.usage,
         )
-        payload = {
-            "output": output[:8_000],
-            "usage": _usage(finished.usage),
-            "duration_ms": round((time.monotonic() - self._started) * 1000),
-        }
-        if len(output) > 8_000:
-            payload["truncated"] = True
+        payload = put_text({}, "output", output)
+        payload["usage"] = events.usage_payload(finished.usage)
+        payload["duration_ms"] = round((time.monotonic() - self._started) * 1000)
         return Outcome(transition, "run.succeeded", payload)
 
     def _failed(self, error: run_pb2.RunError, usage: run_pb2.Usage | None = None) -> Outcome:
-        error = run_pb2.RunError(code=error.code, message=_storable(error.message))
+        error = run_pb2.RunError(code=error.code, message=storable(error.message))
         transition = run_store_pb2.Transition(
             status=run_pb2.RUN_STATUS_FAILED, error=error, usage=usage
         )
@@ -258,7 +296,7 @@ class Execution:
         if run.failures + 1 >= run.max_attempts:
             tried = f"{message} (failure {run.failures + 1} of {run.max_attempts})"
             return self._failed(run_pb2.RunError(code="attempts_exhausted", message=tried))
-        error = run_pb2.RunError(code=code, message=_storable(message))
+        error = run_pb2.RunError(code=code, message=storable(message))
         return _queued({"reason": code, "message": error.message}, error)
 
     def _outcome_of_stop(self) -> Outcome:
@@ -267,7 +305,7 @@ class Execution:
             error = run_pb2.RunError(code="cancelled", message="cancelled on request")
             transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_CANCELLED, error=error)
             return Outcome(transition, "run.cancelled", {"reason": error.message})
-        if self._stop_reason is not None or self._log.lost.is_set():
+        if self._stop_reason is not None or self.lost:
             return _queued({"reason": self._stop_reason or "lost"})
         error = run_pb2.RunError(
             code="timed_out", message=f"not finished within {run.timeout_seconds} s"
@@ -279,49 +317,3 @@ class Execution:
 def _queued(payload: dict[str, Any], error: run_pb2.RunError | None = None) -> Outcome:
     transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED, error=error)
     return Outcome(transition, "run.queued", payload)
-
-
-def _from_runner(event: runner_pb2.RunnerEvent) -> run_pb2.RunEvent:
-    """Return a runner's event for the log. A runner is not trusted: what can't be stored is not."""
-    payload = event.payload_json
-    try:
-        valid = isinstance(json.loads(payload), dict)
-    except ValueError:
-        valid = False
-    if not valid or len(payload.encode()) > _MAX_PAYLOAD_BYTES:
-        payload = json.dumps({"omitted": f"{len(payload)} characters that can't be stored"})
-    message = run_pb2.RunEvent(
-        type=_storable(event.type),
-        task=_storable(event.task),
-        agent=_storable(event.agent),
-        payload_json=payload,
-    )
-    message.at.FromMicroseconds(event.at_us)
-    return message
-
-
-def _event(
-    event_type: str, payload: dict[str, Any], task: str = "", agent: str = ""
-) -> run_pb2.RunEvent:
-    event = run_pb2.RunEvent(
-        type=event_type,
-        payload_json=json.dumps(payload),
-        task=_storable(task),
-        agent=_storable(agent),
-    )
-    event.at.GetCurrentTime()
-    return event
-
-
-def _storable(text: str) -> str:
-    """Return the text without NUL, which Postgres can't hold."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def _usage(usage: run_pb2.Usage) -> dict[str, int]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "model_calls": usage.model_calls,
-    }

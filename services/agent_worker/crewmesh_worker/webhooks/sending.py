@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from crewmesh_worker.webhooks.guard import GuardedResolver, RefusedError, checked_url
+from crewmesh_worker.tools.network.errors import RefusedError, UnreachableError, UnusableError
+from crewmesh_worker.tools.network.failures import told
+from crewmesh_worker.tools.network.policy import NetworkPolicy
+from crewmesh_worker.tools.network.resolver import Lookup, checked_connector, look_up
+from crewmesh_worker.tools.network.urls import Target, parse_url
 
 _SECONDS = 15.0
 _MAX_ANSWER_BYTES = 2_000
@@ -34,27 +38,39 @@ class Receipt:
         return passing and not self.refused
 
 
-async def send(url: str, body: bytes, headers: dict[str, str], *, private: bool) -> Receipt:
+async def send(
+    url: str,
+    body: bytes,
+    headers: dict[str, str],
+    policy: NetworkPolicy,
+    lookup: Lookup = look_up,
+) -> Receipt:
     """Post the body; never raises for what the address or its host does.
 
-    `private` lets it reach loopback and private networks. Redirects aren't followed.
+    It reaches what the policy allows. Redirects aren't followed.
     """
     try:
-        target = checked_url(url, private=private)
-        async with (
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=GuardedResolver(private=private)),
-                timeout=aiohttp.ClientTimeout(total=_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,  # a proxy would look names up itself
-            ) as session,
-            session.post(target, data=body, headers=headers, allow_redirects=False) as response,
-        ):
-            answer = await response.content.read(_MAX_ANSWER_BYTES)
-            return Receipt(response.status, answer.decode(errors="replace"))
-    except (RefusedError, aiohttp.InvalidURL) as error:
+        target = parse_url(url)
+        policy.check_target(target)
+        with told(target, _SECONDS):
+            return await _post(target, body, headers, checked_connector(policy, lookup))
+    except RefusedError as error:
         return Receipt(0, str(error), refused=True)
-    except TimeoutError:
-        return Receipt(0, f"no answer within {_SECONDS:.0f} s")
-    except (aiohttp.ClientError, OSError) as error:
-        return Receipt(0, f"it can't be reached: {error}")
+    except (UnreachableError, UnusableError) as error:
+        return Receipt(0, str(error))
+
+
+async def _post(
+    target: Target, body: bytes, headers: dict[str, str], connector: aiohttp.BaseConnector
+) -> Receipt:
+    async with (
+        aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,  # a proxy would look names up itself
+        ) as session,
+        session.post(target.url, data=body, headers=headers, allow_redirects=False) as response,
+    ):
+        answer = await response.content.read(_MAX_ANSWER_BYTES)
+        return Receipt(response.status, answer.decode(errors="replace"))

@@ -46,8 +46,8 @@ router = APIRouter(tags=["runs"], route_class=JsonRoute)
 # A long wait is made of calls of this length, so that it survives the loss of a
 # worker and ends soon when the gateway stops.
 _WAIT_SLICE_SECONDS = 5.0
-_START_REPETITIONS = 2
-_REPETITION_PAUSE_SECONDS = 0.1
+# Pauses before a start is repeated; together as long as it may take to find a replica that is back.
+_REPETITION_PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -101,17 +101,16 @@ async def start_run(
 async def _start(relay: Relay, spec: RunSpec, wait: float) -> StartRunResponse:
     """Start a run; where a key makes it harmless, again when a worker was lost meanwhile."""
     request = StartRunRequest(spec=spec, wait=_duration(wait))
-    repetitions = _START_REPETITIONS if spec.idempotency_key else 0
-    while True:
+    for pause in _REPETITION_PAUSES_SECONDS if spec.idempotency_key else ():
         try:
-            return await relay.call(
-                relay.mesh.agents.StartRun, request, seconds=wait + CALL_SECONDS
-            )
+            return await _ask_to_start(relay, request, wait)
         except UnavailableError:
-            if repetitions == 0:
-                raise
-        repetitions -= 1
-        await asyncio.sleep(_REPETITION_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+    return await _ask_to_start(relay, request, wait)
+
+
+async def _ask_to_start(relay: Relay, request: StartRunRequest, wait: float) -> StartRunResponse:
+    return await relay.call(relay.mesh.agents.StartRun, request, seconds=wait + CALL_SECONDS)
 
 
 async def _wait_for_end(relay: Relay, run: Run, give_up_at: float) -> Run:
@@ -209,7 +208,9 @@ async def cancel_run(
 )
 async def respond_to_run(relay: RequestRelay, run_id: Id, body: schemas.RespondToRun) -> Response:
     """Give a run that waits for a person what it waits for."""
-    request = RespondToRunRequest(run_id=run_id, text=body.text, approve=body.approve)
+    request = RespondToRunRequest(
+        run_id=run_id, text=body.text, approve=body.approve, question_seq=body.question or 0
+    )
     answer = await relay.call(relay.mesh.agents.RespondToRun, request)
     return Json(run_json(answer.run))
 

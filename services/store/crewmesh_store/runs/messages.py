@@ -10,7 +10,6 @@ from crewmesh.v1 import run_pb2, run_store_pb2
 from crewmesh_store.database import Row
 from crewmesh_store.messages import parse_id, timestamp
 
-TERMINAL_EVENT_TYPES = frozenset({"run.succeeded", "run.failed", "run.cancelled", "run.timed_out"})
 TERMINAL_STATUSES = frozenset(
     {
         run_pb2.RUN_STATUS_SUCCEEDED,

@@ -39,6 +39,18 @@ class Created:
     lease: run_store_pb2.Lease | None = None
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What came of an append."""
+
+    result: run_store_pb2.AppendResult
+    # As they now stand in the log; none where this call stored none.
+    events: Sequence[run_pb2.RunEvent] = ()
+    # Whether a queued run may start now that couldn't before: this one, or one that waited
+    # for a limit of its organisation.
+    makes_room: bool = False
+
+
 class RunRepository:
     """Runs, leases and logs in Postgres."""
 
@@ -120,13 +132,10 @@ class RunRepository:
             lease.answer.CopyFrom(run_store_pb2.HumanAnswer(**json.loads(row["answer"])))
         return lease
 
-    async def append(
-        self, appends: Sequence[run_store_pb2.Append]
-    ) -> list[tuple[run_store_pb2.AppendResult, list[run_pb2.RunEvent]]]:
+    async def append(self, appends: Sequence[run_store_pb2.Append]) -> list[Stored]:
         """Store each append whole or not at all; all that are accepted, in one transaction.
 
-        Returns, in the same order, each outcome and the events as they now stand in the
-        log (none where this call stored none).
+        Returns what came of each, in the same order.
         """
         try:
             rows = await self._database.fetch(SQL["append_events"], **_append_parameters(appends))
@@ -138,17 +147,27 @@ class RunRepository:
         if refused:
             found = await self._database.fetch(SQL["read_heads"], run_ids=refused)
             heads = {str(row["id"]): row for row in found}
-        results: list[tuple[run_store_pb2.AppendResult, list[run_pb2.RunEvent]]] = []
-        for append in appends:
-            row = accepted.get(append.run_id)
-            if row is None:
-                results.append((_refusal(append, heads.get(append.run_id)), []))
-                continue
-            result = run_store_pb2.AppendResult(
-                outcome=run_store_pb2.APPEND_OUTCOME_STORED, last_seq=row["last_seq"]
-            )
-            results.append((result, _numbered(append, row["attempt"])))
-        return results
+        return [
+            _stored(append, accepted[append.run_id])
+            if append.run_id in accepted
+            else Stored(_refusal(append, heads.get(append.run_id)))
+            for append in appends
+        ]
+
+    async def hand_back(self, lease: run_store_pb2.Lease) -> None:
+        """Put a run back whose worker went away before its lease was sent; no failure of it."""
+        payload = {"reason": "worker_lost", "worker_id": lease.run.worker_id}
+        event = run_pb2.RunEvent(type="run.queued", payload_json=json.dumps(payload))
+        event.at.GetCurrentTime()
+        change = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED)
+        append = run_store_pb2.Append(
+            run_id=lease.run.id,
+            epoch=lease.epoch,
+            first_seq=lease.next_seq,
+            events=[event],
+            transition=change,
+        )
+        await self.append([append])
 
     async def renew(
         self, request: run_store_pb2.RenewLeasesRequest
@@ -211,14 +230,32 @@ class RunRepository:
             SQL["cancel_run"], run_id=run_id(run), org_id=org_id, reason=reason
         )
 
-    async def respond(self, run: str, identity: Identity, answer: dict[str, object]) -> Row | None:
-        """Record a person's answer and queue the run; return None if it wasn't waiting."""
+    async def respond(
+        self, run: str, identity: Identity, answer: dict[str, object], question_seq: int
+    ) -> Row | None:
+        """Record a person's answer and queue the run; return None if it wasn't waiting for it.
+
+        `question_seq` is the number of the event that asked, or 0 for the one that asked last.
+        """
         return await self._database.fetch_one(
             SQL["respond_to_run"],
             run_id=run_id(run),
             org_id=identity.require_org(),
             answer=json.dumps(answer),
             payload=json.dumps({**answer, "by": identity.user_id}),
+            question_seq=question_seq,
+        )
+
+    async def was_answered_so(
+        self, run: str, identity: Identity, answer: dict[str, object], question_seq: int
+    ) -> bool:
+        """Tell whether a question has got this very answer, from the same person."""
+        if not question_seq:
+            return False
+        events, _ = await self.read_events(run, question_seq, limit=1, max_bytes=1)
+        return bool(events) and (
+            events[0].type == "input.received"
+            and json.loads(events[0].payload_json) == {**answer, "by": identity.user_id}
         )
 
     async def get(self, run: str, org_id: str, *, tasks: bool = False) -> run_pb2.Run | None:
@@ -255,12 +292,22 @@ class RunRepository:
         )
         return [run_from_row(row) for row in rows]
 
-    async def read_events(self, run: str, after_seq: int, limit: int) -> list[run_pb2.RunEvent]:
-        """Return at most `limit` of the run's events with a number above `after_seq`."""
+    async def read_events(
+        self, run: str, after_seq: int, limit: int, max_bytes: int
+    ) -> tuple[list[run_pb2.RunEvent], bool]:
+        """Return the run's events with numbers above `after_seq`, and whether there are more.
+
+        They are at most `limit`, and no more once their payloads make up `max_bytes`.
+        """
         rows = await self._database.fetch(
-            SQL["read_events"], run_id=run_id(run), after_seq=after_seq, limit=limit
+            SQL["read_events"],
+            run_id=run_id(run),
+            after_seq=after_seq,
+            limit=limit + 1,
+            max_bytes=max_bytes,
         )
-        return [event_from_row(run, row) for row in rows]
+        events = [event_from_row(run, row) for row in rows[:limit]]
+        return events, bool(rows) and rows[0]["found"] > len(events)
 
     async def ensure_event_partitions(self) -> None:
         """Make this week's partition of the log and the next one's, one replica at a time."""
@@ -292,6 +339,13 @@ def _datetime(moment: Timestamp) -> datetime:
 
 def _moment(request: agent_pb2.ListRunsRequest, field: str) -> datetime | None:
     return _datetime(getattr(request, field)) if request.HasField(field) else None  # type: ignore[arg-type]
+
+
+def _stored(append: run_store_pb2.Append, row: Row) -> Stored:
+    result = run_store_pb2.AppendResult(
+        outcome=run_store_pb2.APPEND_OUTCOME_STORED, last_seq=row["last_seq"]
+    )
+    return Stored(result, _numbered(append, row["attempt"]), row["makes_room"])
 
 
 def _numbered(append: run_store_pb2.Append, attempt: int) -> list[run_pb2.RunEvent]:

@@ -190,7 +190,11 @@ WITH batch AS (
     FROM batch b, locked l
     WHERE r.id = b.run_id AND r.id = l.id
         AND r.epoch = b.epoch AND r.status = 'running' AND r.last_seq = b.first_seq - 1
-    RETURNING r.id, r.org_id, r.attempt, r.last_seq
+    RETURNING r.id, r.org_id, r.attempt, r.last_seq, b.status IS NOT NULL AND (
+        b.status = 'queued'
+        OR EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id AND o.max_running IS NOT NULL)
+        OR EXISTS (SELECT FROM crew_limits f WHERE f.org_id = r.org_id AND f.crew = r.crew)
+    ) AS makes_room
 ), stored AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, task, agent, payload)
     SELECT a.id, e.seq, a.org_id, e.at, a.attempt, e.type, e.task, e.agent, e.payload
@@ -211,7 +215,7 @@ WITH batch AS (
     ON CONFLICT (run_id, task_index) DO UPDATE SET
         output = excluded.output, waiting = excluded.waiting
 )
-SELECT id, attempt, last_seq FROM accepted;
+SELECT id, attempt, last_seq, makes_room FROM accepted;
 
 -- name: read_heads
 SELECT id, epoch, status, last_seq FROM runs WHERE id = ANY(%(run_ids)s);
@@ -312,12 +316,14 @@ WITH cancelled AS (
 SELECT * FROM cancelled;
 
 -- name: respond_to_run
--- No row when the run isn't waiting for a person.
+-- No row when the run isn't waiting for a person, or is with another question: the event that
+-- asks is the last one while a run waits.
 WITH answered AS (
     UPDATE runs SET
         status = 'queued', available_at = now(), waiting_until = NULL,
         answer = %(answer)s::json, last_seq = last_seq + 1
     WHERE id = %(run_id)s AND org_id = %(org_id)s AND status = 'waiting'
+        AND %(question_seq)s::bigint IN (0, last_seq)
     RETURNING *
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
@@ -356,9 +362,19 @@ ORDER BY id DESC
 LIMIT %(limit)s;
 
 -- name: read_events
-SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
-WHERE run_id = %(run_id)s AND seq > %(after_seq)s
-ORDER BY seq LIMIT %(limit)s;
+-- A page ends early where it holds max_bytes of payloads; `found` counts what it would hold else.
+SELECT seq, at, attempt, type, task, agent, payload, found
+FROM (
+    SELECT *, count(*) OVER () AS found,
+        sum(octet_length(payload)) OVER (ORDER BY seq) - octet_length(payload) AS bytes_before
+    FROM (
+        SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
+        WHERE run_id = %(run_id)s AND seq > %(after_seq)s
+        ORDER BY seq LIMIT %(limit)s
+    ) page
+) measured
+WHERE bytes_before < %(max_bytes)s
+ORDER BY seq;
 
 -- name: lock_partitions
 SELECT pg_advisory_xact_lock(7201450);

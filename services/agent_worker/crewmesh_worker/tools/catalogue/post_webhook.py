@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 
 from crewmesh_worker.runner import effects
 from crewmesh_worker.tools.context import RunContext, current_run
+from crewmesh_worker.tools.network.policy import NetworkPolicy
+from crewmesh_worker.tools.network.settings import private_network
 from crewmesh_worker.tools.registry import ToolError
 from crewmesh_worker.tools.triage.plan import PlannedAction, read_plan
 from crewmesh_worker.webhooks.sending import Receipt, send
@@ -23,7 +25,6 @@ DESCRIPTION = (
 )
 SIDE_EFFECTS = True
 SECRET_VARIABLE = "WEBHOOK_SECRET"  # noqa: S105 - its name
-PRIVATE_VARIABLE = "CREWMESH_PRIVATE_NETWORK"
 _PAUSES = (0.5, 2.0)
 
 
@@ -48,7 +49,9 @@ def run(arguments: Arguments) -> str:
     # The same in every attempt of the run: whoever gets it twice can tell.
     webhook_id = "msg_" + hashlib.sha256(effects.current_key().encode()).hexdigest()[:32]
     event = {"type": "message.triaged", "data": action.model_dump()}
-    receipt = _send(url, json.dumps(event, ensure_ascii=False).encode(), secret, webhook_id)
+    policy = NetworkPolicy.of(context.policy, private_network=private_network())
+    body = json.dumps(event, ensure_ascii=False).encode()
+    receipt = _send(url, body, secret, webhook_id, policy)
     if not receipt.delivered:
         answered = f"answered {receipt.status}: " if receipt.status else ""
         raise ToolError(f"the webhook was not delivered: {answered}{receipt.detail[:300]}")
@@ -73,12 +76,11 @@ def _approved(context: RunContext, message_id: str) -> PlannedAction:
     return actions[message_id]
 
 
-def _send(url: str, body: bytes, secret: str, webhook_id: str) -> Receipt:
+def _send(url: str, body: bytes, secret: str, webhook_id: str, policy: NetworkPolicy) -> Receipt:
     """Try a few times what may pass."""
-    private = os.environ.get(PRIVATE_VARIABLE, "") == "true"
     for pause in (*_PAUSES, None):
         headers = signed_headers(secret, webhook_id, int(time.time()), body)
-        receipt = asyncio.run(send(url, body, headers, private=private))
+        receipt = asyncio.run(send(url, body, headers, policy))
         if pause is None or not receipt.worth_retrying:
             break
         time.sleep(pause)
