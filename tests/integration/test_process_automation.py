@@ -245,7 +245,7 @@ async def test_a_passing_fault_of_the_receiver_is_tried_again_with_the_same_id(
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"WEBHOOK_SECRET": SECRET}, "isn't public"),
+        ({"WEBHOOK_SECRET": SECRET}, "a name in a private network"),
         ({"CREWMESH_PRIVATE_NETWORK": "true"}, "set WEBHOOK_SECRET"),
     ],
 )
