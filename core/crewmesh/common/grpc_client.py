@@ -7,7 +7,14 @@ from collections.abc import Sequence
 
 import grpc
 
-from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, run_store_pb2_grpc
+from crewmesh.v1 import (
+    agent_pb2_grpc,
+    budget_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    run_store_pb2_grpc,
+    tenant_pb2_grpc,
+)
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
 # lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
@@ -24,6 +31,20 @@ _REPEATABLE = {
         "CancelRun",
     ),
     "IdentityService": ("Authenticate",),
+    "BudgetService": (
+        "ReserveBudget",
+        "SettleBudget",
+        "ListBudgets",
+        "PutBudgets",
+        "GetUsage",
+    ),
+    "TenantService": (
+        "PutSecret",
+        "ListSecrets",
+        "GetSecret",
+        "GetPolicy",
+        "PutPolicy",
+    ),
     "AgentService": (
         "ListCrews",
         "GetCrew",
@@ -99,3 +120,13 @@ def identity_stub(channel: grpc.aio.Channel) -> identity_pb2_grpc.IdentityServic
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
     """Return a client of the store's files."""
     return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]
+
+
+def budget_stub(channel: grpc.aio.Channel) -> budget_pb2_grpc.BudgetServiceAsyncStub:
+    """Return a client of the store's budgets."""
+    return budget_pb2_grpc.BudgetServiceStub(channel)  # type: ignore[return-value]
+
+
+def tenant_stub(channel: grpc.aio.Channel) -> tenant_pb2_grpc.TenantServiceAsyncStub:
+    """Return a client of the store's secrets and policies."""
+    return tenant_pb2_grpc.TenantServiceStub(channel)  # type: ignore[return-value]

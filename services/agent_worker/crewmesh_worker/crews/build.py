@@ -17,6 +17,7 @@ from crewai.tools import BaseTool
 from pydantic import BaseModel, PrivateAttr
 
 from crewmesh_worker.crews.model import AgentDefinition, CrewDefinition, TaskDefinition
+from crewmesh_worker.models.guarded import GuardedModel
 from crewmesh_worker.tools.context import enter_run
 from crewmesh_worker.tools.registry import Tool, load_tool, tool_names
 
@@ -50,7 +51,7 @@ class _RegisteredTool(BaseTool):
 def build_crew(
     definition: CrewDefinition | dict[str, Any], inputs: dict[str, Any], llm: BaseLLM
 ) -> Crew:
-    """Return the crew, ready for `kickoff(inputs=inputs)`; every agent runs on `llm`.
+    """Return the crew, ready for `kickoff(inputs=inputs)`; agents without a model run on `llm`.
 
     `definition` may be what `to_json` wrote, as plain data. `inputs` are complete, those
     that are datasets being paths: they become the tables that the run's tools see.
@@ -99,7 +100,7 @@ def _build_agent(agent: AgentDefinition, llm: BaseLLM) -> Agent:
         tools=[_RegisteredTool(_TOOLS[name]) for name in agent.tools],
         max_iter=agent.max_iter,
         allow_delegation=agent.allow_delegation,
-        llm=llm,
+        llm=llm.instead(agent.models) if isinstance(llm, GuardedModel) else llm,
         verbose=False,
     )
 

@@ -18,6 +18,9 @@ DATASET_FORMAT = "dataset"
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}$")]
+# One, or several in order: the next is used when one fails for good.
+Models = ModelName | Annotated[list[ModelName], Field(min_length=1, max_length=20)]
 
 
 class _Part(BaseModel):
@@ -33,6 +36,12 @@ class AgentDefinition(_Part):
     tools: list[str] = Field(default_factory=list, max_length=50)
     max_iter: int = Field(default=25, ge=1, le=100)
     allow_delegation: bool = False
+    model: Models | None = None
+
+    @property
+    def models(self) -> list[str]:
+        """The agent's own models in order; none where it uses the crew's."""
+        return _as_list(self.model)
 
 
 class TaskDefinition(_Part):
@@ -57,6 +66,17 @@ class CrewBody(_Part):
     agents: dict[Name, AgentDefinition] = Field(min_length=1, max_length=50)
     tasks: list[TaskDefinition] = Field(min_length=1, max_length=100)
     process: Literal["sequential", "hierarchical"] = "sequential"
+    model: Models | None = None
+
+    @property
+    def models(self) -> list[str]:
+        """The crew's models in order; none where the tenant or the mesh chooses."""
+        return _as_list(self.model)
+
+    @property
+    def tools(self) -> list[str]:
+        """The tools that any of the agents has, each once."""
+        return list(dict.fromkeys(tool for agent in self.agents.values() for tool in agent.tools))
 
 
 class CrewDefinition(_Part):
@@ -73,3 +93,17 @@ class CrewDefinition(_Part):
         """The names of the inputs that are datasets."""
         properties = self.inputs.get("properties", {})
         return [name for name, prop in properties.items() if prop.get("format") == DATASET_FORMAT]
+
+    def without_models(self) -> CrewDefinition:
+        """Return the same crew with no choice of models of its own."""
+        agents = {
+            key: agent.model_copy(update={"model": None}) for key, agent in self.crew.agents.items()
+        }
+        body = self.crew.model_copy(update={"agents": agents, "model": None})
+        return self.model_copy(update={"crew": body})
+
+
+def _as_list(model: str | list[str] | None) -> list[str]:
+    if model is None:
+        return []
+    return [model] if isinstance(model, str) else list(model)

@@ -9,6 +9,9 @@ from crewai.llms.base_llm import BaseLLM
 
 from crewmesh_worker.models.offline import OfflineLLM
 
+# Without a word from the provider for so long, a call has failed.
+_CALL_SECONDS = 120.0
+
 LATENCY_VARIABLE = "CREWMESH_OFFLINE_LATENCY_MS"
 
 
@@ -29,9 +32,21 @@ def make_llm(model: str) -> BaseLLM:
             "'openai/gpt-4o-mini' with its key"
         )
     try:
-        return LLM(model=model, stream=True)
+        return _ready(LLM(model=model, stream=True))
     except Exception as error:
         raise ModelError(f"the model {model!r} can't be set up: {error}") from error
+
+
+def _ready(model: BaseLLM) -> BaseLLM:
+    """Have its client made now, where it has one; calls are made again by us, never by it."""
+    make_client = getattr(model, "_get_sync_client", None)
+    clients = [] if make_client is None else [make_client(), getattr(model, "_async_client", None)]
+    for client in filter(None, clients):
+        if hasattr(client, "max_retries"):
+            client.max_retries = 0
+        if hasattr(client, "timeout"):
+            client.timeout = _CALL_SECONDS
+    return model
 
 
 def _latency_seconds() -> float:

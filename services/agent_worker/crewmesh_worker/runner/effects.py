@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
@@ -19,17 +20,16 @@ from crewai.context import get_current_task_id
 from crewai.tools import BaseTool
 
 from crewmesh.v1.run_store_pb2 import Effect
-
-# Returns once the effect is kept for good.
-Keep = Callable[[Effect], None]
+from crewmesh.v1.runner_pb2 import FromRunner
+from crewmesh_worker.runner.stream import Ask
 
 
 class EffectJournal:
     """The effects of one run, those of earlier attempts included."""
 
-    def __init__(self, made: Iterable[Effect], keep: Keep) -> None:
+    def __init__(self, made: Iterable[Effect], ask: Ask) -> None:
         self._made = {effect.key: effect.result for effect in made}
-        self._keep = keep
+        self._ask = ask
         self._equal_calls: Counter[str] = Counter()
         self._task_keys: dict[str, str] = {}
         self._lock = Lock()
@@ -54,6 +54,12 @@ class EffectJournal:
             return self._made[key]
 
         return run_once
+
+    def _keep(self, effect: Effect) -> None:
+        """Return once the mesh has kept the effect for good."""
+        reply = self._ask(FromRunner(effect=effect))
+        if reply.effect_kept.key != effect.key:
+            os._exit(1)  # it is out of step: what this run does now must not count
 
     def _key(self, tool: str, args: Any, kwargs: Any) -> str:
         call = json.dumps([args, kwargs], sort_keys=True, default=str).encode()

@@ -5,37 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
-from crewmesh.common.errors import CrewmeshError, DeadlineError, UnavailableError
+from crewmesh.common.errors import CrewmeshError, DeadlineError, StateError, UnavailableError
 from crewmesh.common.identity import Identity
+from crewmesh.common.policy import parse_policy
 from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
 from crewmesh_worker.crews.definition import CrewDefinition, to_json
 from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
+from crewmesh_worker.runs import outcome as outcomes
+from crewmesh_worker.runs.budget import RunBudget
+from crewmesh_worker.runs.choice import ModelChoice, choose_models
+from crewmesh_worker.runs.events import from_runner, make_event, storable
 from crewmesh_worker.runs.log import RunLog
+from crewmesh_worker.runs.outcome import Outcome
+from crewmesh_worker.runs.redaction import Redactor
+from crewmesh_worker.runs.usage import UsageMeter
 
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS: Final = 0.25
-_MAX_PAYLOAD_BYTES: Final = 64 * 1024
 # Long enough to kill a runner before the lease can be another worker's.
 _MARGIN_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an attempt ended: the run's new state and the event that tells of it."""
-
-    transition: run_store_pb2.Transition
-    event_type: str
-    payload: dict[str, Any]
-    task: str = ""
-    agent: str = ""
 
 
 class Execution:
@@ -47,9 +42,14 @@ class Execution:
         definition: CrewDefinition,
         identity: Identity,
         run_log: RunLog,
+        meter: UsageMeter,
+        budget: RunBudget,
         input_seconds: int,
         good_until: float,
     ) -> None:
+        self._meter = meter
+        self._budget = budget
+        self._redactor = Redactor(lease.secrets.values())
         self._input_seconds = input_seconds
         self.lease = lease
         # Until then, by time.monotonic(), the lease is surely ours. Renewals move it.
@@ -86,16 +86,26 @@ class Execution:
         self._stop.set()
 
     async def run(
-        self, pool: RunnerPool, files: WorkerFiles, model: str, environment: dict[str, str]
+        self,
+        pool: RunnerPool,
+        files: WorkerFiles,
+        models: list[str],
+        environment: dict[str, str],
     ) -> str:
-        """Run the crew to its end, record that end, and return its event's type."""
+        """Run the crew to its end, on the mesh's `models` where nobody chose others; record that end, and return its event's type."""
         run = self.lease.run
+        policy = parse_policy(self.lease.policy_json)
+        choice = choose_models(self.definition, run.models, policy.models.default, models)
+        if faults := policy.faults(choice.all, self.definition.crew.tools):
+            reasons = "; ".join(fault.message for fault in faults)
+            denied = run_pb2.RunError(code="policy_denied", message=reasons)
+            return await self._record(outcomes.failed(denied))
         try:
             runner = await pool.acquire(f"{run.org_id}/{run.crew}/{run.crew_version}")
         except CrewmeshError as error:
             return await self._record(self._retry_or_fail("worker_error", error.message))
         try:
-            request = await self._request(runner, files, model, environment)
+            request = await self._request(runner, files, choice, environment)
             await self._tell_of_resumption()
             outcome = await self._drive(runner, request, files)
         except CrewmeshError as error:
@@ -108,17 +118,21 @@ class Execution:
         if self.lease.checkpoints:
             finished = sum(not checkpoint.waiting for checkpoint in self.lease.checkpoints)
             payload = {"attempt": self.lease.run.attempt, "finished_tasks": finished}
-            await self._log.add(_event("run.resumed", payload))
+            await self._log.add(make_event("run.resumed", payload))
 
     async def _record(self, outcome: Outcome) -> str:
         if self._log.lost.is_set():
             return "lost"
-        event = _event(outcome.event_type, outcome.payload, outcome.task, outcome.agent)
+        event = make_event(outcome.event_type, outcome.payload, outcome.task, outcome.agent)
         await self._log.end(event, outcome.transition)
         return outcome.event_type
 
     async def _request(
-        self, runner: Runner, files: WorkerFiles, model: str, environment: dict[str, str]
+        self,
+        runner: Runner,
+        files: WorkerFiles,
+        choice: ModelChoice,
+        environment: dict[str, str],
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
         paths = {
@@ -128,11 +142,16 @@ class Execution:
         }
         return runner_pb2.Execute(
             run_id=self.lease.run.id,
-            definition_json=to_json(self.definition),
+            definition_json=to_json(choice.definition),
             inputs_json=self.lease.run.inputs_json,
             work_dir=str(runner.work_dir),
-            model=model,
-            environment=environment,
+            model=choice.models[0],
+            fallback_models=choice.models[1:],
+            environment={**environment, **self.lease.secrets},
+            policy_json=self.lease.policy_json,
+            terms=runner_pb2.CallTerms(
+                budgeted=self.lease.budgeted, seconds_left=self.lease.run.timeout_seconds
+            ),
             checkpoints=self.lease.checkpoints,
             effects=self.lease.effects,
             answer=self.lease.answer if self.lease.HasField("answer") else None,
@@ -173,22 +192,54 @@ class Execution:
             async for message in runner.execute(request):
                 kind = message.WhichOneof("message")
                 if kind == "event":
-                    await self._log.add(_from_runner(message.event))
+                    await self._log_event(message.event)
                 elif kind == "checkpoint":
                     self._log.checkpoint(message.checkpoint)
                 elif kind == "artifact":
                     await self._keep_artifact(runner, message.artifact, files)
                 elif kind == "effect":
                     await self._keep_effect(runner, message.effect)
-                elif kind == "waiting":
-                    return self._waiting(message.waiting)
-                elif kind == "finished":
-                    return self._succeeded(message.finished)
-                elif kind == "failed":
-                    return self._failed(message.failed.error, message.failed.usage)
+                elif kind == "call_request":
+                    await self._answer_call(runner, message.call_request)
+                elif kind == "call_settlement":
+                    await self._budget.settle(message.call_settlement)
+                else:
+                    return self._ended(message)
         except RunnerDiedError as error:
             return self._retry_or_fail("runner_died", str(error))
-        raise AssertionError("a runner's messages end with finished or failed")
+        raise AssertionError("a runner's messages end with finished, failed or waiting")
+
+    def _ended(self, message: runner_pb2.FromRunner) -> Outcome:
+        redact = self._redactor.redact
+        if message.HasField("waiting"):
+            asked = message.waiting
+            payload = json.loads(redact(asked.payload_json))
+            return outcomes.waiting(asked, payload, self._input_seconds)
+        if message.HasField("finished"):
+            finished = message.finished
+            finished.output = redact(finished.output)
+            finished.output_json = redact(finished.output_json)
+            return outcomes.succeeded(finished, self._meter.total(), self._started)
+        error = message.failed.error
+        error.message = redact(error.message)
+        return outcomes.failed(error, redact(message.failed.output_partial))
+
+    async def _log_event(self, event: runner_pb2.RunnerEvent) -> None:
+        payload_json, call = self._redactor.redact(event.payload_json), None
+        if event.type == "llm.completed":
+            payload_json, call = await self._meter.meter(payload_json)
+        await self._log.add(from_runner(event, payload_json), call)
+
+    async def _answer_call(self, runner: Runner, call: runner_pb2.CallRequest) -> None:
+        """Tell the runner whether it may call the model; it waits."""
+        try:
+            verdict, refusal = await self._budget.request(call)
+        except StateError:
+            self._log.abandon()
+            raise
+        if refusal is not None and refusal.event is not None:
+            await self._log.add(make_event("budget.exceeded", refusal.event))
+        await runner.answer(runner_pb2.ToRunner(call_verdict=verdict))
 
     async def _keep_artifact(
         self, runner: Runner, artifact: runner_pb2.RunnerArtifact, files: WorkerFiles
@@ -202,11 +253,11 @@ class Execution:
             "media_type": stored.media_type,
             "size_bytes": stored.size_bytes,
         }
-        await self._log.add(_event("artifact.created", payload, task=artifact.task))
+        await self._log.add(make_event("artifact.created", payload, task=artifact.task))
 
     async def _keep_effect(self, runner: Runner, effect: run_store_pb2.Effect) -> None:
         """Have a call with side effects kept before the agent learns of its result."""
-        effect.result = _storable(effect.result)
+        effect.result = storable(effect.result)
         while True:
             try:
                 await self._log.keep_effect(effect)
@@ -215,112 +266,17 @@ class Execution:
                 # As long as the lease holds: the call was made, and must not be forgotten.
                 log.warning("an effect waits for the store", reason=error.message)
                 await asyncio.sleep(_RETRY_SECONDS)
-        await runner.confirm(effect)
-
-    def _waiting(self, waiting: runner_pb2.Waiting) -> Outcome:
-        transition = run_store_pb2.Transition(
-            status=run_pb2.RUN_STATUS_WAITING, usage=waiting.usage
-        )
-        transition.wait.FromSeconds(self._input_seconds)
-        payload = json.loads(waiting.payload_json)
-        return Outcome(transition, "input.requested", payload, waiting.task, waiting.agent)
-
-    def _succeeded(self, finished: runner_pb2.Finished) -> Outcome:
-        output = _storable(finished.output)
-        transition = run_store_pb2.Transition(
-            status=run_pb2.RUN_STATUS_SUCCEEDED,
-            output=output,
-            output_json=finished.output_json,
-            usage=finished.usage,
-        )
-        payload = {
-            "output": output[:8_000],
-            "usage": _usage(finished.usage),
-            "duration_ms": round((time.monotonic() - self._started) * 1000),
-        }
-        if len(output) > 8_000:
-            payload["truncated"] = True
-        return Outcome(transition, "run.succeeded", payload)
-
-    def _failed(self, error: run_pb2.RunError, usage: run_pb2.Usage | None = None) -> Outcome:
-        error = run_pb2.RunError(code=error.code, message=_storable(error.message))
-        transition = run_store_pb2.Transition(
-            status=run_pb2.RUN_STATUS_FAILED, error=error, usage=usage
-        )
-        return Outcome(transition, "run.failed", {"code": error.code, "message": error.message})
+        kept = runner_pb2.EffectKept(key=effect.key)
+        await runner.answer(runner_pb2.ToRunner(effect_kept=kept))
 
     def _retry_or_fail(self, code: str, message: str) -> Outcome:
-        """Try again after an end that isn't the crew's own fault, while attempts remain."""
-        run = self.lease.run
         if self._stop_reason is not None:
             return self._outcome_of_stop()
-        if run.failures + 1 >= run.max_attempts:
-            tried = f"{message} (failure {run.failures + 1} of {run.max_attempts})"
-            return self._failed(run_pb2.RunError(code="attempts_exhausted", message=tried))
-        error = run_pb2.RunError(code=code, message=_storable(message))
-        return _queued({"reason": code, "message": error.message}, error)
+        return outcomes.retry_or_fail(self.lease.run, code, self._redactor.redact(message))
 
     def _outcome_of_stop(self) -> Outcome:
-        run = self.lease.run
         if self._stop_reason == "cancelled":
-            error = run_pb2.RunError(code="cancelled", message="cancelled on request")
-            transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_CANCELLED, error=error)
-            return Outcome(transition, "run.cancelled", {"reason": error.message})
+            return outcomes.cancelled()
         if self._stop_reason is not None or self._log.lost.is_set():
-            return _queued({"reason": self._stop_reason or "lost"})
-        error = run_pb2.RunError(
-            code="timed_out", message=f"not finished within {run.timeout_seconds} s"
-        )
-        transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_TIMED_OUT, error=error)
-        return Outcome(transition, "run.timed_out", {"timeout_seconds": run.timeout_seconds})
-
-
-def _queued(payload: dict[str, Any], error: run_pb2.RunError | None = None) -> Outcome:
-    transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED, error=error)
-    return Outcome(transition, "run.queued", payload)
-
-
-def _from_runner(event: runner_pb2.RunnerEvent) -> run_pb2.RunEvent:
-    """Return a runner's event for the log. A runner is not trusted: what can't be stored is not."""
-    payload = event.payload_json
-    try:
-        valid = isinstance(json.loads(payload), dict)
-    except ValueError:
-        valid = False
-    if not valid or len(payload.encode()) > _MAX_PAYLOAD_BYTES:
-        payload = json.dumps({"omitted": f"{len(payload)} characters that can't be stored"})
-    message = run_pb2.RunEvent(
-        type=_storable(event.type),
-        task=_storable(event.task),
-        agent=_storable(event.agent),
-        payload_json=payload,
-    )
-    message.at.FromMicroseconds(event.at_us)
-    return message
-
-
-def _event(
-    event_type: str, payload: dict[str, Any], task: str = "", agent: str = ""
-) -> run_pb2.RunEvent:
-    event = run_pb2.RunEvent(
-        type=event_type,
-        payload_json=json.dumps(payload),
-        task=_storable(task),
-        agent=_storable(agent),
-    )
-    event.at.GetCurrentTime()
-    return event
-
-
-def _storable(text: str) -> str:
-    """Return the text without NUL, which Postgres can't hold."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def _usage(usage: run_pb2.Usage) -> dict[str, int]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "model_calls": usage.model_calls,
-    }
+            return outcomes.queued({"reason": self._stop_reason or "lost"})
+        return outcomes.timed_out(self.lease.run.timeout_seconds)

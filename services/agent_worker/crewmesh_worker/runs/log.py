@@ -37,6 +37,7 @@ _RETRY_SECONDS: Final = 0.25
 class _Entry:
     event: run_pb2.RunEvent
     checkpoints: tuple[run_store_pb2.TaskCheckpoint, ...]
+    call: run_store_pb2.ModelCall | None
 
 
 class RunLog:
@@ -56,10 +57,12 @@ class RunLog:
         self.closed = asyncio.Event()
         self.lost = asyncio.Event()
 
-    async def add(self, event: run_pb2.RunEvent) -> None:
-        """Queue an event; wait while too many are queued."""
+    async def add(
+        self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None
+    ) -> None:
+        """Queue an event, with the model call that it tells of; wait while too many are queued."""
         await self._room.wait()
-        self._queue(event)
+        self._queue(event, call)
         if len(self._pending) >= _MAX_PENDING:
             self._room.clear()
         self._writer.changed(self)
@@ -86,8 +89,8 @@ class RunLog:
             self.abandon()
             raise
 
-    def _queue(self, event: run_pb2.RunEvent) -> None:
-        self._pending.append(_Entry(event, tuple(self._checkpoints)))
+    def _queue(self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None) -> None:
+        self._pending.append(_Entry(event, tuple(self._checkpoints), call))
         self._checkpoints.clear()
 
     def abandon(self) -> None:
@@ -106,9 +109,12 @@ class RunLog:
             epoch=self.epoch,
             first_seq=self._next_seq,
         )
-        for entry in itertools.islice(self._pending, count):
+        for place, entry in enumerate(itertools.islice(self._pending, count)):
             append.events.append(entry.event)
             append.checkpoints.extend(entry.checkpoints)
+            if entry.call is not None:
+                append.model_calls.append(entry.call)
+                append.model_calls[-1].event = place
         if self._transition is not None and count == len(self._pending):
             append.transition.CopyFrom(self._transition)
         return append

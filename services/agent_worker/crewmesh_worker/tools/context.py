@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from crewmesh_worker.tools.database import Database
 from crewmesh_worker.tools.evidence import Evidence
@@ -20,6 +21,9 @@ class RunContext:
     evidence: Evidence = field(default_factory=Evidence)
     # Names of the PNG files drawn in this attempt.
     charts: list[str] = field(default_factory=list)
+    # What the tenant's policy says of tools and hosts, as its JSON: {"hosts": {"allowed": names
+    # or null, "private": bool}, ...}. Empty: every public host is allowed.
+    policy: Mapping[str, Any] = field(default_factory=dict)
     # Gives the outputs of the tasks that an earlier attempt finished: they name its charts.
     earlier_outputs: Callable[[], list[str]] = list
 
