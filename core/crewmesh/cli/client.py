@@ -91,6 +91,10 @@ class MeshClient:
         """Return the JSON answer to a POST, which is sent once."""
         return (await self._send("POST", path, json=body)).json()
 
+    async def put(self, path: str, body: Json) -> Any:
+        """Return the JSON answer to a PUT."""
+        return (await self._repeat("PUT", path, json=body)).json()
+
     async def delete(self, path: str) -> None:
         """Send a DELETE."""
         await self._repeat("DELETE", path)

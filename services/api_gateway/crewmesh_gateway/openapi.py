@@ -25,6 +25,9 @@ TAGS = [
     {"name": "crews", "description": "What can be run."},
     {"name": "datasets", "description": "Data that runs work on."},
     {"name": "artifacts", "description": "Files that runs made."},
+    {"name": "budgets", "description": "What runs may spend, and what they did."},
+    {"name": "policy", "description": "What your organisation's runs may use."},
+    {"name": "secrets", "description": "Keys that runs find in their environment."},
     {"name": "account", "description": "Who you are, and your API keys."},
     {"name": "service", "description": "The gateway itself; needs no key."},
 ]

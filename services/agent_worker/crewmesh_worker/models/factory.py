@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
@@ -32,9 +33,15 @@ def make_llm(model: str) -> BaseLLM:
             "'openai/gpt-4o-mini' with its key"
         )
     try:
-        return _ready(LLM(model=model, stream=True))
+        return _ready(LLM(model=model, stream=True, **_options(model)))
     except Exception as error:
         raise ModelError(f"the model {model!r} can't be set up: {error}") from error
+
+
+def _options(model: str) -> dict[str, Any]:
+    # A server of one's own that speaks OpenAI's interface has models that CrewAI doesn't know.
+    elsewhere = model.startswith("openai/") and os.environ.get("OPENAI_BASE_URL")
+    return {"custom_openai": True} if elsewhere else {}
 
 
 def _ready(model: BaseLLM) -> BaseLLM:

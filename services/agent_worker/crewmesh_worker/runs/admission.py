@@ -69,10 +69,10 @@ class Admission:
         checked = agent_pb2.RunSpec()
         checked.CopyFrom(spec)
         _check_limits(spec)
+        apply_policy(await self._policies.get(identity), checked, definition, self._models)
         checked.inputs_json = await self._check_inputs(definition, spec.inputs_json, identity)
         checked.timeout_seconds = spec.timeout_seconds or self._default_timeout_seconds
         checked.max_attempts = spec.max_attempts or self._default_max_attempts
-        apply_policy(await self._policies.get(identity), checked, definition, self._models)
         # A caller that goes away must not leave a lease that nobody carries out; nor does it
         # hear then why there is none.
         creating = asyncio.create_task(self._create(checked, definition, identity))
