@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
@@ -32,6 +32,8 @@ class ModelServer:
     choose: Callable[[str, int], Answer]
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    # Tokens that were counted, of all prompts and answers.
+    charged_tokens: int = 0
     url: str = ""
     pause_seconds: float = 0.0
 
@@ -52,6 +54,10 @@ class ModelServer:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
+        # A longer answer than it was asked for isn't given.
+        most = body.get("max_completion_tokens") or body.get("max_tokens") or 10**9
+        answer = replace(answer, completion_tokens=min(answer.completion_tokens, most))
+        self.charged_tokens += answer.prompt_tokens + answer.completion_tokens
         return await _stream(request, body["model"], answer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, Final
 from crewai import Crew
 from crewai.hooks.dispatch import HookAborted
 from crewai.llms.base_llm import BaseLLM
+from crewai.utilities.agent_utils import extract_tool_call_info
 
 from crewmesh.v1.runner_pb2 import (
     CallRequest,
@@ -71,6 +73,10 @@ class ModelCalls:
         self._ask = ask
         self._send = send
         self._tell = tell
+        # Whether answers are kept, for a call in them that may have to wait for a person.
+        self.remember = False
+        self._answers: dict[str, tuple[list[Any], Any, int]] = {}
+        self._replays: dict[str, Any] = {}
         self._usage: ContextVar[CallUsage | None] = ContextVar("call_usage", default=None)
 
     def model(self, names: list[str]) -> GuardedModel:
@@ -142,6 +148,26 @@ class ModelCalls:
             name = f"{field}_tokens"
             setattr(current, name, getattr(current, name) + getattr(usage, name))
 
+    def replay(self, task_id: str, messages: list[Any], answer: Any, number: int) -> None:
+        """Have a task's next call get its answer of that number again, without a model."""
+        self._replays[task_id] = answer
+        self._answers[task_id] = (messages, answer, number)
+
+    def replayed(self, task: Any) -> Any:
+        """Return, once, what the task's next call is to get."""
+        return self._replays.pop(str(task.id), None) if task is not None else None
+
+    def answered(self, task: Any, messages: Any, answer: Any) -> None:
+        """Keep the last answer that a task got, and the conversation before it."""
+        if self.remember and task is not None:
+            before = self._answers.get(str(task.id))
+            number = before[2] + 1 if before is not None else 1
+            self._answers[str(task.id)] = (list(messages), _plain(answer), number)
+
+    def remembered(self, task_id: str) -> tuple[list[Any], Any, int] | None:
+        """Return the conversation, the last answer and its number of a task, if it has one."""
+        return self._answers.get(task_id)
+
     def retried(
         self, model: BaseLLM, source: dict[str, Any], number: int, error: BaseException, wait: float
     ) -> None:
@@ -170,3 +196,17 @@ class ModelCalls:
     def _settle(self, reservation_id: str, usage: CallUsage, *, unknown: bool) -> None:
         settlement = CallSettlement(reservation_id=reservation_id, unknown=unknown, usage=usage)
         self._send(FromRunner(call_settlement=settlement))
+
+
+def _plain(answer: Any) -> Any:
+    """Return an answer as JSON has it: a text, or calls of tools in OpenAI's form."""
+    if not isinstance(answer, list):
+        return answer if isinstance(answer, str) else str(answer)
+    calls = []
+    for call in answer:
+        if (found := extract_tool_call_info(call)) is not None:
+            call_id, name, arguments = found
+            text = arguments if isinstance(arguments, str) else json.dumps(arguments, default=str)
+            function = {"name": name, "arguments": text}
+            calls.append({"id": call_id, "type": "function", "function": function})
+    return calls

@@ -34,11 +34,14 @@ class EffectJournal:
         self._task_keys: dict[str, str] = {}
         self._lock = Lock()
 
-    def guard(self, crew: Crew) -> None:
-        """Have every tool of the crew that has side effects make each call once."""
+    def guard(self, crew: Crew, acts: Callable[[str], bool] = lambda _: False) -> None:
+        """Have every tool of the crew that has side effects make each call once.
+
+        So do those of which `acts` says so, by their names.
+        """
         self._task_keys = {str(task.id): str(index) for index, task in enumerate(crew.tasks)}
-        for tool in _tools(crew):
-            if getattr(tool, "side_effects", False):
+        for tool in tools_of(crew):
+            if getattr(tool, "side_effects", False) or acts(tool.name):
                 # Whatever CrewAI does with a tool ends in this method of it.
                 object.__setattr__(tool, "_run", self._guarded(tool))
 
@@ -70,7 +73,8 @@ class EffectJournal:
             return f"{name}/{self._equal_calls[name]}"
 
 
-def _tools(crew: Crew) -> Iterator[BaseTool]:
+def tools_of(crew: Crew) -> Iterator[BaseTool]:
+    """Yield every tool that an agent or a task of the crew has, each once."""
     seen: set[int] = set()
     holders: list[Any] = [*crew.agents, *crew.tasks]
     for holder in holders:

@@ -15,6 +15,7 @@ from crewai.core.providers.human_input import set_provider
 from crewai.events.stream_context import add_stream_sink
 from pydantic_core import to_json
 
+from crewmesh.common.policy import parse_policy
 from crewmesh.v1.run_pb2 import RunError
 from crewmesh.v1.runner_pb2 import (
     CallUsage,
@@ -26,6 +27,7 @@ from crewmesh.v1.runner_pb2 import (
     Waiting,
 )
 from crewmesh_worker.runner import artifacts
+from crewmesh_worker.runner.approval import ApprovalGate
 from crewmesh_worker.runner.calls import CallRefused, ModelCalls
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
 from crewmesh_worker.runner.effects import EffectJournal
@@ -36,7 +38,8 @@ from crewmesh_worker.runner.human import Paused, PausingProvider, find_resumed
 from crewmesh_worker.runner.output import PrintedLines
 from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.stream import Ask, EventStream, Send
-from crewmesh_worker.runner.text import MAX_CHARACTERS, put_text, storable
+from crewmesh_worker.runner.text import MAX_CHARACTERS, put_json, put_text, storable
+from crewmesh_worker.tools.context import current_run
 
 log = structlog.get_logger(__name__)
 
@@ -116,7 +119,11 @@ class _Run:
         resumed = find_resumed(crew, checkpoints, answer)
         resume(crew, checkpoints, resumed)
         set_provider(PausingProvider(resumed))
-        self._effects.guard(crew)
+        policy = parse_policy(self._request.policy_json)
+        self._effects.guard(crew, policy.needs_approval)
+        # After it, so that a call that was made once isn't asked for again.
+        ApprovalGate(policy, self._calls, resumed).guard(crew)
+        _tell_tools(self._request.policy_json)
         self._projection.follow(crew)
         add_stream_sink(self._receive)
         output = crew.kickoff(inputs=inputs)
@@ -151,7 +158,9 @@ class _Run:
         index = self._projection.task_index(str(pause.task.id)) or 0
         self._stream.message(FromRunner(checkpoint=pause.checkpoint(index)))
         task = self._projection.task_name(str(pause.task.id))
-        payload = {"prompt": f"Approve the result of the task {task!r}, or say what to change."}
+        payload = pause.question(task)
+        if pause.call is not None:
+            put_json(payload, "arguments", pause.call.arguments)
         text = json.dumps(put_text(payload, "draft", pause.draft), ensure_ascii=False)
         return FromRunner(
             waiting=Waiting(
@@ -180,3 +189,9 @@ class _Run:
             output=storable(output.raw), output_json=storable(text), usage=self._projection.usage
         )
         return FromRunner(finished=finished)
+
+
+def _tell_tools(policy_json: str) -> None:
+    """Let tools know the tenant's policy; a builder of tests may have entered no run."""
+    with contextlib.suppress(LookupError):
+        current_run().policy = json.loads(policy_json or "{}")
