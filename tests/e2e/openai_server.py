@@ -20,6 +20,7 @@ class Answer:
     prompt_tokens: int = 20
     completion_tokens: int = 6
     status: int = 200
+    message: str = "no"
     headers: dict[str, str] = field(default_factory=dict)
     # Breaks the connection: before anything is sent, or in the middle of the words.
     breaks: bool = False
@@ -48,7 +49,7 @@ class ModelServer:
         if self.pause_seconds:
             await asyncio.sleep(self.pause_seconds)
         if answer.status != 200:
-            error = {"error": {"message": f"no: {answer.status}", "type": "x", "code": None}}
+            error = {"error": {"message": answer.message, "type": "x", "code": None}}
             return web.json_response(error, status=answer.status, headers=answer.headers)
         if answer.breaks:
             assert request.transport is not None

@@ -224,9 +224,7 @@ async def test_a_budgeted_call_asks_for_no_longer_answer_than_there_is_room_for(
     assert 256 <= body["max_tokens"] < 5_000
 
 
-async def test_a_tenants_secret_reaches_its_runs_and_nobody_reads_it(
-    served: Served, tmp_path: Path
-) -> None:
+async def test_a_tenants_secret_reaches_its_runs_and_nobody_reads_it(served: Served) -> None:
     value = "sk-of-the-tenant-0123456789"
     async with served.mesh.http.put("/v1/secrets/OPENAI_API_KEY", json={"value": value}) as put:
         assert put.status == 200, await put.text()
@@ -234,13 +232,18 @@ async def test_a_tenants_secret_reaches_its_runs_and_nobody_reads_it(
     try:
         served.server.choose = lambda *_: Answer(words=("it is ", value))
         run, events = await served.run()
+        assert served.server.keys == [value]
+        # An error that quotes it is logged, and told of.
+        served.server.choose = lambda *_: Answer(status=401, message=f"wrong key: {value}")
+        failed, more_events = await served.run()
     finally:
         async with served.mesh.http.delete("/v1/secrets/OPENAI_API_KEY") as gone:
             assert gone.status == 204
-    assert served.server.keys == [value]
+    assert "wrong key: [secret]" in failed["error"]["message"]
     assert run["output"] == "it is [secret]"
-    assert value not in json.dumps([run, events])
+    assert value not in json.dumps([run, events, failed, more_events])
     logs = "".join(p.read_text(encoding="utf-8") for p in served.mesh.directory.glob("logs/*"))
+    assert "wrong key: [secret]" in logs
     assert value not in logs
     async with served.mesh.http.get("/v1/secrets/OPENAI_API_KEY") as response:
         assert response.status == 404
@@ -291,3 +294,67 @@ async def test_a_wrong_policy_is_refused_with_its_faults(served: Served) -> None
         places = [fault["loc"] for fault in (await response.json())["errors"]]
     assert ["body", "models", "allowed"] in places
     assert ["body", "colour"] in places
+
+
+async def test_a_person_approves_the_calls_that_policy_names_one_by_one(
+    served: Served, tmp_path: Path
+) -> None:
+    """The run's process dies after the second call, too: each is made once all the same."""
+    file = tmp_path / "payments"
+    policy = {"approval": {"tools": ["append_*"]}}
+    async with served.mesh.http.put("/v1/policy", json=policy) as response:
+        assert response.status == 200
+    try:
+        run = await served.mesh.start_run("effectful", file=str(file))
+        for number in (1, 2):
+            asked = await _asked(served.mesh, run["id"], number)
+            assert asked["tool"] == "append_line"
+            assert asked["arguments"] == {"line": f"paid {number}"}
+            assert not file.exists() or f"paid {number}" not in file.read_text(encoding="utf-8")
+            await _answer(served.mesh, run["id"], approve=True)
+        events = [event async for event in served.mesh.watch(run["id"])]
+    finally:
+        await served.mesh.http.put("/v1/policy", json={})
+    assert events[-1]["type"] == "run.succeeded", events[-1]["payload"]
+    assert file.read_text(encoding="utf-8") == "paid 1\npaid 2\n"
+
+
+async def test_an_agent_is_told_when_a_person_denies_its_call(
+    served: Served, tmp_path: Path
+) -> None:
+    file = tmp_path / "payments"
+    async with served.mesh.http.put("/v1/policy", json={"approval": {"tools": ["*"]}}) as response:
+        assert response.status == 200
+    try:
+        run = await served.mesh.start_run("effectful", file=str(file))
+        await _asked(served.mesh, run["id"], 1)
+        await _answer(served.mesh, run["id"], approve=False, text="not today")
+        results = []
+        async for event in served.mesh.watch(run["id"]):
+            if event["type"] == "tool.completed":
+                results.append(event["payload"]["output"])
+                break
+        await served.mesh.http.post(f"/v1/runs/{run['id']}/cancel")
+        async for _ in served.mesh.watch(run["id"]):
+            pass
+    finally:
+        await served.mesh.http.put("/v1/policy", json={})
+    assert results == ["A person has denied this call; don't make it again. not today"]
+    assert not file.exists()
+
+
+async def _asked(mesh: Mesh, run_id: str, number: int) -> dict[str, Any]:
+    """Return what the run asks for the so-manyth time."""
+    seen = 0
+    async for event in mesh.watch(run_id):
+        seen += event["type"] == "input.requested"
+        if seen == number:
+            payload: dict[str, Any] = event["payload"]
+            return payload
+    raise AssertionError("the run ended without asking")
+
+
+async def _answer(mesh: Mesh, run_id: str, *, approve: bool, text: str = "") -> None:
+    body = {"text": text, "approve": approve}
+    async with mesh.http.post(f"/v1/runs/{run_id}/input", json=body) as response:
+        assert response.status == 200, await response.text()

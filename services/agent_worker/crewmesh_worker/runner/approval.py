@@ -40,6 +40,8 @@ class ApprovalGate:
         self._decided: dict[str, str | None] = {}
         self._equal_calls: Counter[str] = Counter()
         self._lock = Lock()
+        # Set once a call has stopped the run: what CrewAI says after that didn't happen.
+        self.stopped = False
         if resumed is not None and resumed.call is not None:
             self._decided = resumed.call.decided
             number = int(resumed.call.key.partition("/")[0])
@@ -69,6 +71,7 @@ class ApprovalGate:
             if key not in self._decided:
                 decided = {k: v for k, v in self._decided.items() if k.startswith(f"{number}/")}
                 call = PendingCall(key, tool.name, kwargs, answer, decided)
+                self.stopped = True
                 raise Paused(task, _shown(tool.name, kwargs), messages, call)
             reason = self._decided[key]
             if reason is None:

@@ -35,6 +35,7 @@ from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.events import EventProjection
 from crewmesh_worker.runner.framing import FramingError
 from crewmesh_worker.runner.human import Paused, PausingProvider, find_resumed
+from crewmesh_worker.runner.logs import redacted_logs
 from crewmesh_worker.runner.output import PrintedLines
 from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.stream import Ask, EventStream, Send
@@ -69,10 +70,15 @@ class _Run:
             request.terms, factories.make_llm, ask, self._stream.message, self._projection.tell
         )
         self._crew: Crew | None = None
+        self._approval: ApprovalGate | None = None
 
     def outcome(self) -> FromRunner:
         """Run the crew; return Finished, or Failed whatever it raised."""
         structlog.contextvars.bind_contextvars(run_id=self._request.run_id)
+        with redacted_logs(self._request.environment.values()):
+            return self._outcome()
+
+    def _outcome(self) -> FromRunner:
         work_dir = Path(self._request.work_dir)
         printed = PrintedLines(self._log_line)
         try:
@@ -122,7 +128,8 @@ class _Run:
         policy = parse_policy(self._request.policy_json)
         self._effects.guard(crew, policy.needs_approval)
         # After it, so that a call that was made once isn't asked for again.
-        ApprovalGate(policy, self._calls, resumed).guard(crew)
+        self._approval = ApprovalGate(policy, self._calls, resumed)
+        self._approval.guard(crew)
         _tell_tools(self._request.policy_json)
         self._projection.follow(crew)
         add_stream_sink(self._receive)
@@ -137,6 +144,8 @@ class _Run:
 
     def _receive(self, source: Any, event: Any) -> None:
         """Take an event of CrewAI's; never raise, or the agent would try its step again."""
+        if self._approval is not None and self._approval.stopped:
+            return
         try:
             if event.type == "task_completed":
                 # Before the event: they are stored together, so none is without the other.

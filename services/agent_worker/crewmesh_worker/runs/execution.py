@@ -16,6 +16,7 @@ from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
 from crewmesh_worker.crews.definition import CrewDefinition, to_json
 from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.redaction import Redactor
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
 from crewmesh_worker.runs import outcome as outcomes
 from crewmesh_worker.runs.budget import RunBudget
@@ -23,7 +24,6 @@ from crewmesh_worker.runs.choice import ModelChoice, choose_models
 from crewmesh_worker.runs.events import from_runner, make_event, storable
 from crewmesh_worker.runs.log import RunLog
 from crewmesh_worker.runs.outcome import Outcome
-from crewmesh_worker.runs.redaction import Redactor
 from crewmesh_worker.runs.usage import UsageMeter
 
 log = structlog.get_logger(__name__)
