@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Mesh, running_mesh
+from tests.e2e.conftest import ROOT, Mesh, running_mesh
 from tests.e2e.openai_server import Answer, ModelServer, model_server
 
 PRICES = json.dumps({"priced-*": {"input_usd_per_million": 1000, "output_usd_per_million": 3000}})
@@ -358,3 +362,39 @@ async def _answer(mesh: Mesh, run_id: str, *, approve: bool, text: str = "") -> 
     body = {"text": text, "approve": approve}
     async with mesh.http.post(f"/v1/runs/{run_id}/input", json=body) as response:
         assert response.status == 200, await response.text()
+
+
+@pytest.mark.parametrize("page", ["choose-models", "budgets"])
+async def test_the_commands_of_the_how_tos_do_what_they_say(served: Served, page: str) -> None:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "KEY": served.mesh.api_key,
+        "URL": served.mesh.url,
+        "CREWMESH_URL": served.mesh.url,
+        "CREWMESH_API_KEY": served.mesh.api_key,
+    }
+    blocks = commands_of(ROOT / "docs" / "how-to" / f"{page}.md")
+    assert len(blocks) >= 3
+    try:
+        for block in blocks:
+            # curl fails on answers that tell of an error.
+            script = block.replace("curl ", "curl --silent --show-error --fail-with-body ")
+            process = await asyncio.create_subprocess_exec(
+                "sh", "-e", "-c", script, env=environment,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )  # fmt: skip
+            output, _ = await process.communicate(b"sk-of-the-how-to")
+            assert process.returncode == 0, f"{script}\n{output.decode()}"
+    finally:
+        for path, nothing in (("policy", {}), ("budgets", {"items": []})):
+            async with served.mesh.http.put(f"/v1/{path}", json=nothing) as response:
+                assert response.status == 200
+
+
+def commands_of(page: Path) -> list[str]:
+    """Return the page's indented blocks that are commands."""
+    blocks = re.findall(r"(?:^    .*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [block for block in blocks if block.strip().startswith(("crewmesh ", "curl "))]
