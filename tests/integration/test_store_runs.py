@@ -110,8 +110,9 @@ async def test_the_end_is_stored_with_its_event(store: StoreClient) -> None:
         status=SUCCEEDED,
         output="hi",
         output_json='{"a": 1}',
-        usage=usage,
     )
+    end.model_calls.add(event=1, model="m", prompt_tokens=5, completion_tokens=2, total_tokens=7)
+    usage.unpriced_calls = 1
     assert await store.append(end) == ["STORED"]
     run = await store.get(lease.run.id)
     assert (run.status, run.output, run.output_json) == (SUCCEEDED, "hi", '{"a": 1}')

@@ -9,11 +9,13 @@ import grpc
 
 from crewmesh.v1 import (
     agent_pb2_grpc,
+    budget_pb2_grpc,
     crew_store_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
     limit_pb2_grpc,
     run_store_pb2_grpc,
+    tenant_pb2_grpc,
 )
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
@@ -38,6 +40,20 @@ _REPEATABLE = {
         "ListStoredVersions",
         "SetCurrentVersion",
         "PublishCrews",
+    ),
+    "BudgetService": (
+        "ReserveBudget",
+        "SettleBudget",
+        "ListBudgets",
+        "PutBudgets",
+        "GetUsage",
+    ),
+    "TenantService": (
+        "PutSecret",
+        "ListSecrets",
+        "GetSecret",
+        "GetPolicy",
+        "PutPolicy",
     ),
     "AgentService": (
         "ListCrews",
@@ -144,3 +160,13 @@ def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
 def crew_store_stub(channel: grpc.aio.Channel) -> crew_store_pb2_grpc.CrewStoreServiceAsyncStub:
     """Return a client of the store's crews."""
     return crew_store_pb2_grpc.CrewStoreServiceStub(channel)  # type: ignore[return-value]
+
+
+def budget_stub(channel: grpc.aio.Channel) -> budget_pb2_grpc.BudgetServiceAsyncStub:
+    """Return a client of the store's budgets."""
+    return budget_pb2_grpc.BudgetServiceStub(channel)  # type: ignore[return-value]
+
+
+def tenant_stub(channel: grpc.aio.Channel) -> tenant_pb2_grpc.TenantServiceAsyncStub:
+    """Return a client of the store's secrets and policies."""
+    return tenant_pb2_grpc.TenantServiceStub(channel)  # type: ignore[return-value]

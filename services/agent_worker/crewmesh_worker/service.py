@@ -14,11 +14,13 @@ from uuid6 import uuid7
 
 from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.grpc_client import (
+    budget_stub,
     crew_store_stub,
     file_stub,
     identity_stub,
     open_channel,
     run_store_stub,
+    tenant_stub,
 )
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IdentitySigner, IdentityVerifier
@@ -44,6 +46,8 @@ from crewmesh_worker.runs.admission import Admission
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
+from crewmesh_worker.runs.policies import TenantPolicies
+from crewmesh_worker.runs.prices import PriceList
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.servicer import AgentServicer
 from crewmesh_worker.settings import WorkerSettings
@@ -79,11 +83,13 @@ class Worker:
         )
         self._executor = Executor(
             self._slots, self._crews, self._pool, self._writer, files,
-            settings.model, settings.environment_of_runs(), settings.input_timeout_seconds,
+            budget_stub(self._channel), self._signer, PriceList(settings.prices),
+            settings.models(), settings.environment_of_runs(), settings.input_timeout_seconds,
         )  # fmt: skip
         admission = Admission(
             self.worker_id, self._store, self._signer, self._crews, files, self._slots,
-            self._executor, settings.default_timeout_seconds, settings.default_max_attempts,
+            self._executor, TenantPolicies(tenant_stub(self._channel), self._signer),
+            settings.models(), settings.default_timeout_seconds, settings.default_max_attempts,
         )  # fmt: skip
         self._servicer = AgentServicer(self._crews, admission, self._store, self._signer)
         self._server = GrpcServer(

@@ -33,7 +33,13 @@ class WorkerSettings(Settings):
         default_factory=lambda: 8 * (os.cpu_count() or 1), ge=1, le=1000,
         description="runs at the same time",
     )  # fmt: skip
-    model: str = Field("offline", description="the default model of all crews")
+    model: str = Field(
+        "offline",
+        description="the default model of all crews, or several with commas: each is used when those before it fail",
+    )
+    prices: str = Field(
+        "", description="prices of further models, as YAML or JSON; see how-to/choose-models.md"
+    )
     crews_dir: Path | None = Field(None, description="further crews: a directory of *.yaml files")
     runner_builder: str = Field(
         "crewmesh_worker.crews.build:build_crew",
@@ -78,6 +84,10 @@ class WorkerSettings(Settings):
         False, description="let tools reach private networks and this machine, where policy does"
     )
     reflection: bool = Field(False, description="serve gRPC reflection")
+
+    def models(self) -> list[str]:
+        """Return the default models, in order."""
+        return [name.strip() for name in self.model.split(",") if name.strip()] or ["offline"]
 
     def environment_of_runs(self) -> dict[str, str]:
         """Return the variables that runs may see, with their values here."""

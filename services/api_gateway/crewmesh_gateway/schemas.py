@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from crewmesh_gateway.params import CREW_VERSION, MEANINGS, NAME, PRINTABLE_NAME, SESSION_ID
+from crewmesh_gateway.params import (
+    CREW_VERSION,
+    MEANINGS,
+    MODEL,
+    NAME,
+    PRINTABLE_NAME,
+    SESSION_ID,
+)
 
 Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "timed_out"]
 Item = TypeVar("Item")
 
 
-class _Input(BaseModel):
+class Input(BaseModel):
+    """A request's body: nothing that it doesn't name, and no conversions."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class StartRun(_Input):
+class BudgetLimit(Input):
+    """What may be spent; at least one of the two."""
+
+    max_tokens: Annotated[int | None, Field(ge=1, le=10**15)] = None
+    max_usd: Annotated[float | None, Field(ge=0.000001, le=10**9)] = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.max_tokens is None and self.max_usd is None:
+            raise ValueError("give max_tokens, max_usd or both")
+        return self
+
+
+class StartRun(Input):
     """What to run. What is left out takes the mesh's defaults."""
 
     model_config = ConfigDict(
@@ -44,15 +66,25 @@ class StartRun(_Input):
         int | None, Field(ge=1, le=86_400, description="Wall-clock limit of one attempt.")
     ] = None
     max_attempts: Annotated[int | None, Field(ge=1, le=20)] = None
+    models: Annotated[
+        list[Annotated[str, Field(pattern=MODEL)]],
+        Field(
+            max_length=20,
+            description="Instead of the crew's own: the first, and in order those to go on with "
+            "when one fails for good.",
+            examples=[["openai/gpt-5-mini", "offline"]],
+        ),
+    ] = []
+    budget: BudgetLimit | None = None
 
 
-class CancelRun(_Input):
+class CancelRun(Input):
     """Why a run is cancelled."""
 
     reason: Annotated[str, Field(max_length=500)] = ""
 
 
-class RespondToRun(_Input):
+class RespondToRun(Input):
     """A person's answer to a run that waits for one."""
 
     text: Annotated[str, Field(max_length=100_000)]
@@ -68,7 +100,7 @@ class RespondToRun(_Input):
     ] = None
 
 
-class RollBackCrew(_Input):
+class RollBackCrew(Input):
     """Which of a crew's versions to go back (or forward) to."""
 
     version: Annotated[int | str, Field(examples=[1])]
@@ -81,7 +113,7 @@ class RollBackCrew(_Input):
         return version
 
 
-class CreateApiKey(_Input):
+class CreateApiKey(Input):
     """A new API key of the caller's."""
 
     name: Annotated[str, Field(pattern=PRINTABLE_NAME, examples=["continuous integration"])]
@@ -90,7 +122,7 @@ class CreateApiKey(_Input):
 _AtMost = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class SetLimits(_Input):
+class SetLimits(Input):
     """All limits of an organisation, which replace those that there are."""
 
     max_running: Annotated[
@@ -151,6 +183,17 @@ class Usage(BaseModel):
     completion_tokens: int
     total_tokens: int
     model_calls: int
+    cost_usd: Annotated[float, Field(description="Of the calls whose price is known.")]
+    unpriced_calls: Annotated[
+        int, Field(description="Calls whose price isn't known; their cost is missing.")
+    ]
+
+
+class Limit(BaseModel):
+    """What may be spent."""
+
+    max_tokens: int | None
+    max_usd: float | None
 
 
 class Task(BaseModel):
@@ -173,6 +216,10 @@ class Run(BaseModel):
     status: Status
     inputs: dict[str, Any]
     output: Annotated[str | None, Field(description="The final answer, once it succeeded.")]
+    output_partial: Annotated[
+        str | None,
+        Field(description="What a run had finished that ended for want of budget, as Markdown."),
+    ]
     output_json: Annotated[Any, Field(description="The answer as data, where the crew has one.")]
     error: RunError | None
     attempt: int
@@ -185,6 +232,8 @@ class Run(BaseModel):
     session_id: str | None
     worker_id: str | None
     created_by: str
+    models: Annotated[list[str], Field(description="Those that it was started with.")]
+    budget: Limit | None
     usage: Usage
     tasks: Annotated[list[Task], Field(description="Filled by GET /v1/runs/{run_id} only.")]
     last_seq: Annotated[int, Field(description="Number of the newest event.")]

@@ -22,13 +22,17 @@ from crewmesh.common.lifecycle import (
 )
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import (
+    budget_pb2_grpc,
     crew_store_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
     limit_pb2_grpc,
     run_store_pb2,
     run_store_pb2_grpc,
+    tenant_pb2_grpc,
 )
+from crewmesh_store.budgets.repository import BudgetRepository
+from crewmesh_store.budgets.servicer import BudgetServicer
 from crewmesh_store.crews.repository import CrewRepository
 from crewmesh_store.crews.servicer import CrewStoreServicer
 from crewmesh_store.database import Database
@@ -42,12 +46,15 @@ from crewmesh_store.limits.servicer import LimitServicer
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.hub import EventHub
-from crewmesh_store.runs.maintenance import expire, make_partitions
+from crewmesh_store.runs.maintenance import charge_lost_calls, expire, make_partitions
 from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.retention import Retention
 from crewmesh_store.runs.servicer import RunStoreServicer
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
 from crewmesh_store.settings import StoreSettings
+from crewmesh_store.tenants.repository import TenantRepository
+from crewmesh_store.tenants.servicer import TenantServicer
+from crewmesh_store.tenants.vault import Vault
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +71,11 @@ class Store:
         self._settings = settings
         self._database = Database(settings.database_url, settings.database_connections)
         self._verifier = IdentityVerifier(settings.mesh_secret)
-        self._runs = RunRepository(self._database, timedelta(seconds=settings.lease_seconds))
+        vault = Vault(settings.secrets_key)
+        lease_ttl = timedelta(seconds=settings.lease_seconds)
+        self._runs = RunRepository(self._database, lease_ttl, vault)
+        self._budgets = BudgetRepository(self._database)
+        self._tenants = TenantRepository(self._database, vault)
         self._identities = IdentityRepository(self._database)
         self._hub = EventHub()
         self._wakeups = Wakeups(settings.database_url, self._on_wakeup)
@@ -144,6 +155,16 @@ class Store:
             CrewStoreServicer(CrewRepository(self._database)),
             "crewmesh.v1.CrewStoreService",
         )
+        self._server.add(
+            budget_pb2_grpc.add_BudgetServiceServicer_to_server,
+            BudgetServicer(self._budgets),
+            "crewmesh.v1.BudgetService",
+        )
+        self._server.add(
+            tenant_pb2_grpc.add_TenantServiceServicer_to_server,
+            TenantServicer(self._tenants),
+            "crewmesh.v1.TenantService",
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Do what has to be done in the background until `stop` is set."""
@@ -152,6 +173,7 @@ class Store:
             asyncio.create_task(self._dispatcher.run()),
             asyncio.create_task(expire(self._runs, self._runs_servicer.run_moved)),
             asyncio.create_task(make_partitions(self._runs)),
+            asyncio.create_task(charge_lost_calls(self._budgets)),
             asyncio.create_task(self._retention.run()),
         ]
         try:

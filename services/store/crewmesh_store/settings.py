@@ -25,6 +25,9 @@ class StoreSettings(Settings):
     retention_days: int = Field(
         90, ge=0, le=10_000, description="how long finished runs are kept; 0 is for ever"
     )
+    secrets_key: str = Field(
+        "", description="encrypts tenants' secrets; several with commas: the first encrypts"
+    )
     bootstrap_api_key: str = Field(
         "", description="the first owner's key; used on an empty database only"
     )

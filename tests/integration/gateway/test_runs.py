@@ -237,13 +237,11 @@ async def test_faults_that_the_worker_finds_are_listed(
 async def test_fields_that_do_not_exist_are_refused_and_not_ignored(
     shared_client: httpx2.AsyncClient,
 ) -> None:
-    response = await shared_client.post(
-        "/v1/runs", json={**START, "budget": {"max_usd": 1}, "x": 1}
-    )
+    response = await shared_client.post("/v1/runs", json={**START, "budget": {"usd": 1}, "x": 1})
 
     assert response.status_code == 422
     faults = response.json()["errors"]
-    assert [fault["loc"] for fault in faults] == [["body", "budget"], ["body", "x"]]
+    assert [fault["loc"] for fault in faults] == [["body", "budget", "usd"], ["body", "x"]]
     assert all(fault["msg"].startswith("unknown field") for fault in faults)
 
 

@@ -52,7 +52,7 @@ class _RegisteredTool(BaseTool):
 def build_crew(
     definition: CrewDefinition | dict[str, Any], inputs: dict[str, Any], llm: BaseLLM
 ) -> Crew:
-    """Return the crew, ready for `kickoff(inputs=inputs)`; every agent runs on `llm`.
+    """Return the crew, ready for `kickoff(inputs=inputs)`; agents without a model run on `llm`.
 
     `definition` may be what `to_json` wrote, as plain data. `inputs` are complete, those
     that are datasets being paths: they become the tables that the run's tools see.

@@ -25,6 +25,9 @@ Rpm = Annotated[int, Field(ge=1, le=100_000)]
 Retries = Annotated[int, Field(ge=0, le=10)]
 JsonSchema = dict[str, Any]
 ToolFailurePolicy = Literal["ignore", "warn", "raise"]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}$")]
+# One, or several in order: the next is used when one fails for good.
+Models = ModelName | Annotated[list[ModelName], Field(min_length=1, max_length=20)]
 
 
 class _Part(BaseModel):
@@ -52,6 +55,9 @@ class AgentDefinition(_Part):
     role: Label = Field(description="who it is; no two agents have the same role")
     goal: Text = Field(description="what it is after")
     backstory: Text = Field(description="what it brings, and how it works")
+    model: Models | None = Field(
+        None, description="its model, or several in order; by default the crew's"
+    )
     tools: Tools = Field(
         default_factory=list, description="names of tools that it may use; see `crewmesh tools ls`"
     )
@@ -70,6 +76,11 @@ class AgentDefinition(_Part):
     )
     planning: bool = Field(False, description="whether it plans its steps before it works")
     planning_config: PlanningDefinition | None = Field(None, description="how; implies planning")
+
+    @property
+    def models(self) -> list[str]:
+        """The agent's own models in order; none where it uses the crew's."""
+        return _as_list(self.model)
 
 
 class TaskDefinition(_Part):
@@ -124,6 +135,9 @@ class CrewBody(_Part):
     process: Literal["sequential", "hierarchical"] = Field(
         "sequential", description="in a hierarchical crew a manager hands the tasks out"
     )
+    model: Models | None = Field(
+        None, description="its model, or several in order; by default the tenant's or the mesh's"
+    )
     manager_agent: str | None = Field(
         None, description="key of the agent that manages; without tools, and without a task"
     )
@@ -133,6 +147,17 @@ class CrewBody(_Part):
     tool_failure_policy: ToolFailurePolicy | None = Field(
         None, description="for agents that have none"
     )
+
+    @property
+    def models(self) -> list[str]:
+        """The crew's models in order; none where the tenant or the mesh chooses."""
+        return _as_list(self.model)
+
+    @property
+    def all_tools(self) -> list[str]:
+        """The tools that any of the agents has, or any of the tasks, each once."""
+        named = [*(a.tools for a in self.agents.values()), *(t.tools or () for t in self.tasks)]
+        return list(dict.fromkeys(tool for tools in named for tool in tools))
 
 
 class ReplyDefinition(_Part):
@@ -174,3 +199,17 @@ class CrewDefinition(_Part):
         """The names of the inputs that are datasets."""
         properties = self.inputs.get("properties", {})
         return [name for name, prop in properties.items() if prop.get("format") == DATASET_FORMAT]
+
+    def without_models(self) -> CrewDefinition:
+        """Return the same crew with no choice of models of its own."""
+        agents = {
+            key: agent.model_copy(update={"model": None}) for key, agent in self.crew.agents.items()
+        }
+        body = self.crew.model_copy(update={"agents": agents, "model": None})
+        return self.model_copy(update={"crew": body})
+
+
+def _as_list(model: str | list[str] | None) -> list[str]:
+    if model is None:
+        return []
+    return [model] if isinstance(model, str) else list(model)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
-from crewmesh.common.errors import InvalidInputError, NotFoundError, Violation
+from crewmesh.common.errors import ForbiddenError, InvalidInputError, NotFoundError, Violation
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
+from crewmesh.common.policy import Policy
 from crewmesh.v1 import agent_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_worker import clock
 from crewmesh_worker.crews.definition import CrewDefinition
@@ -16,10 +18,14 @@ from crewmesh_worker.crews.inputs import dataset_inputs, validate_inputs
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.crews.sources import CrewVersion
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.runs.choice import choose_models
 from crewmesh_worker.runs.executor import Executor
+from crewmesh_worker.runs.policies import TenantPolicies
 from crewmesh_worker.runs.slots import Slots
 
 _STORE_SECONDS = 10.0
+_MAX_MODELS = 20
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}")
 
 
 class Admission:
@@ -34,6 +40,8 @@ class Admission:
         files: WorkerFiles,
         slots: Slots,
         executor: Executor,
+        policies: TenantPolicies,
+        models: list[str],
         default_timeout_seconds: int,
         default_max_attempts: int,
     ) -> None:
@@ -44,6 +52,8 @@ class Admission:
         self._files = files
         self._slots = slots
         self.executor = executor
+        self._policies = policies
+        self._models = models
         self._default_timeout_seconds = default_timeout_seconds
         self._default_max_attempts = default_max_attempts
 
@@ -53,13 +63,15 @@ class Admission:
         """Record the run, and start it if the store leases it to this worker.
 
         Raises NotFoundError for an unknown crew, InvalidInputError with every fault found,
-        ConflictError for an idempotency key that stands for another request.
+        ForbiddenError (POLICY_DENIED) for what the tenant's policy doesn't allow, ConflictError
+        for an idempotency key that stands for another request.
         """
         # From here on it is this version's run, whatever is put under its name.
         crew = await self._crews.get(spec.crew, "", identity)
         checked = agent_pb2.RunSpec()
         checked.CopyFrom(spec)
         _check_limits(spec)
+        apply_policy(await self._policies.get(identity), checked, crew.definition, self._models)
         checked.inputs_json = await self._check_inputs(crew.definition, spec.inputs_json, identity)
         checked.timeout_seconds = spec.timeout_seconds or self._default_timeout_seconds
         checked.max_attempts = spec.max_attempts or self._default_max_attempts
@@ -113,6 +125,31 @@ class Admission:
         return json.dumps(inputs)
 
 
+def apply_policy(
+    policy: Policy, spec: agent_pb2.RunSpec, definition: CrewDefinition, models: list[str]
+) -> None:
+    """Lower the run's budget to what the policy grants a run.
+
+    Raises ForbiddenError (POLICY_DENIED) with every model and tool that it doesn't allow.
+    """
+    choice = choose_models(definition, spec.models, policy.models.default, models)
+    if faults := policy.faults(choice.all, definition.crew.all_tools):
+        raise ForbiddenError(
+            "your organisation's policy doesn't allow this run: "
+            + "; ".join(fault.message for fault in faults),
+            reason="POLICY_DENIED",
+            violations=faults,
+        )
+    most = policy.run_budget
+    if most.max_tokens is not None:
+        given = spec.budget.max_tokens if spec.budget.HasField("max_tokens") else most.max_tokens
+        spec.budget.max_tokens = min(given, most.max_tokens)
+    if most.max_usd is not None:
+        most_micros = int(most.max_usd * 1_000_000)
+        given = spec.budget.max_micros if spec.budget.HasField("max_micros") else most_micros
+        spec.budget.max_micros = min(given, most_micros)
+
+
 def _parse_inputs(inputs_json: str) -> dict[str, Any]:
     try:
         inputs = json.loads(inputs_json or "{}")
@@ -139,5 +176,15 @@ def _check_limits(spec: agent_pb2.RunSpec) -> None:
         violations.append(Violation("idempotency_key", "at most 255 characters"))
     if len(spec.session_id) > 255:
         violations.append(Violation("session_id", "at most 255 characters"))
+    if len(spec.models) > _MAX_MODELS:
+        violations.append(Violation("models", f"at most {_MAX_MODELS}"))
+    violations += [
+        Violation("models", f"{name[:64]!r} is no name of a model")
+        for name in spec.models
+        if not _MODEL_NAME.fullmatch(name)
+    ]
+    limits = [value for _, value in spec.budget.ListFields()]
+    if spec.HasField("budget") and not all(0 < limit < 2**63 for limit in limits):
+        violations.append(Violation("budget", "limits are above 0"))
     if violations:
         raise InvalidInputError("the run can't be taken", violations=violations)

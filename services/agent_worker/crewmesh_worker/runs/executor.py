@@ -10,14 +10,17 @@ from collections.abc import Callable
 import structlog
 
 from crewmesh.common.errors import CrewmeshError
-from crewmesh.common.identity import Identity
-from crewmesh.v1 import run_store_pb2
+from crewmesh.common.identity import Identity, IdentitySigner
+from crewmesh.v1 import budget_pb2_grpc, run_store_pb2
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import RunnerPool
+from crewmesh_worker.runs.budget import RunBudget
 from crewmesh_worker.runs.execution import Execution
 from crewmesh_worker.runs.log import LogWriter
+from crewmesh_worker.runs.prices import PriceList
 from crewmesh_worker.runs.slots import Slots
+from crewmesh_worker.runs.usage import UsageMeter
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +35,10 @@ class Executor:
         pool: RunnerPool,
         writer: LogWriter,
         files: WorkerFiles,
-        model: str,
+        budgets: budget_pb2_grpc.BudgetServiceAsyncStub,
+        signer: IdentitySigner,
+        prices: PriceList,
+        models: list[str],
         environment: dict[str, str],
         input_seconds: int,
     ) -> None:
@@ -42,7 +48,10 @@ class Executor:
         self._pool = pool
         self._writer = writer
         self._files = files
-        self._model = model
+        self._budgets = budgets
+        self._signer = signer
+        self._prices = prices
+        self._models = models
         self._environment = environment
         self._handing_back = False
         # By run and epoch: a run may come back while its last attempt here still ends.
@@ -70,13 +79,15 @@ class Executor:
         try:
             identity = Identity("agent_worker", run.org_id, run.created_by)
             execution = self._held[run.id, lease.epoch] = Execution(
-                lease, self._crews, identity, self._writer.open(lease), self._input_seconds,
-                good_until,
+                lease, self._crews, identity, self._writer.open(lease),
+                UsageMeter(run.usage, self._prices),
+                RunBudget(lease, self._budgets, self._signer, self._prices),
+                self._input_seconds, good_until,
             )  # fmt: skip
             if self._handing_back:
                 execution.hand_back()
             started = time.monotonic()
-            how = await execution.run(self._pool, self._files, self._model, self._environment)
+            how = await execution.run(self._pool, self._files, self._models, self._environment)
             seconds = round(time.monotonic() - started, 3)
             log.info("attempt ended", crew=run.crew, attempt=run.attempt, how=how, seconds=seconds)
         except CrewmeshError as error:

@@ -43,6 +43,7 @@ class _Entry:
     event: run_pb2.RunEvent
     checkpoints: tuple[run_store_pb2.TaskCheckpoint, ...]
     size: int
+    call: run_store_pb2.ModelCall | None
 
 
 class RunLog:
@@ -63,10 +64,12 @@ class RunLog:
         self.closed = asyncio.Event()
         self.lost = asyncio.Event()
 
-    async def add(self, event: run_pb2.RunEvent) -> None:
-        """Queue an event; wait while too many are queued."""
+    async def add(
+        self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None
+    ) -> None:
+        """Queue an event, with the model call that it tells of; wait while too many are queued."""
         await self._room.wait()
-        self._queue(event)
+        self._queue(event, call)
         if len(self._pending) >= _MAX_PENDING or self._pending_bytes >= _MAX_PENDING_BYTES:
             self._room.clear()
         self._writer.changed(self)
@@ -93,9 +96,9 @@ class RunLog:
             self.abandon()
             raise
 
-    def _queue(self, event: run_pb2.RunEvent) -> None:
+    def _queue(self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None) -> None:
         size = event.ByteSize() + sum(c.ByteSize() for c in self._checkpoints)
-        self._pending.append(_Entry(event, tuple(self._checkpoints), size))
+        self._pending.append(_Entry(event, tuple(self._checkpoints), size, call))
         self._pending_bytes += size
         self._checkpoints.clear()
 
@@ -115,9 +118,12 @@ class RunLog:
             first_seq=self._next_seq,
         )
         size = 0
-        for entry in itertools.islice(self._pending, _MAX_EVENTS_PER_APPEND):
+        for place, entry in enumerate(itertools.islice(self._pending, _MAX_EVENTS_PER_APPEND)):
             append.events.append(entry.event)
             append.checkpoints.extend(entry.checkpoints)
+            if entry.call is not None:
+                append.model_calls.append(entry.call)
+                append.model_calls[-1].event = place
             size += entry.size
             if size >= _MAX_BYTES_PER_APPEND:
                 break

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
 from crewmesh.common.errors import CrewmeshError, UnavailableError
@@ -38,7 +36,13 @@ from crewmesh_gateway.params import (
 )
 from crewmesh_gateway.relay import CALL_SECONDS, Relay, RequestRelay
 from crewmesh_gateway.responses import Json
-from crewmesh_gateway.translate import ENDED, STATUS_NUMBERS, run_json
+from crewmesh_gateway.translate import (
+    ENDED,
+    STATUS_NUMBERS,
+    as_timestamp,
+    limit_proto,
+    run_json,
+)
 
 router = APIRouter(tags=["runs"], route_class=JsonRoute)
 
@@ -86,6 +90,8 @@ async def start_run(
         timeout_seconds=body.timeout_seconds or 0,
         max_attempts=body.max_attempts or 0,
         idempotency_key=idempotency_key or "",
+        models=body.models,
+        budget=limit_proto(body.budget) if body.budget is not None else None,
     )
     give_up_at = time.monotonic() + wait
     answer = await _start(relay, spec, min(wait, _WAIT_SLICE_SECONDS))
@@ -157,8 +163,8 @@ async def list_runs(
             status=STATUS_NUMBERS[status] if status else RunStatus.RUN_STATUS_UNSPECIFIED,
             crew=crew or "",
             session_id=session_id or "",
-            created_after=_timestamp(created_after),
-            created_before=_timestamp(created_before),
+            created_after=as_timestamp(created_after),
+            created_before=as_timestamp(created_before),
         ),
     )
     return Json(
@@ -217,11 +223,3 @@ def _duration(seconds: float) -> Duration:
     duration = Duration()
     duration.FromMilliseconds(int(seconds * 1000))
     return duration
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

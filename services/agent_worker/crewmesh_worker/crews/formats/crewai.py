@@ -35,7 +35,7 @@ _TYPES: Final = {
     "task": {"task", "Task", "crewai.Task", "crewai.task.Task"},
 }
 # By kind of part and key: what ours calls it.
-_RENAMED: Final = {("agent", "reasoning"): "planning"}
+_RENAMED: Final = {("agent", "reasoning"): "planning", ("agent", "llm"): "model"}
 _CREW_KEYS: Final = frozenset(CrewBody.model_fields) - {"agents", "tasks"}
 
 
