@@ -81,6 +81,8 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             raise InvalidInputError("the first message of AttachWorker is hello")
         worker_id, session_id = first.hello.worker_id, UUID(bytes=uuid7().bytes)
         await self._runs.put_worker(first.hello, session_id)
+        # Until it hears from us, the worker's gRPC keeps all that it says, to say it again.
+        await context.send_initial_metadata(())
         try:
             with self._dispatcher.attach(worker_id) as worker:
                 reader = asyncio.create_task(self._read_capacity(request_iterator, worker))
