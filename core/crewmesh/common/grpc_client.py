@@ -7,7 +7,14 @@ from collections.abc import Sequence
 
 import grpc
 
-from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, run_store_pb2_grpc
+from crewmesh.v1 import (
+    agent_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    run_store_pb2_grpc,
+    session_pb2_grpc,
+    session_store_pb2_grpc,
+)
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
 # lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
@@ -24,6 +31,14 @@ _REPEATABLE = {
         "CancelRun",
     ),
     "IdentityService": ("Authenticate",),
+    "SessionStoreService": (
+        "GetSession",
+        "ListSessions",
+        "ListMessages",
+        "ForgetMemory",
+        "ReadMemories",
+    ),
+    "SessionService": ("GetSession", "ListSessions", "ListMessages", "ForgetMemory"),
     "AgentService": (
         "ListCrews",
         "GetCrew",
@@ -99,3 +114,15 @@ def identity_stub(channel: grpc.aio.Channel) -> identity_pb2_grpc.IdentityServic
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
     """Return a client of the store's files."""
     return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_stub(channel: grpc.aio.Channel) -> session_pb2_grpc.SessionServiceAsyncStub:
+    """Return a client of the agent workers' conversations."""
+    return session_pb2_grpc.SessionServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_store_stub(
+    channel: grpc.aio.Channel,
+) -> session_store_pb2_grpc.SessionStoreServiceAsyncStub:
+    """Return a client of the store's sessions."""
+    return session_store_pb2_grpc.SessionStoreServiceStub(channel)  # type: ignore[return-value]

@@ -13,15 +13,22 @@ import uvloop
 from uuid6 import uuid7
 
 from crewmesh.common.errors import CrewmeshError
-from crewmesh.common.grpc_client import file_stub, identity_stub, open_channel, run_store_stub
+from crewmesh.common.grpc_client import (
+    file_stub,
+    identity_stub,
+    open_channel,
+    run_store_stub,
+    session_store_stub,
+)
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IdentitySigner, IdentityVerifier
 from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
 from crewmesh.common.logging import configure_logging
-from crewmesh.v1 import agent_pb2_grpc, run_store_pb2
+from crewmesh.v1 import agent_pb2_grpc, run_store_pb2, session_pb2_grpc
 from crewmesh_worker.authentication import Authenticator
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.relay import StoreRelay
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runs.admission import Admission
@@ -30,6 +37,7 @@ from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.servicer import AgentServicer
+from crewmesh_worker.sessions.servicer import SessionServicer
 from crewmesh_worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -61,12 +69,17 @@ class Worker:
         self._executor = Executor(
             self._slots, catalogue, self._pool, self._writer, files,
             settings.model, settings.environment_of_runs(), settings.input_timeout_seconds,
+            settings.history_tokens,
         )  # fmt: skip
         admission = Admission(
             self.worker_id, self._store, self._signer, catalogue, files, self._slots,
             self._executor, settings.default_timeout_seconds, settings.default_max_attempts,
         )  # fmt: skip
-        self._servicer = AgentServicer(catalogue, admission, self._store, self._signer)
+        relay = StoreRelay(self._signer)
+        self._servicer = AgentServicer(catalogue, admission, self._store, self._signer, relay)
+        self._sessions = SessionServicer(
+            catalogue, admission, session_store_stub(self._channel), relay
+        )
         self._server = GrpcServer(
             Authenticator(
                 IdentityVerifier(settings.mesh_secret),
@@ -92,6 +105,11 @@ class Worker:
             agent_pb2_grpc.add_AgentServiceServicer_to_server,
             self._servicer,
             "crewmesh.v1.AgentService",
+        )
+        self._server.add(
+            session_pb2_grpc.add_SessionServiceServicer_to_server,
+            self._sessions,
+            "crewmesh.v1.SessionService",
         )
         port = await self._server.start(self._settings.worker_address)
         self.address = f"{self._settings.worker_address.rpartition(':')[0]}:{port}"

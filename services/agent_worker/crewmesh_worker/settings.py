@@ -50,6 +50,9 @@ class WorkerSettings(Settings):
     input_timeout_seconds: int = Field(
         7 * 86_400, ge=1, description="how long a run waits for a person"
     )
+    history_tokens: int = Field(
+        4000, ge=100, le=1_000_000, description="how much of a session a run is told, about"
+    )
     drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
     reflection: bool = Field(False, description="serve gRPC reflection")
 

@@ -15,7 +15,13 @@ from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
 from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
 from crewmesh.common.logging import configure_logging
-from crewmesh.v1 import file_pb2_grpc, identity_pb2_grpc, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import (
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    run_store_pb2,
+    run_store_pb2_grpc,
+    session_store_pb2_grpc,
+)
 from crewmesh_store.database import Database
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
@@ -30,6 +36,8 @@ from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.retention import Retention
 from crewmesh_store.runs.servicer import RunStoreServicer
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
+from crewmesh_store.sessions.repository import SessionRepository
+from crewmesh_store.sessions.servicer import SessionStoreServicer
 from crewmesh_store.settings import StoreSettings
 
 log = structlog.get_logger(__name__)
@@ -51,6 +59,9 @@ class Store:
         self._dispatcher = Dispatcher(self._claim)
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
+        )
+        self._sessions_servicer = SessionStoreServicer(
+            SessionRepository(self._database), self._runs_servicer.cancel
         )
         objects = Objects(settings.object_store_url)
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
@@ -84,6 +95,11 @@ class Store:
             file_pb2_grpc.add_FileServiceServicer_to_server,
             self._files_servicer,
             "crewmesh.v1.FileService",
+        )
+        self._server.add(
+            session_store_pb2_grpc.add_SessionStoreServiceServicer_to_server,
+            self._sessions_servicer,
+            "crewmesh.v1.SessionStoreService",
         )
         self.port = await self._server.start(self._settings.store_address)
         await self._server.set_serving(True)

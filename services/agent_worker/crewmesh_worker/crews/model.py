@@ -14,6 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 DATASET_FORMAT = "dataset"
+# In a conversation: what the person says now, and what was said before, as text.
+MESSAGE_FORMAT = "session-message"
+HISTORY_FORMAT = "session-history"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
@@ -52,11 +55,16 @@ class TaskDefinition(_Part):
 
 
 class CrewBody(_Part):
-    """The agents, by key, and the tasks in their order."""
+    """The agents, by key, and the tasks in their order.
+
+    With `memory`, the crew keeps what its tasks brought out and recalls what helps with
+    later ones: of the same session, or of all runs of the organisation without one.
+    """
 
     agents: dict[Name, AgentDefinition] = Field(min_length=1, max_length=50)
     tasks: list[TaskDefinition] = Field(min_length=1, max_length=100)
     process: Literal["sequential", "hierarchical"] = "sequential"
+    memory: bool = False
 
 
 class CrewDefinition(_Part):
@@ -71,5 +79,18 @@ class CrewDefinition(_Part):
     @property
     def dataset_inputs(self) -> list[str]:
         """The names of the inputs that are datasets."""
+        return self._inputs_of(DATASET_FORMAT)
+
+    @property
+    def message_input(self) -> str | None:
+        """The name of the input that is a session's message; None where nobody can talk to it."""
+        return next(iter(self._inputs_of(MESSAGE_FORMAT)), None)
+
+    @property
+    def history_input(self) -> str | None:
+        """The name of the input that gets what was said before."""
+        return next(iter(self._inputs_of(HISTORY_FORMAT)), None)
+
+    def _inputs_of(self, form: str) -> list[str]:
         properties = self.inputs.get("properties", {})
-        return [name for name, prop in properties.items() if prop.get("format") == DATASET_FORMAT]
+        return [name for name, prop in properties.items() if prop.get("format") == form]

@@ -18,6 +18,7 @@ from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
 from crewmesh_worker.runs.log import RunLog
+from crewmesh_worker.sessions.history import fit_history
 
 log = structlog.get_logger(__name__)
 
@@ -48,9 +49,11 @@ class Execution:
         identity: Identity,
         run_log: RunLog,
         input_seconds: int,
+        history_tokens: int,
         good_until: float,
     ) -> None:
         self._input_seconds = input_seconds
+        self._history_tokens = history_tokens
         self.lease = lease
         # Until then, by time.monotonic(), the lease is surely ours. Renewals move it.
         self.good_until = good_until
@@ -121,6 +124,10 @@ class Execution:
         self, runner: Runner, files: WorkerFiles, model: str, environment: dict[str, str]
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
+        if self.lease.run.turn and self.definition.history_input:
+            inputs[self.definition.history_input] = fit_history(
+                self.lease.history, self.lease.earlier_messages, self._history_tokens
+            )
         paths = {
             name: str(await files.fetch_dataset(inputs[name], self._identity))
             for name in dataset_inputs(self.definition)
@@ -129,7 +136,7 @@ class Execution:
         return runner_pb2.Execute(
             run_id=self.lease.run.id,
             definition_json=to_json(self.definition),
-            inputs_json=self.lease.run.inputs_json,
+            inputs_json=json.dumps(inputs),
             work_dir=str(runner.work_dir),
             model=model,
             environment=environment,

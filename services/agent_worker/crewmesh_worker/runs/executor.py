@@ -35,8 +35,10 @@ class Executor:
         model: str,
         environment: dict[str, str],
         input_seconds: int,
+        history_tokens: int,
     ) -> None:
         self._input_seconds = input_seconds
+        self._history_tokens = history_tokens
         self._slots = slots
         self._catalogue = catalogue
         self._pool = pool
@@ -74,7 +76,7 @@ class Executor:
             definition = self._catalogue.get(run.crew)
             execution = self._held[run.id, lease.epoch] = Execution(
                 lease, definition, identity, self._writer.open(lease), self._input_seconds,
-                good_until,
+                self._history_tokens, good_until,
             )  # fmt: skip
             started = time.monotonic()
             how = await execution.run(self._pool, self._files, self._model, self._environment)

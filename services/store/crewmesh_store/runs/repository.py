@@ -7,16 +7,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 import psycopg
 from google.protobuf.timestamp_pb2 import Timestamp
 from uuid6 import uuid7
 
-from crewmesh.common.errors import ConflictError, ExhaustedError, InvalidInputError, StateError
+from crewmesh.common.errors import (
+    ConflictError,
+    CrewmeshError,
+    ExhaustedError,
+    InvalidInputError,
+    NotFoundError,
+    StateError,
+)
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
 from crewmesh_store.database import Database, Row, load_statements
+from crewmesh_store.messages import parse_id
 from crewmesh_store.runs.messages import (
     event_from_row,
     run_from_row,
@@ -25,8 +34,12 @@ from crewmesh_store.runs.messages import (
     tasks_from_events,
     worker_from_row,
 )
+from crewmesh_store.sessions.repository import SessionRepository
 
 SQL = load_statements("runs")
+
+# Messages of a session that may wait for their answers at once.
+MAX_OPEN_TURNS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -38,17 +51,33 @@ class Created:
     lease: run_store_pb2.Lease | None = None
 
 
+@dataclass(frozen=True)
+class Appended:
+    """What came of one append.
+
+    `events` are those that this call stored, as they now stand in the log; `turn_ended` says
+    that the session may go on with its next message.
+    """
+
+    result: run_store_pb2.AppendResult
+    events: Sequence[run_pb2.RunEvent] = ()
+    turn_ended: bool = False
+
+
 class RunRepository:
     """Runs, leases and logs in Postgres."""
 
     def __init__(self, database: Database, lease_ttl: timedelta) -> None:
         self._database = database
+        self._sessions = SessionRepository(database)
         self.lease_ttl = lease_ttl
 
     async def create(self, request: run_store_pb2.CreateRunRequest, identity: Identity) -> Created:
         """Record a run and its first event; lease it to the asking worker if nothing waits.
 
-        Raises ConflictError (IDEMPOTENCY_KEY_REUSED) when the key stands for another request.
+        With a message, that is recorded too, as the next of its session. Raises ConflictError
+        (IDEMPOTENCY_KEY_REUSED) when the key stands for another request, NotFoundError when
+        there is no such session, and ExhaustedError when too much waits already.
         """
         spec = request.spec
         key = spec.idempotency_key or None
@@ -69,25 +98,51 @@ class RunRepository:
             request_hash=request_hash,
             worker_id=request.worker_id or None,
             lease_ttl=self.lease_ttl,
+            message=spec.message or None,
+            conversation=parse_id(spec.session_id, "session") if spec.message else None,
+            max_open_turns=MAX_OPEN_TURNS,
         )
         if row is not None:
-            lease = self._lease(row) if row["status"] == "running" else None
+            lease = await self._complete_lease(row) if row["status"] == "running" else None
             return Created(run_from_row(row), lease=lease)
         row = await self._database.fetch_one(
             SQL["find_idempotent_run"], org_id=identity.org_id, key=key
         )
         if row is None:
-            raise ExhaustedError(
-                "the queue of your organisation is full; try again when some runs have started",
-                reason="QUEUE_FULL",
-                retry_after_seconds=5,
-            )
+            raise await self._refusal_of(spec, identity)
         if row["request_hash"] != request_hash:
             raise ConflictError(
                 "this Idempotency-Key was used for another request; send a new key",
                 reason="IDEMPOTENCY_KEY_REUSED",
             )
         return Created(run_from_row(row), replayed=True)
+
+    async def _refusal_of(self, spec: agent_pb2.RunSpec, identity: Identity) -> CrewmeshError:
+        """Return why a run with a new key, or none, wasn't taken."""
+        if spec.message:
+            session = await self._sessions.get(spec.session_id, identity.org_id)
+            if session is None:
+                return NotFoundError(
+                    f"there is no session {spec.session_id[:64]!r}", reason="SESSION_NOT_FOUND"
+                )
+            if session.open_turns >= MAX_OPEN_TURNS:
+                return ExhaustedError(
+                    f"{session.open_turns} messages of this session wait for their answers; "
+                    "post the next one when some have been answered",
+                    reason="SESSION_BUSY",
+                    retry_after_seconds=5,
+                )
+        return ExhaustedError(
+            "the queue of your organisation is full; try again when some runs have started",
+            reason="QUEUE_FULL",
+            retry_after_seconds=5,
+        )
+
+    async def _complete_lease(self, row: Row) -> run_store_pb2.Lease:
+        lease = self._lease(row)
+        if lease.run.turn:
+            await self._sessions.add_history(lease)
+        return lease
 
     async def claim(self, worker_ids: Sequence[str]) -> list[run_store_pb2.Lease]:
         """Lease queued runs to the workers named, one for each entry, as far as there are any."""
@@ -97,7 +152,7 @@ class RunRepository:
             worker_ids=list(worker_ids),
             lease_ttl=self.lease_ttl,
         )
-        leases = {row["id"]: self._lease(row) for row in rows}
+        leases = {row["id"]: await self._complete_lease(row) for row in rows}
         again = [row["id"] for row in rows if row["attempt"] > 1]
         if again:
             for row in await self._database.fetch(SQL["read_checkpoints"], run_ids=again):
@@ -117,14 +172,8 @@ class RunRepository:
             lease.answer.CopyFrom(run_store_pb2.HumanAnswer(**json.loads(row["answer"])))
         return lease
 
-    async def append(
-        self, appends: Sequence[run_store_pb2.Append]
-    ) -> list[tuple[run_store_pb2.AppendResult, list[run_pb2.RunEvent]]]:
-        """Store each append whole or not at all; all that are accepted, in one transaction.
-
-        Returns, in the same order, each outcome and the events as they now stand in the
-        log (none where this call stored none).
-        """
+    async def append(self, appends: Sequence[run_store_pb2.Append]) -> list[Appended]:
+        """Store each append whole or not at all; all that are accepted, in one transaction."""
         try:
             rows = await self._database.fetch(SQL["append_events"], **_append_parameters(appends))
         except psycopg.DataError as error:
@@ -135,16 +184,17 @@ class RunRepository:
         if refused:
             found = await self._database.fetch(SQL["read_heads"], run_ids=refused)
             heads = {str(row["id"]): row for row in found}
-        results: list[tuple[run_store_pb2.AppendResult, list[run_pb2.RunEvent]]] = []
+        results: list[Appended] = []
         for append in appends:
             row = accepted.get(append.run_id)
             if row is None:
-                results.append((_refusal(append, heads.get(append.run_id)), []))
+                results.append(Appended(_refusal(append, heads.get(append.run_id))))
                 continue
             result = run_store_pb2.AppendResult(
                 outcome=run_store_pb2.APPEND_OUTCOME_STORED, last_seq=row["last_seq"]
             )
-            results.append((result, _numbered(append, row["attempt"])))
+            events = _numbered(append, row["attempt"])
+            results.append(Appended(result, events, row["turn_ended"]))
         return results
 
     async def renew(
@@ -355,6 +405,18 @@ def _append_parameters(appends: Sequence[run_store_pb2.Append]) -> dict[str, lis
                 checkpoint_outputs=checkpoint.output,
                 checkpoint_waitings=checkpoint.waiting,
             )
+        for memory in append.memories.saved:
+            add(
+                memory_run_ids=run,
+                memory_ids=parse_id(memory.id, "memory"),
+                memory_contents=memory.content,
+                memory_records=memory.record_json,
+                memory_embeddings=memory.embedding,
+                memory_embedders=memory.embedder,
+                memory_importances=memory.importance,
+            )
+        for forgotten in append.memories.deleted:
+            add(forgotten_run_ids=run, forgotten_ids=parse_id(forgotten, "memory"))
     return columns
 
 
@@ -363,5 +425,7 @@ _APPEND_COLUMNS = (
     "error_codes", "error_messages", "prompt_tokens", "completion_tokens", "total_tokens",
     "model_calls", "waits", "event_run_ids", "event_seqs", "event_ats", "event_types", "event_tasks",
     "event_agents", "event_payloads", "checkpoint_run_ids", "checkpoint_tasks",
-    "checkpoint_outputs", "checkpoint_waitings",
+    "checkpoint_outputs", "checkpoint_waitings", "memory_run_ids", "memory_ids", "memory_contents",
+    "memory_records", "memory_embeddings", "memory_embedders", "memory_importances",
+    "forgotten_run_ids", "forgotten_ids",
 )  # fmt: skip

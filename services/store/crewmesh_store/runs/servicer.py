@@ -130,12 +130,13 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         if not all(append.events for append in request.appends):
             raise InvalidInputError("an append holds at least one event")
         results = await self._runs.append(request.appends)
-        for append, (_, events) in zip(request.appends, results, strict=True):
-            if events:
-                self._announce(append.run_id, events)
-                if append.transition.status == run_pb2.RUN_STATUS_QUEUED:
+        for append, appended in zip(request.appends, results, strict=True):
+            if appended.events:
+                self._announce(append.run_id, appended.events)
+                queued = append.transition.status == run_pb2.RUN_STATUS_QUEUED
+                if queued or appended.turn_ended:
                     self._announce_queued()
-        return run_store_pb2.AppendEventsResponse(results=[result for result, _ in results])
+        return run_store_pb2.AppendEventsResponse(results=[done.result for done in results])
 
     async def RecordEffect(
         self, request: run_store_pb2.RecordEffectRequest, context: Any
@@ -216,17 +217,23 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> agent_pb2.CancelRunResponse:
         org_id = caller().require_org()
         reason = request.reason or "cancelled on request"
-        row = await self._runs.cancel(request.run_id, org_id, reason)
+        run = await self.cancel(request.run_id, org_id, reason)
+        return agent_pb2.CancelRunResponse(run=run or await self._require_run(request.run_id))
+
+    async def cancel(self, run_id: str, org_id: str, reason: str) -> run_pb2.Run | None:
+        """Cancel a run, or ask its worker to; return None if it has ended or isn't there."""
+        row = await self._runs.cancel(run_id, org_id, reason)
         if row is None:
-            run = await self._require_run(request.run_id)
-            return agent_pb2.CancelRunResponse(run=run)
+            return None
         run = run_from_row(row)
         if run.status == run_pb2.RUN_STATUS_RUNNING:
             self._dispatcher.cancel(run.worker_id, run.id, row["epoch"])
             self._wakeups.cancel_requested(run.worker_id, run.id, row["epoch"])
         else:
             self._announce(run.id, ())
-        return agent_pb2.CancelRunResponse(run=run)
+            if run.turn:
+                self._announce_queued()
+        return run
 
     async def RespondToRun(
         self, request: agent_pb2.RespondToRunRequest, context: Any
@@ -262,7 +269,8 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     def run_moved(self, run: str, status: str) -> None:
         """Tell watchers and dispatchers what maintenance did to a run."""
         self._announce(run, ())
-        if status == "queued":
+        if status != "running":
+            # It is in the queue, or its session's next one may start.
             self._announce_queued()
 
     def _announce(self, run: str, events: Any) -> None:
