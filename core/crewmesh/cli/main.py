@@ -8,8 +8,9 @@ import sys
 
 import typer
 
-from crewmesh.cli.commands import crews, datasets, keys, runs
+from crewmesh.cli.commands import crews, datasets, keys, runs, sessions
 from crewmesh.cli.commands.backup import backup
+from crewmesh.cli.commands.chat import chat
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
 from crewmesh.cli.commands.login import login
@@ -41,7 +42,9 @@ def version(as_json: JsonOption = False) -> None:
 
 app.command()(up)
 app.command()(run)
+app.command()(chat)
 app.add_typer(runs.app, name="runs")
+app.add_typer(sessions.app, name="sessions")
 app.add_typer(crews.app, name="crews")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")

@@ -9,7 +9,13 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crewmesh.common.errors import CrewmeshError, UnavailableError, error_from_rpc
-from crewmesh.common.grpc_client import agent_stub, file_stub, identity_stub, open_channel
+from crewmesh.common.grpc_client import (
+    agent_stub,
+    file_stub,
+    identity_stub,
+    open_channel,
+    session_stub,
+)
 from crewmesh.common.grpc_server import REQUEST_ID_METADATA_KEY
 from crewmesh.common.identity import INVALID_IDENTITY, Identity, IdentitySigner
 
@@ -34,6 +40,7 @@ class Mesh:
         }
         workers, store = self._channels["agent_worker"], self._channels["store"]
         self.agents = agent_stub(workers)
+        self.sessions = session_stub(workers)
         self.identities = identity_stub(store)
         self.files = file_stub(store)
 

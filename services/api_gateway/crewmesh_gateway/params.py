@@ -23,7 +23,7 @@ MEANINGS = {
     SESSION_ID: "it must be 1 to 128 letters, digits and any of _ . : - after the first",
     IDEMPOTENCY_KEY: "it must be 1 to 255 visible ASCII characters, without spaces",
     CURSOR: "take next_cursor of the page before",
-    SEQ: "it must be an event's number",
+    SEQ: "it must be a whole number",
     PRINTABLE_NAME: "it must be 1 to 100 printable characters",
 }
 # Event numbers, well within the mesh's 64 bits.
