@@ -12,7 +12,7 @@ import structlog
 import uvloop
 from uuid6 import uuid7
 
-from crewmesh.common.errors import CrewmeshError
+from crewmesh.common.errors import CrewmeshError, UnavailableError
 from crewmesh.common.grpc_client import (
     file_stub,
     identity_stub,
@@ -28,6 +28,9 @@ from crewmesh.v1 import agent_pb2_grpc, run_store_pb2, session_pb2_grpc
 from crewmesh_worker.authentication import Authenticator
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.local_model.environment import MODEL
+from crewmesh_worker.local_model.files import explain_missing
+from crewmesh_worker.local_model.process import LocalModel
 from crewmesh_worker.relay import StoreRelay
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
@@ -66,9 +69,10 @@ class Worker:
         cache_dir = settings.dataset_cache_dir or Path(tempfile.gettempdir()) / "crewmesh-datasets"
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
         catalogue = Catalogue.load(settings.crews_dir)
+        self._local_model = LocalModel(settings.local_model())
         self._executor = Executor(
             self._slots, catalogue, self._pool, self._writer, files,
-            settings.model, settings.environment_of_runs(), settings.input_timeout_seconds,
+            settings.model, self._local_model, settings.environment_of_runs(), settings.input_timeout_seconds,
             settings.history_tokens,
         )  # fmt: skip
         admission = Admission(
@@ -99,6 +103,12 @@ class Worker:
         Callers balance over all workers that listen, and a run that is started here meanwhile
         would have to wait, its lease running out, for runners that others have.
         """
+        settings = self._settings
+        if settings.model == MODEL and settings.local_model() is None:
+            raise UnavailableError(explain_missing(settings.local_model_file))
+        # Its weights are read while the runners' imports are; a model that no run uses by
+        # default is started by the first that does.
+        await self._local_model.environment({settings.model})
         log.info("waiting for runners (CrewAI's import takes some seconds)")
         await self._pool.start()
         self._server.add(
@@ -147,6 +157,7 @@ class Worker:
         """Let calls under way end, then end the runners."""
         await self._server.stop(_STOP_GRACE_SECONDS)
         await self._pool.stop()
+        await self._local_model.stop()
         await self._channel.close()
 
 

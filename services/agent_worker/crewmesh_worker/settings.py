@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import Field
 
 from crewmesh.common.settings import Settings
+from crewmesh_worker.local_model.files import find_weights
+from crewmesh_worker.local_model.settings import LocalModelSettings
 
 _MODEL_VARIABLES = (
     "OPENAI_API_KEY,OPENAI_BASE_URL,ANTHROPIC_API_KEY,GEMINI_API_KEY,GOOGLE_API_KEY,"
@@ -29,6 +31,16 @@ class WorkerSettings(Settings):
         description="runs at the same time",
     )  # fmt: skip
     model: str = Field("offline", description="the default model of all crews")
+    local_model_file: Path | None = Field(
+        None, description="weights (GGUF) of the model `local`; by default those installed with it"
+    )
+    local_context_tokens: int = Field(
+        4096, ge=512, le=131_072, description="what the model `local` reads and writes at most"
+    )
+    local_max_tokens: int = Field(512, ge=1, le=32_768, description="of that, what it writes")
+    local_max_tool_calls: int = Field(
+        4, ge=0, le=100, description="calls for one task after which the model `local` must answer"
+    )
     crews_dir: Path | None = Field(None, description="further crews: a directory of *.yaml files")
     runner_builder: str = Field(
         "crewmesh_worker.crews.build:build_crew",
@@ -55,6 +67,19 @@ class WorkerSettings(Settings):
     )
     drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
     reflection: bool = Field(False, description="serve gRPC reflection")
+
+    def local_model(self) -> LocalModelSettings | None:
+        """Return how to serve the model `local`; None where it isn't installed."""
+        weights = find_weights(self.local_model_file)
+        if weights is None:
+            return None
+        return LocalModelSettings(
+            weights=weights,
+            context_tokens=self.local_context_tokens,
+            max_tokens=self.local_max_tokens,
+            max_tool_calls=self.local_max_tool_calls,
+            threads=min(4, os.cpu_count() or 1),
+        )
 
     def environment_of_runs(self) -> dict[str, str]:
         """Return the variables that runs may see, with their values here."""

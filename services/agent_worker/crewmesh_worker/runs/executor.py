@@ -14,6 +14,7 @@ from crewmesh.common.identity import Identity
 from crewmesh.v1 import run_store_pb2
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.local_model.process import LocalModel
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runs.execution import Execution
 from crewmesh_worker.runs.log import LogWriter
@@ -33,6 +34,7 @@ class Executor:
         writer: LogWriter,
         files: WorkerFiles,
         model: str,
+        local_model: LocalModel,
         environment: dict[str, str],
         input_seconds: int,
         history_tokens: int,
@@ -45,6 +47,7 @@ class Executor:
         self._writer = writer
         self._files = files
         self._model = model
+        self._local_model = local_model
         self._environment = environment
         # The times, by time.monotonic(), of the last check of leases but one, and of the last.
         self.checked_at = (math.inf, math.inf)
@@ -79,7 +82,9 @@ class Executor:
                 self._history_tokens, good_until,
             )  # fmt: skip
             started = time.monotonic()
-            how = await execution.run(self._pool, self._files, self._model, self._environment)
+            local = await self._local_model.environment({self._model})
+            environment = {**self._environment, **local}
+            how = await execution.run(self._pool, self._files, self._model, environment)
             seconds = round(time.monotonic() - started, 3)
             log.info("attempt ended", crew=run.crew, attempt=run.attempt, how=how, seconds=seconds)
         except CrewmeshError as error:
