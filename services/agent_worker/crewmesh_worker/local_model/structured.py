@@ -35,10 +35,12 @@ def _complete(value: Any, schema: Any, definitions: Mapping[str, Any], depth: in
     properties = schema.get("properties")
     if not isinstance(value, dict) or properties is None or depth > _MAX_DEPTH:
         return value
-    whole = {
-        name: _complete(item, properties.get(name, {}), definitions, depth + 1)
-        for name, item in value.items()
-    }
+    whole = {}
+    for name, item in value.items():
+        part = properties.get(name, {})
+        completed = _complete(item, part, definitions, depth + 1)
+        if Draft202012Validator({**part, "$defs": definitions}).is_valid(completed):
+            whole[name] = completed
     for name in schema.get("required", ()):
         if name not in whole:
             whole[name] = _smallest(properties.get(name, {}), definitions, depth + 1)
