@@ -40,6 +40,7 @@ from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.servicer import AgentServicer
+from crewmesh_worker.sessions.memory import Memories
 from crewmesh_worker.sessions.servicer import SessionServicer
 from crewmesh_worker.settings import WorkerSettings
 
@@ -70,10 +71,11 @@ class Worker:
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
         catalogue = Catalogue.load(settings.crews_dir)
         self._local_model = LocalModel(settings.local_model())
+        sessions = session_store_stub(self._channel)
         self._executor = Executor(
             self._slots, catalogue, self._pool, self._writer, files,
             settings.model, self._local_model, settings.environment_of_runs(), settings.input_timeout_seconds,
-            settings.history_tokens,
+            settings.history_tokens, Memories(sessions, self._signer),
         )  # fmt: skip
         admission = Admission(
             self.worker_id, self._store, self._signer, catalogue, files, self._slots,
@@ -81,9 +83,7 @@ class Worker:
         )  # fmt: skip
         relay = StoreRelay(self._signer)
         self._servicer = AgentServicer(catalogue, admission, self._store, self._signer, relay)
-        self._sessions = SessionServicer(
-            catalogue, admission, session_store_stub(self._channel), relay
-        )
+        self._sessions = SessionServicer(catalogue, admission, sessions, relay)
         self._server = GrpcServer(
             Authenticator(
                 IdentityVerifier(settings.mesh_secret),

@@ -96,6 +96,17 @@ class Talker(BaseLLM):
         return f"Thought: I heard it.\nFinal Answer: {answer}"
 
 
+class Rememberer(BaseLLM):
+    """Says what its memory brought up, and nothing else."""
+
+    def call(self, messages: Any, *_args: Any, **_kwargs: Any) -> str:
+        """Answer with the facts that the prompt's memories hold."""
+        prompt = "\n".join(str(message["content"]) for message in messages)
+        recalled = prompt.partition("Relevant memories:")[2]
+        facts = sorted(set(re.findall(r"code-[a-z0-9]+", recalled)))
+        return f"Thought: I recall.\nFinal Answer: recalled {' '.join(facts) or 'nothing'}"
+
+
 class AppendLine(BaseTool):
     """Has an effect outside of its run: one line more in a file."""
 
@@ -151,6 +162,8 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM)
         if inputs["pid_file"]:
             Path(inputs["pid_file"]).write_text(str(os.getpid()), encoding="utf-8")
         return build_real_crew(definition, inputs, Talker(model="talker"))
+    if definition["name"] == "rememberer":
+        return build_real_crew(definition, inputs, Rememberer(model="rememberer"))
     if definition["name"] == "effectful":
         model = AppendsThenDies(model="appends", file=inputs["file"])
         crew = build_real_crew(definition, inputs, model)

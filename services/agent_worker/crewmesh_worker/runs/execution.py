@@ -19,6 +19,7 @@ from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
 from crewmesh_worker.runs.log import RunLog
 from crewmesh_worker.sessions.history import fit_history
+from crewmesh_worker.sessions.memory import Memories, checked
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +51,10 @@ class Execution:
         run_log: RunLog,
         input_seconds: int,
         history_tokens: int,
+        memories: Memories,
         good_until: float,
     ) -> None:
+        self._memories = memories
         self._input_seconds = input_seconds
         self._history_tokens = history_tokens
         self.lease = lease
@@ -144,6 +147,7 @@ class Execution:
             effects=self.lease.effects,
             answer=self.lease.answer if self.lease.HasField("answer") else None,
             dataset_paths=paths,
+            memories=await self._memories.read(self.lease) if self.definition.crew.memory else (),
         )
 
     async def _drive(
@@ -183,6 +187,8 @@ class Execution:
                     await self._log.add(_from_runner(message.event))
                 elif kind == "checkpoint":
                     self._log.checkpoint(message.checkpoint)
+                elif kind == "memories":
+                    self._log.remember(checked(message.memories))
                 elif kind == "artifact":
                     await self._keep_artifact(runner, message.artifact, files)
                 elif kind == "effect":

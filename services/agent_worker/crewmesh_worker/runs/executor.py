@@ -19,6 +19,7 @@ from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runs.execution import Execution
 from crewmesh_worker.runs.log import LogWriter
 from crewmesh_worker.runs.slots import Slots
+from crewmesh_worker.sessions.memory import Memories
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,9 @@ class Executor:
         environment: dict[str, str],
         input_seconds: int,
         history_tokens: int,
+        memories: Memories,
     ) -> None:
+        self._memories = memories
         self._input_seconds = input_seconds
         self._history_tokens = history_tokens
         self._slots = slots
@@ -79,7 +82,7 @@ class Executor:
             definition = self._catalogue.get(run.crew)
             execution = self._held[run.id, lease.epoch] = Execution(
                 lease, definition, identity, self._writer.open(lease), self._input_seconds,
-                self._history_tokens, good_until,
+                self._history_tokens, self._memories, good_until,
             )  # fmt: skip
             started = time.monotonic()
             local = await self._local_model.environment({self._model})

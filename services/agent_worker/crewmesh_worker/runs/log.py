@@ -19,7 +19,8 @@ import structlog
 from crewmesh.common.errors import CrewmeshError, InvalidInputError, StateError
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
-from crewmesh.v1 import run_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import memory_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh_worker.sessions.memory import merged
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ _RETRY_SECONDS: Final = 0.25
 class _Entry:
     event: run_pb2.RunEvent
     checkpoints: tuple[run_store_pb2.TaskCheckpoint, ...]
+    memories: tuple[memory_pb2.MemoryChanges, ...]
 
 
 class RunLog:
@@ -48,6 +50,7 @@ class RunLog:
         self._next_seq = lease.next_seq
         self._pending: deque[_Entry] = deque()
         self._checkpoints: list[run_store_pb2.TaskCheckpoint] = []
+        self._memories: list[memory_pb2.MemoryChanges] = []
         self._transition: run_store_pb2.Transition | None = None
         self._writer = writer
         self._room = asyncio.Event()
@@ -68,6 +71,10 @@ class RunLog:
         """Keep a task's output; it is stored in one transaction with the next event."""
         self._checkpoints.append(checkpoint)
 
+    def remember(self, changes: memory_pb2.MemoryChanges) -> None:
+        """Keep what a task changed in its crew's memory; stored as a checkpoint is."""
+        self._memories.append(changes)
+
     async def end(self, event: run_pb2.RunEvent, transition: run_store_pb2.Transition) -> None:
         """Queue the last event with the change of state; return once they are stored, or lost."""
         self._queue(event)
@@ -87,8 +94,9 @@ class RunLog:
             raise
 
     def _queue(self, event: run_pb2.RunEvent) -> None:
-        self._pending.append(_Entry(event, tuple(self._checkpoints)))
+        self._pending.append(_Entry(event, tuple(self._checkpoints), tuple(self._memories)))
         self._checkpoints.clear()
+        self._memories.clear()
 
     def abandon(self) -> None:
         """Send nothing more: the run is another worker's."""
@@ -106,9 +114,13 @@ class RunLog:
             epoch=self.epoch,
             first_seq=self._next_seq,
         )
+        memories: list[memory_pb2.MemoryChanges] = []
         for entry in itertools.islice(self._pending, count):
             append.events.append(entry.event)
             append.checkpoints.extend(entry.checkpoints)
+            memories.extend(entry.memories)
+        if (changes := merged(memories)) is not None:
+            append.memories.CopyFrom(changes)
         if self._transition is not None and count == len(self._pending):
             append.transition.CopyFrom(self._transition)
         return append
