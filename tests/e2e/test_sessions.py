@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,25 @@ async def test_a_conversation_goes_on_where_it_was_and_can_be_shown_and_deleted(
     status, _, err = await crewmesh(mesh, "sessions", "show", session)
     assert status == 1
     assert "there is no session" in err
+
+
+async def test_the_how_tos_program_holds_a_conversation(mesh: Mesh, tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/hold-a-conversation.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "talk.py"
+    file.write_text(program, encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(file)),
+        stdout=asyncio.subprocess.PIPE,
+        env={"CREWMESH_URL": mesh.url, "CREWMESH_API_KEY": mesh.api_key, "CREW": "talker"},
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert out.decode().splitlines() == [
+        "heard 'My name is Ada.' after 0 lines",
+        "My name is Ada.",
+        "1 user My name is Ada.",
+        "2 assistant heard 'My name is Ada.' after 0 lines",
+        "3 user what did I say first?",
+        "4 assistant My name is Ada.",
+    ]

@@ -37,7 +37,7 @@ def test_what_a_task_brought_out_is_kept_once_and_recalled_in_a_later_run() -> N
     (match,) = later.recall("Task: ... what opens the gate? ... and much else", limit=5)
     assert match.record.content == texts[0]
     assert match.record.id == kept.id
-    assert later.recall("nothing of the kind", limit=5) == []
+    assert later.recall("Niederschlag pro Monat", limit=5) == []
     assert later.forget(record_ids=[kept.id]) == 1
     changes = later.take_changes()
     assert changes is not None
