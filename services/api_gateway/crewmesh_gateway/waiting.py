@@ -35,6 +35,11 @@ IdempotencyKey = Annotated[
 ]
 
 
+def first_wait(seconds: float) -> float:
+    """Return how much of a wait the first call takes."""
+    return min(seconds, WAIT_SLICE_SECONDS)
+
+
 async def start(
     relay: Relay,
     method: grpc.aio.UnaryUnaryMultiCallable[Ask, Answer],

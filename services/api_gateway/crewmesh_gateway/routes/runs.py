@@ -34,9 +34,9 @@ from crewmesh_gateway.relay import RequestRelay
 from crewmesh_gateway.responses import Json
 from crewmesh_gateway.translate import ENDED, STATUS_NUMBERS, run_json
 from crewmesh_gateway.waiting import (
-    WAIT_SLICE_SECONDS,
     IdempotencyKey,
     duration,
+    first_wait,
     read_run,
     start,
     wait_for_end,
@@ -76,12 +76,12 @@ async def start_run(
         idempotency_key=idempotency_key or "",
     )
     give_up_at = time.monotonic() + wait
-    first_wait = min(wait, WAIT_SLICE_SECONDS)
+    first = first_wait(wait)
     answer = await start(
         relay,
         relay.mesh.agents.StartRun,
-        StartRunRequest(spec=spec, wait=duration(first_wait)),
-        first_wait,
+        StartRunRequest(spec=spec, wait=duration(first)),
+        first,
         repeatable=bool(idempotency_key),
     )
     run = await wait_for_end(relay, answer.run, give_up_at)
@@ -135,7 +135,7 @@ async def list_runs(
 async def get_run(relay: RequestRelay, run_id: Id, wait: Wait = 0) -> Response:
     """Show a run with its tasks, as it is now or after at most `wait` seconds when it has ended."""
     give_up_at = time.monotonic() + wait
-    run = await read_run(relay, run_id, min(wait, WAIT_SLICE_SECONDS))
+    run = await read_run(relay, run_id, first_wait(wait))
     return Json(run_json(await wait_for_end(relay, run, give_up_at)))
 
 

@@ -28,9 +28,9 @@ from crewmesh_gateway.relay import Relay, RequestRelay
 from crewmesh_gateway.responses import Json
 from crewmesh_gateway.translate import ENDED, message_json, run_json, session_json
 from crewmesh_gateway.waiting import (
-    WAIT_SLICE_SECONDS,
     IdempotencyKey,
     duration,
+    first_wait,
     start,
     wait_for_end,
 )
@@ -167,19 +167,19 @@ async def post_message(
     order. Follow the answer as it is written with `GET /v1/runs/{run_id}/events`.
     """
     give_up_at = time.monotonic() + wait
-    first_wait = min(wait, WAIT_SLICE_SECONDS)
+    first = first_wait(wait)
     request = PostMessageRequest(
         session_id=session_id,
         content=body.content,
         idempotency_key=idempotency_key or "",
         timeout_seconds=body.timeout_seconds or 0,
-        wait=duration(first_wait),
+        wait=duration(first),
     )
     posted = await start(
         relay,
         relay.mesh.sessions.PostMessage,
         request,
-        first_wait,
+        first,
         repeatable=bool(idempotency_key),
     )
     run = await wait_for_end(relay, posted.run, give_up_at)
