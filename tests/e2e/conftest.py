@@ -103,7 +103,7 @@ async def running_mesh(directory: Path, *options: str, **environment: str) -> As
     )  # fmt: skip
     address_file = directory / "address.json"
     try:
-        async with asyncio.timeout(100):
+        async with asyncio.timeout(110):
             while not address_file.exists():
                 assert process.returncode is None, "the mesh didn't start"
                 await asyncio.sleep(0.05)

@@ -15,6 +15,8 @@ from crewmesh.v1 import (
     identity_pb2_grpc,
     limit_pb2_grpc,
     run_store_pb2_grpc,
+    session_pb2_grpc,
+    session_store_pb2_grpc,
     tenant_pb2_grpc,
 )
 
@@ -55,6 +57,14 @@ _REPEATABLE = {
         "GetPolicy",
         "PutPolicy",
     ),
+    "SessionStoreService": (
+        "GetSession",
+        "ListSessions",
+        "ListMessages",
+        "ForgetMemory",
+        "ReadMemories",
+    ),
+    "SessionService": ("GetSession", "ListSessions", "ListMessages", "ForgetMemory"),
     "AgentService": (
         "ListCrews",
         "GetCrew",
@@ -170,3 +180,15 @@ def budget_stub(channel: grpc.aio.Channel) -> budget_pb2_grpc.BudgetServiceAsync
 def tenant_stub(channel: grpc.aio.Channel) -> tenant_pb2_grpc.TenantServiceAsyncStub:
     """Return a client of the store's secrets and policies."""
     return tenant_pb2_grpc.TenantServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_stub(channel: grpc.aio.Channel) -> session_pb2_grpc.SessionServiceAsyncStub:
+    """Return a client of the agent workers' conversations."""
+    return session_pb2_grpc.SessionServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_store_stub(
+    channel: grpc.aio.Channel,
+) -> session_store_pb2_grpc.SessionStoreServiceAsyncStub:
+    """Return a client of the store's sessions."""
+    return session_store_pb2_grpc.SessionStoreServiceStub(channel)  # type: ignore[return-value]

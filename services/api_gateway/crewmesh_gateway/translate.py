@@ -22,6 +22,7 @@ from crewmesh.v1.file_pb2 import Artifact, Dataset
 from crewmesh.v1.identity_pb2 import ApiKey, Principal
 from crewmesh.v1.limit_pb2 import Limits
 from crewmesh.v1.run_pb2 import Run, RunEvent, RunStatus, TaskState
+from crewmesh.v1.session_pb2 import Session, SessionMessage
 from crewmesh.v1.tenant_pb2 import Secret
 from crewmesh_gateway import schemas
 
@@ -69,6 +70,7 @@ def run_json(run: Run) -> JsonObject:
         "priority": run.priority,
         "timeout_seconds": run.timeout_seconds,
         "session_id": run.session_id or None,
+        "turn": run.turn or None,
         "worker_id": run.worker_id or None,
         "created_by": run.created_by,
         "models": list(run.models),
@@ -105,6 +107,32 @@ def event_json(event: RunEvent) -> JsonObject:
         "task": event.task or None,
         "agent": event.agent or None,
         "payload": orjson.Fragment(payload),
+    }
+
+
+def session_json(session: Session) -> JsonObject:
+    """Return a session."""
+    return {
+        "id": session.id,
+        "crew": session.crew,
+        "title": session.title,
+        "inputs": _spliced(session.inputs_json, "{}"),
+        "created_by": session.created_by,
+        "turns": session.turns,
+        "open_turns": session.open_turns,
+        "created_at": rfc3339(session.created_at),
+        "updated_at": rfc3339(session.updated_at),
+    }
+
+
+def message_json(message: SessionMessage) -> JsonObject:
+    """Return one message of a session."""
+    return {
+        "number": message.number,
+        "role": message.role,
+        "content": message.content,
+        "run_id": message.run_id,
+        "created_at": rfc3339(message.created_at),
     }
 
 

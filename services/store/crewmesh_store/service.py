@@ -29,6 +29,7 @@ from crewmesh.v1 import (
     limit_pb2_grpc,
     run_store_pb2,
     run_store_pb2_grpc,
+    session_store_pb2_grpc,
     tenant_pb2_grpc,
 )
 from crewmesh_store.budgets.repository import BudgetRepository
@@ -51,6 +52,8 @@ from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.retention import Retention
 from crewmesh_store.runs.servicer import RunStoreServicer
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
+from crewmesh_store.sessions.repository import SessionRepository
+from crewmesh_store.sessions.servicer import SessionStoreServicer
 from crewmesh_store.settings import StoreSettings
 from crewmesh_store.tenants.repository import TenantRepository
 from crewmesh_store.tenants.servicer import TenantServicer
@@ -85,6 +88,9 @@ class Store:
         )
         self._limits_servicer = LimitServicer(
             LimitRepository(self._database), self._runs_servicer.announce_queued
+        )
+        self._sessions_servicer = SessionStoreServicer(
+            SessionRepository(self._database), self._runs_servicer.cancel
         )
         objects = Objects(settings.object_store_url)
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
@@ -164,6 +170,11 @@ class Store:
             tenant_pb2_grpc.add_TenantServiceServicer_to_server,
             TenantServicer(self._tenants),
             "crewmesh.v1.TenantService",
+        )
+        self._server.add(
+            session_store_pb2_grpc.add_SessionStoreServiceServicer_to_server,
+            self._sessions_servicer,
+            "crewmesh.v1.SessionStoreService",
         )
 
     async def serve(self, stop: asyncio.Event) -> None:

@@ -26,6 +26,7 @@ from crewmesh.v1.runner_pb2 import (
     RunnerArtifact,
     Waiting,
 )
+from crewmesh_worker.crews.model import MESSAGE_FORMAT
 from crewmesh_worker.runner import artifacts, endings
 from crewmesh_worker.runner.approval import ApprovalGate
 from crewmesh_worker.runner.calls import CallRefused, ModelCalls
@@ -36,6 +37,7 @@ from crewmesh_worker.runner.events import EventProjection
 from crewmesh_worker.runner.framing import FramingError
 from crewmesh_worker.runner.human import Paused, PausingProvider, find_resumed
 from crewmesh_worker.runner.logs import redacted_logs
+from crewmesh_worker.runner.memory import RunMemory
 from crewmesh_worker.runner.output import PrintedLines
 from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.replying import reply_at_once
@@ -72,6 +74,7 @@ class _Run:
         )
         self._crew: Crew | None = None
         self._approval: ApprovalGate | None = None
+        self._memory: RunMemory | None = None
 
     def outcome(self) -> FromRunner:
         """Run the crew; return Finished, or Failed whatever it raised."""
@@ -98,6 +101,8 @@ class _Run:
         finally:
             printed.finish()
             self._stream.close()
+            if self._memory is not None:
+                self._memory.close()
 
     def failed(self, error: BaseException) -> FromRunner:
         """Return what tells of a crew that raised."""
@@ -129,6 +134,7 @@ class _Run:
         resumed = find_resumed(crew, checkpoints, answer)
         resume(crew, checkpoints, resumed)
         set_provider(PausingProvider(resumed))
+        self._remember(crew, definition, inputs)
         policy = parse_policy(self._request.policy_json)
         self._effects.guard(crew, policy.needs_approval)
         # After it, so that a call that was made once isn't asked for again.
@@ -153,6 +159,16 @@ class _Run:
         self._checkpoint(str(task.id), task.output)
         self._projection.task_completed(task, task.output)
 
+    def _remember(self, crew: Crew, definition: dict[str, Any], inputs: dict[str, Any]) -> None:
+        """Give the crew its long-term memory, if its definition asks for one."""
+        if not (definition.get("crew") or {}).get("memory"):
+            return
+        properties = (definition.get("inputs") or {}).get("properties", {})
+        said = [n for n, prop in properties.items() if prop.get("format") == MESSAGE_FORMAT]
+        self._memory = RunMemory(self._request.memories, str(inputs[said[0]]) if said else "")
+        # The one is where its agents look, and is set from the other again and again.
+        crew.memory = crew._memory = self._memory
+
     def _receive(self, source: Any, event: Any) -> None:
         """Take an event of CrewAI's; never raise, or the agent would try its step again."""
         if self._approval is not None and self._approval.stopped:
@@ -160,10 +176,19 @@ class _Run:
         try:
             if event.type == "task_completed":
                 # Before the event: they are stored together, so none is without the other.
+                self._tell_memories()
                 self._checkpoint(str(source.id), event.output)
             self._projection.receive(source, event)
         except Exception as error:
             log.error("an event could not be told", type=event.type, exc_info=error)
+
+    def _tell_memories(self) -> None:
+        if self._memory is None or (changes := self._memory.take_changes()) is None:
+            return
+        try:
+            self._stream.message(FromRunner(memories=changes))
+        except FramingError as error:
+            log.warning("what a task remembers is too large to keep", reason=str(error))
 
     def _checkpoint(self, task_id: str, output: Any) -> None:
         index = self._projection.task_index(task_id)

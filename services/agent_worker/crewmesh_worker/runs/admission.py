@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from typing import Any
 
 from crewmesh.common.errors import ForbiddenError, InvalidInputError, NotFoundError, Violation
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.common.policy import Policy
-from crewmesh.v1 import agent_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_worker import clock
 from crewmesh_worker.crews.definition import CrewDefinition
 from crewmesh_worker.crews.inputs import dataset_inputs, validate_inputs
@@ -72,7 +73,7 @@ class Admission:
         checked.CopyFrom(spec)
         _check_limits(spec)
         apply_policy(await self._policies.get(identity), checked, crew.definition, self._models)
-        checked.inputs_json = await self._check_inputs(crew.definition, spec.inputs_json, identity)
+        checked.inputs_json = await self.check_inputs(crew.definition, spec.inputs_json, identity)
         checked.timeout_seconds = spec.timeout_seconds or self._default_timeout_seconds
         checked.max_attempts = spec.max_attempts or self._default_max_attempts
         # A caller that goes away must not leave a lease that nobody carries out; nor does it
@@ -107,10 +108,28 @@ class Admission:
             if can_start and not started:
                 self._slots.give_back()
 
-    async def _check_inputs(
+    async def wait_for_end(self, run_id: str, seconds: float, identity: Identity) -> run_pb2.Run:
+        """Return the run as it is when it has ended, or when the time is up."""
+        end = time.monotonic() + seconds
+        # The store needn't be asked to wait for a run that is executed here.
+        await self.executor.wait_for(run_id, seconds)
+        request = agent_pb2.GetRunRequest(run_id=run_id)
+        request.wait.FromMilliseconds(max(0, int((end - time.monotonic()) * 1000)))
+        with rpc_errors():
+            response = await self._store.GetRun(
+                request,
+                metadata=self._signer.metadata(identity),
+                timeout=seconds + _STORE_SECONDS,
+            )
+        return response.run
+
+    async def check_inputs(
         self, definition: CrewDefinition, inputs_json: str, identity: Identity
     ) -> str:
-        """Return the inputs with defaults filled in and datasets named by their ids."""
+        """Return the inputs with defaults filled in and datasets named by their ids.
+
+        Raises InvalidInputError with every fault found.
+        """
         inputs = validate_inputs(definition, _parse_inputs(inputs_json))
         for name in dataset_inputs(definition):
             if name in inputs:

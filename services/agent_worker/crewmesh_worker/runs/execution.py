@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -22,12 +22,13 @@ from crewmesh.common.errors import (
 )
 from crewmesh.common.identity import Identity
 from crewmesh.common.policy import parse_policy
-from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
+from crewmesh.v1 import memory_pb2, run_pb2, run_store_pb2, runner_pb2
 from crewmesh_worker import clock
 from crewmesh_worker.crews.definition import to_json
 from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.local_model.process import LocalModel
 from crewmesh_worker.redaction import Redactor
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
 from crewmesh_worker.runner.text import storable
@@ -38,6 +39,8 @@ from crewmesh_worker.runs.events import from_runner, make_event
 from crewmesh_worker.runs.log import RunLog
 from crewmesh_worker.runs.outcome import Outcome
 from crewmesh_worker.runs.usage import UsageMeter
+from crewmesh_worker.sessions.history import fit_history
+from crewmesh_worker.sessions.memory import Memories, checked
 
 log = structlog.get_logger(__name__)
 
@@ -64,12 +67,18 @@ class Execution:
         meter: UsageMeter,
         budget: RunBudget,
         input_seconds: int,
+        history_tokens: int,
+        memories: Memories,
+        local_model: LocalModel,
         good_until: float,
     ) -> None:
         self._meter = meter
         self._budget = budget
         self._redactor = Redactor(lease.secrets.values())
+        self._memories = memories
+        self._local_model = local_model
         self._input_seconds = input_seconds
+        self._history_tokens = history_tokens
         self.lease = lease
         # Until then, by clock.now(), the lease is surely ours. Renewals move it.
         self.good_until = good_until
@@ -179,19 +188,29 @@ class Execution:
         environment: dict[str, str],
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
+        definition = choice.definition
+        if self.lease.run.turn and definition.history_input:
+            inputs[definition.history_input] = fit_history(
+                self.lease.history, self.lease.earlier_messages, self._history_tokens
+            )
         paths = {}
-        for name in dataset_inputs(choice.definition):
+        for name in dataset_inputs(definition):
             if name in inputs:
                 fetch = partial(files.fetch_dataset, inputs[name], self._identity)
                 paths[name] = str(await self._insist(fetch, _FILE_SECONDS))
+        memories: Sequence[memory_pb2.Memory] = ()
+        if definition.crew.memory:
+            read = partial(self._memories.read, self.lease)
+            memories = await self._insist(read, _FILE_SECONDS)
+        local = await self._local_model.environment(choice.all)
         return runner_pb2.Execute(
             run_id=self.lease.run.id,
-            definition_json=to_json(choice.definition),
-            inputs_json=self.lease.run.inputs_json,
+            definition_json=to_json(definition),
+            inputs_json=json.dumps(inputs),
             work_dir=str(runner.work_dir),
             model=choice.models[0],
             fallback_models=choice.models[1:],
-            environment={**environment, **self.lease.secrets},
+            environment={**environment, **local, **self.lease.secrets},
             policy_json=self.lease.policy_json,
             terms=runner_pb2.CallTerms(
                 budgeted=self.lease.budgeted, seconds_left=self.lease.run.timeout_seconds
@@ -200,6 +219,7 @@ class Execution:
             effects=self.lease.effects,
             answer=self.lease.answer if self.lease.HasField("answer") else None,
             dataset_paths=paths,
+            memories=memories,
         )
 
     async def _drive(
@@ -241,6 +261,8 @@ class Execution:
                     await self._log_event(message.event)
                 elif kind == "checkpoint":
                     self._log.checkpoint(message.checkpoint)
+                elif kind == "memories":
+                    self._log.remember(checked(message.memories))
                 elif kind == "artifact":
                     await self._keep_artifact(runner, message.artifact, files)
                 elif kind == "effect":

@@ -58,6 +58,7 @@ def run_from_row(row: Row) -> run_pb2.Run:
         priority=row["priority"],
         timeout_seconds=row["timeout_seconds"],
         session_id=row["session_id"] or "",
+        turn=row["turn"] or 0,
         created_by=row["created_by"],
         worker_id=row["worker_id"] or "",
         usage=run_pb2.Usage(
