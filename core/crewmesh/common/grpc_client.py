@@ -11,6 +11,7 @@ from crewmesh.v1 import (
     agent_pb2_grpc,
     budget_pb2_grpc,
     crew_store_pb2_grpc,
+    delivery_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
     limit_pb2_grpc,
@@ -34,6 +35,7 @@ _REPEATABLE = {
         "WatchRun",
         "CancelRun",
     ),
+    "DeliveryService": ("ReportDelivery",),
     "IdentityService": ("Authenticate",),
     "LimitService": ("GetLimits",),
     "CrewStoreService": (
@@ -165,6 +167,11 @@ def limit_stub(channel: grpc.aio.Channel) -> limit_pb2_grpc.LimitServiceAsyncStu
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
     """Return a client of the store's files."""
     return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]
+
+
+def delivery_stub(channel: grpc.aio.Channel) -> delivery_pb2_grpc.DeliveryServiceAsyncStub:
+    """Return a client of the store's webhooks."""
+    return delivery_pb2_grpc.DeliveryServiceStub(channel)  # type: ignore[return-value]
 
 
 def crew_store_stub(channel: grpc.aio.Channel) -> crew_store_pb2_grpc.CrewStoreServiceAsyncStub:

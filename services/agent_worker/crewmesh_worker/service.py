@@ -16,6 +16,7 @@ from crewmesh.common.errors import CrewmeshError, UnavailableError
 from crewmesh.common.grpc_client import (
     budget_stub,
     crew_store_stub,
+    delivery_stub,
     file_stub,
     identity_stub,
     open_channel,
@@ -48,6 +49,7 @@ from crewmesh_worker.relay import StoreRelay
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runs.admission import Admission
+from crewmesh_worker.runs.deliveries import Deliverer
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
@@ -58,6 +60,7 @@ from crewmesh_worker.servicer import AgentServicer
 from crewmesh_worker.sessions.memory import Memories
 from crewmesh_worker.sessions.servicer import SessionServicer
 from crewmesh_worker.settings import WorkerSettings
+from crewmesh_worker.tools.network.policy import NetworkPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +119,11 @@ class Worker:
         self._keeper = LeaseKeeper(
             self._store, self._signer, self.worker_id, self._slots, self._executor
         )
+        self._deliverer = Deliverer(
+            delivery_stub(self._channel),
+            self._signer,
+            NetworkPolicy(private=settings.private_network),
+        )
         self.address = ""
 
     async def start(self) -> LeaseReceiver:
@@ -158,6 +166,7 @@ class Worker:
         background = [
             asyncio.create_task(self._writer.run()),
             asyncio.create_task(self._keeper.run()),
+            asyncio.create_task(self._deliverer.run()),
         ]
         try:
             await receiver.attached.wait()

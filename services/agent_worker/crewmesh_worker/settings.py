@@ -20,7 +20,7 @@ _MODEL_VARIABLES = (
     "OPENAI_API_KEY,OPENAI_BASE_URL,ANTHROPIC_API_KEY,GEMINI_API_KEY,GOOGLE_API_KEY,"
     "AZURE_API_KEY,AZURE_ENDPOINT,AZURE_API_VERSION,AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,"
     "AWS_REGION_NAME,GROQ_API_KEY,MISTRAL_API_KEY,OPENROUTER_API_KEY,DEEPSEEK_API_KEY,"
-    "OLLAMA_HOST,CREWMESH_OFFLINE_LATENCY_MS"
+    "OLLAMA_HOST,CREWMESH_OFFLINE_LATENCY_MS,WEBHOOK_SECRET"
 )
 
 
@@ -96,7 +96,9 @@ class WorkerSettings(Settings):
         description="a URL or e-mail address by which hosts that tools fetch from can reach you",
     )
     private_network: bool = Field(
-        False, description="let tools reach private networks and this machine, where policy does"
+        False,
+        description="let tools and webhooks reach private networks and this machine, "
+        "where policy does",
     )
     reflection: bool = Field(False, description="serve gRPC reflection")
 

@@ -40,6 +40,19 @@ class BudgetLimit(Input):
         return self
 
 
+class Webhook(Input):
+    """Where a run is posted when it has ended."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    secret: Annotated[
+        str,
+        Field(
+            max_length=500,
+            description="Signs what is posted (Standard Webhooks); without one it isn't signed.",
+        ),
+    ] = ""
+
+
 class StartRun(Input):
     """What to run. What is left out takes the mesh's defaults."""
 
@@ -76,6 +89,16 @@ class StartRun(Input):
         ),
     ] = []
     budget: BudgetLimit | None = None
+    webhook: Annotated[
+        Webhook | str | None,
+        Field(
+            description="The run's JSON is posted there when it has ended: a URL, or with a secret."
+        ),
+    ] = None
+
+    def webhook_or_none(self) -> Webhook | None:
+        """Return the webhook, however it was given."""
+        return Webhook(url=self.webhook) if isinstance(self.webhook, str) else self.webhook
 
 
 class CancelRun(Input):
@@ -217,6 +240,21 @@ class Limit(BaseModel):
     max_usd: float | None
 
 
+class WebhookState(BaseModel):
+    """How a run's webhook stands."""
+
+    url: str
+    status: Annotated[
+        Literal["waiting", "due", "delivered", "failed"],
+        Field(description="waiting for the run's end, due (again), delivered, or given up."),
+    ]
+    tries: int
+    last_status: Annotated[int | None, Field(description="HTTP status of the last answer.")]
+    last_error: str | None
+    next_try_at: datetime | None
+    delivered_at: datetime | None
+
+
 class Task(BaseModel):
     """One of a run's tasks."""
 
@@ -265,6 +303,9 @@ class Run(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
+    webhook: Annotated[
+        WebhookState | None, Field(description="Filled by GET /v1/runs/{run_id} only.")
+    ]
 
 
 class RunEvent(BaseModel):

@@ -24,6 +24,7 @@ from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import (
     budget_pb2_grpc,
     crew_store_pb2_grpc,
+    delivery_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
     limit_pb2_grpc,
@@ -37,6 +38,8 @@ from crewmesh_store.budgets.servicer import BudgetServicer
 from crewmesh_store.crews.repository import CrewRepository
 from crewmesh_store.crews.servicer import CrewStoreServicer
 from crewmesh_store.database import Database
+from crewmesh_store.deliveries.repository import DeliveryRepository
+from crewmesh_store.deliveries.servicer import DeliveryServicer
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
@@ -85,6 +88,10 @@ class Store:
         self._dispatcher = Dispatcher(self._claim, self._hand_back)
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
+        )
+        first_pause = timedelta(seconds=settings.webhook_retry_seconds)
+        self._deliveries_servicer = DeliveryServicer(
+            DeliveryRepository(self._database, first_pause), self._runs
         )
         self._limits_servicer = LimitServicer(
             LimitRepository(self._database), self._runs_servicer.announce_queued
@@ -175,6 +182,11 @@ class Store:
             session_store_pb2_grpc.add_SessionStoreServiceServicer_to_server,
             self._sessions_servicer,
             "crewmesh.v1.SessionStoreService",
+        )
+        self._server.add(
+            delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
+            self._deliveries_servicer,
+            "crewmesh.v1.DeliveryService",
         )
 
     async def serve(self, stop: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from crewmesh.v1.runner_pb2 import (
     Waiting,
 )
 from crewmesh_worker.crews.model import MESSAGE_FORMAT
-from crewmesh_worker.runner import artifacts, endings
+from crewmesh_worker.runner import approvals, artifacts, cache, endings
 from crewmesh_worker.runner.approval import ApprovalGate
 from crewmesh_worker.runner.calls import CallRefused, ModelCalls
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
@@ -65,7 +66,7 @@ def execute(request: Execute, send: Send, ask: Ask, factories: Factories) -> Non
 class _Run:
     def __init__(self, request: Execute, send: Send, ask: Ask, factories: Factories) -> None:
         self._request = request
-        self._effects = EffectJournal(request.effects, ask)
+        self._effects = EffectJournal(request.effects, ask, request.run_id)
         self._factories = factories
         self._stream = EventStream(send)
         self._projection = EventProjection(self._stream, self._on_usage)
@@ -89,10 +90,12 @@ class _Run:
             with (
                 run_environment(work_dir, self._request.environment),
                 artifacts.saving(work_dir, self._announce),
+                cache.using(Path(self._request.cache_dir) if self._request.cache_dir else None),
                 endings.closing(),
                 contextlib.redirect_stdout(printed),
+                approvals.waivable() as waived,
             ):
-                return self._finished(self._kick_off())
+                return self._finished(self._kick_off(waived))
         except Paused as pause:
             return self._waiting(pause)
         except BaseException as error:
@@ -120,7 +123,7 @@ class _Run:
         failed = Failed(error=fault, usage=self._projection.usage, output_partial=storable(partial))
         return FromRunner(failed=failed)
 
-    def _kick_off(self) -> Any:
+    def _kick_off(self, waived: Container[str]) -> Any:
         inputs = json.loads(self._request.inputs_json or "{}") | dict(self._request.dataset_paths)
         definition = json.loads(self._request.definition_json)
         if (reply := reply_at_once(definition, inputs, self._stream)) is not None:
@@ -133,7 +136,7 @@ class _Run:
         answer = self._request.answer if self._request.HasField("answer") else None
         resumed = find_resumed(crew, checkpoints, answer)
         resume(crew, checkpoints, resumed)
-        set_provider(PausingProvider(resumed))
+        set_provider(PausingProvider(resumed, waived))
         self._remember(crew, definition, inputs)
         policy = parse_policy(self._request.policy_json)
         self._effects.guard(crew, policy.needs_approval)

@@ -23,6 +23,9 @@ from crewmesh_worker.runs.choice import choose_models
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.policies import TenantPolicies
 from crewmesh_worker.runs.slots import Slots
+from crewmesh_worker.tools.network.errors import RefusedError
+from crewmesh_worker.tools.network.policy import NetworkPolicy
+from crewmesh_worker.tools.network.urls import parse_url
 
 _STORE_SECONDS = 10.0
 _MAX_MODELS = 20
@@ -183,6 +186,20 @@ def _parse_inputs(inputs_json: str) -> dict[str, Any]:
     return inputs
 
 
+def _webhook_faults(webhook: agent_pb2.Webhook) -> list[Violation]:
+    """Return what shows before the run has ended; who may be reached is judged then."""
+    violations = []
+    if len(webhook.url) > 2000:
+        violations.append(Violation("webhook.url", "at most 2000 characters"))
+    if len(webhook.secret) > 500:
+        violations.append(Violation("webhook.secret", "at most 500 characters"))
+    try:
+        NetworkPolicy(private=True).check_target(parse_url(webhook.url))
+    except RefusedError as error:
+        violations.append(Violation("webhook.url", str(error)))
+    return violations
+
+
 def _check_limits(spec: agent_pb2.RunSpec) -> None:
     violations = []
     if not -100 <= spec.priority <= 100:
@@ -205,5 +222,7 @@ def _check_limits(spec: agent_pb2.RunSpec) -> None:
     limits = [value for _, value in spec.budget.ListFields()]
     if spec.HasField("budget") and not all(0 < limit < 2**63 for limit in limits):
         violations.append(Violation("budget", "limits are above 0"))
+    if spec.HasField("webhook"):
+        violations += _webhook_faults(spec.webhook)
     if violations:
         raise InvalidInputError("the run can't be taken", violations=violations)

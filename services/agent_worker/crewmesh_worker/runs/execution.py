@@ -220,6 +220,7 @@ class Execution:
             answer=self.lease.answer if self.lease.HasField("answer") else None,
             dataset_paths=paths,
             memories=memories,
+            cache_dir=str(files.tools_dir(self._identity)),
         )
 
     async def _drive(

@@ -14,6 +14,7 @@ from crewmesh.v1.agent_pb2 import (
     RespondToRunRequest,
     RunSpec,
     StartRunRequest,
+    Webhook,
 )
 from crewmesh.v1.run_pb2 import RunStatus
 from crewmesh_gateway import schemas
@@ -80,6 +81,7 @@ async def start_run(
         idempotency_key=idempotency_key or "",
         models=body.models,
         budget=limit_proto(body.budget) if body.budget is not None else None,
+        webhook=_webhook(body.webhook_or_none()),
     )
     give_up_at = time.monotonic() + wait
     first = first_wait(wait)
@@ -175,3 +177,7 @@ async def respond_to_run(relay: RequestRelay, run_id: Id, body: schemas.RespondT
     )
     answer = await relay.call(relay.mesh.agents.RespondToRun, request)
     return Json(run_json(answer.run))
+
+
+def _webhook(given: schemas.Webhook | None) -> Webhook | None:
+    return None if given is None else Webhook(url=given.url, secret=given.secret)

@@ -113,6 +113,17 @@ def tasks_from_events(task_events_json: str | None) -> list[run_pb2.TaskState]:
     return [tasks[index] for index in sorted(tasks)]
 
 
+def webhook_from_json(webhook_json: str) -> run_pb2.WebhookState:
+    """Return the state of a run's webhook; `webhook_json` is an object of its columns."""
+    columns = json.loads(webhook_json)
+    moments = {name: columns.pop(name) for name in ("next_try_at", "delivered_at")}
+    state = run_pb2.WebhookState(**columns)
+    for name, moment in moments.items():
+        if moment is not None:
+            getattr(state, name).FromDatetime(datetime.fromisoformat(moment))
+    return state
+
+
 def worker_from_row(row: Row) -> run_store_pb2.Worker:
     """Return a row of `workers` as a message."""
     return run_store_pb2.Worker(

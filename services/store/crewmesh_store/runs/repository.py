@@ -33,6 +33,7 @@ from crewmesh_store.runs.messages import (
     run_id,
     status_name,
     tasks_from_events,
+    webhook_from_json,
     worker_from_row,
 )
 from crewmesh_store.sessions.repository import SessionRepository
@@ -108,6 +109,8 @@ class RunRepository:
             message=spec.message or None,
             conversation=parse_id(spec.session_id, "session") if spec.message else None,
             max_open_turns=MAX_OPEN_TURNS,
+            webhook_url=spec.webhook.url or None,
+            webhook_secret=spec.webhook.secret,
         )
         if row is not None:
             lease = await self._complete_lease(row) if row["status"] == "running" else None
@@ -318,6 +321,8 @@ class RunRepository:
         message = run_from_row(row)
         if tasks:
             message.tasks.extend(tasks_from_events(row["task_events"]))
+            if row["webhook"] is not None:
+                message.webhook.CopyFrom(webhook_from_json(row["webhook"]))
         return message
 
     async def list_page(

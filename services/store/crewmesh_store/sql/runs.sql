@@ -41,7 +41,7 @@ WITH full_queue AS (
     INSERT INTO runs (
         id, org_id, crew, crew_version, status, inputs, max_attempts, priority, timeout_seconds,
         session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq,
-        models, api_key_id, max_tokens, max_micros, turn
+        models, api_key_id, max_tokens, max_micros, turn, has_webhook
     )
     SELECT
         %(run_id)s::uuid, %(org_id)s::uuid, %(crew)s, %(crew_version)s,
@@ -54,7 +54,7 @@ WITH full_queue AS (
         CASE WHEN at_once THEN now() END,
         1 + at_once::int,
         %(models)s::text[], %(api_key_id)s::uuid, %(max_tokens)s::bigint, %(max_micros)s::bigint,
-        (SELECT turns + 1 FROM session)
+        (SELECT turns + 1 FROM session), %(webhook_url)s::text IS NOT NULL
     FROM start
     WHERE CASE WHEN %(key)s::text IS NULL
         THEN EXISTS (SELECT FROM admitted) ELSE EXISTS (SELECT FROM first_use) END
@@ -81,6 +81,9 @@ WITH full_queue AS (
     INSERT INTO budgets (org_id, run_id, period, max_tokens, max_micros)
     SELECT org_id, id, 'total', max_tokens, max_micros
     FROM run WHERE max_tokens IS NOT NULL OR max_micros IS NOT NULL
+), webhook AS (
+    INSERT INTO deliveries (run_id, org_id, url, secret)
+    SELECT id, org_id, %(webhook_url)s, %(webhook_secret)s FROM run WHERE has_webhook
 )
 SELECT run.*, CASE WHEN status = 'running'
     THEN lease_terms(org_id, api_key_id, COALESCE(max_tokens, max_micros) IS NOT NULL) END AS terms
@@ -418,7 +421,13 @@ SELECT r.*, (
     SELECT json_agg(json_build_array(e.type, e.task, e.agent, e.at, e.payload) ORDER BY e.seq)
     FROM run_events e
     WHERE e.run_id = r.id AND e.type IN ('task.started', 'task.completed', 'task.failed')
-) AS task_events
+) AS task_events, (
+    SELECT json_build_object(
+        'url', d.url, 'status', d.status, 'tries', d.tries, 'last_status', d.last_status,
+        'last_error', d.last_error, 'next_try_at', d.next_try_at, 'delivered_at', d.delivered_at
+    )
+    FROM deliveries d WHERE r.has_webhook AND d.run_id = r.id
+) AS webhook
 FROM runs r WHERE r.id = %(run_id)s AND r.org_id = %(org_id)s;
 
 -- name: list_runs
