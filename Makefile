@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup test chaos soak bench bench-scaling bench-replicas lint fmt types protos lock clean
+.PHONY: run demo setup test chaos soak bench bench-scaling bench-replicas bench-recovery lint fmt types protos lock clean
 
 run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -30,6 +30,9 @@ bench-scaling: setup  ## what operations cost with up to a million finished runs
 
 bench-replicas: setup  ## how soon a watcher at one store sees what is appended through another
 	$(BIN)/python -m tests.benchmarks.replicas
+
+bench-recovery: setup  ## how long runs stand still when a worker is lost
+	$(BIN)/python -m tests.benchmarks.recovery
 
 lint: setup  ## ruff and buf
 	$(BIN)/ruff check .
