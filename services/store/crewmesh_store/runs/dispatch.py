@@ -140,15 +140,17 @@ class Dispatcher:
                 log.warning("can't claim runs", reason=error.message)
 
     async def _dispatch(self) -> None:
-        while places := self._places():
-            self._may_have_queued = False
+        more = True
+        while more:
             async with self._claiming:
-                leases = await self._claim_and_send(places)
-            if len(leases) < len(places):
-                return
-            self._may_have_queued = True
+                more = await self._claim_and_send()
 
-    async def _claim_and_send(self, places: Sequence[str]) -> list[run_store_pb2.Lease]:
+    async def _claim_and_send(self) -> bool:
+        """Return whether there may be more runs for whom there is room."""
+        places = self._places()
+        if not places:
+            return False
+        self._may_have_queued = False
         # Who is here and what they said, before the claim: a lease counts from then.
         asking = {name: (self._workers[name], self._workers[name].heard_us) for name in places}
         leases = await self._claim(places)
@@ -161,7 +163,10 @@ class Dispatcher:
                 astray.append(lease)
         for lease in astray:
             await self._hand_back(lease)
-        return leases
+        if len(leases) < len(places):
+            return False
+        self._may_have_queued = True
+        return True
 
     def _places(self) -> list[str]:
         """Name a worker for each free slot, those with most room first and in turn."""
