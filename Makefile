@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup local-model test chaos soak bench bench-scaling bench-replicas bench-recommender lint fmt types protos lock clean
+.PHONY: run demo setup local-model test chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
 
 run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -33,6 +33,9 @@ bench-replicas: setup  ## how soon a watcher at one store sees what is appended 
 
 bench-recommender: setup  ## how fast the recommender answers on a million interactions
 	$(BIN)/python -m tests.benchmarks.recommender
+
+bench-recovery: setup  ## how long runs stand still when a worker is lost
+	$(BIN)/python -m tests.benchmarks.recovery
 
 lint: setup  ## ruff and buf
 	$(BIN)/ruff check .
