@@ -22,12 +22,15 @@ from crewmesh.v1 import agent_pb2_grpc, run_store_pb2
 from crewmesh_worker.authentication import Authenticator
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.projects.catalogue import Projects
+from crewmesh_worker.projects.pools import ProjectPools
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runs.admission import Admission
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
+from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.servicer import AgentServicer
 from crewmesh_worker.settings import WorkerSettings
@@ -47,20 +50,29 @@ class Worker:
         self._signer = IdentitySigner(settings.mesh_secret, "agent_worker")
         self._store = run_store_stub(self._channel)
         self._slots = Slots(settings.slots)
-        self._pool = RunnerPool(
-            RunnerSettings(
-                slots=settings.slots,
-                scratch_dir=settings.scratch_dir,
-                builder=settings.runner_builder,
-            )
-        )
+        temporary = Path(tempfile.gettempdir())
+        self._project_cache_dir = settings.project_cache_dir or temporary / "crewmesh-projects"
+        self._runners = Runners(
+            RunnerPool(
+                RunnerSettings(
+                    slots=settings.slots,
+                    scratch_dir=settings.scratch_dir,
+                    builder=settings.runner_builder,
+                )
+            ),
+            ProjectPools(
+                settings.project_pools, settings.slots, settings.scratch_dir,
+                self._project_cache_dir,
+            ),
+        )  # fmt: skip
         self._writer = LogWriter(self._store, self._signer)
-        cache_dir = settings.dataset_cache_dir or Path(tempfile.gettempdir()) / "crewmesh-datasets"
+        cache_dir = settings.dataset_cache_dir or temporary / "crewmesh-datasets"
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
-        catalogue = Catalogue.load(settings.crews_dir)
+        self._catalogue = catalogue = Catalogue.load(settings.crews_dir)
         self._executor = Executor(
-            self._slots, catalogue, self._pool, self._writer, files,
-            settings.model, settings.environment_of_runs(), settings.input_timeout_seconds,
+            self._slots, catalogue, self._runners, self._writer, files,
+            RunSettings(settings.model, settings.project_model, settings.environment_of_runs()),
+            settings.input_timeout_seconds,
         )  # fmt: skip
         admission = Admission(
             self.worker_id, self._store, self._signer, catalogue, files, self._slots,
@@ -86,8 +98,11 @@ class Worker:
         Callers balance over all workers that listen, and a run that is started here meanwhile
         would have to wait, its lease running out, for runners that others have.
         """
+        self._catalogue.serve(
+            await Projects.load(self._settings.crews_dir, self._project_cache_dir)
+        )
         log.info("waiting for runners (CrewAI's import takes some seconds)")
-        await self._pool.start()
+        await self._runners.start()
         self._server.add(
             agent_pb2_grpc.add_AgentServiceServicer_to_server,
             self._servicer,
@@ -128,7 +143,7 @@ class Worker:
     async def stop(self) -> None:
         """Let calls under way end, then end the runners."""
         await self._server.stop(_STOP_GRACE_SECONDS)
-        await self._pool.stop()
+        await self._runners.stop()
         await self._channel.close()
 
 

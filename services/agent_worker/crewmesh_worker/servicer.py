@@ -15,7 +15,6 @@ from crewmesh.common.grpc_server import caller, rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import agent_pb2, agent_pb2_grpc, run_pb2, run_store_pb2_grpc
 from crewmesh_worker.crews.catalogue import Catalogue
-from crewmesh_worker.crews.definition import to_proto
 from crewmesh_worker.runs.admission import Admission
 
 log = structlog.get_logger(__name__)
@@ -50,15 +49,13 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         self, request: agent_pb2.ListCrewsRequest, context: Any
     ) -> agent_pb2.ListCrewsResponse:
         caller().require_org()
-        return agent_pb2.ListCrewsResponse(
-            crews=[to_proto(definition) for definition in self._catalogue.all()]
-        )
+        return agent_pb2.ListCrewsResponse(crews=self._catalogue.all())
 
     async def GetCrew(
         self, request: agent_pb2.GetCrewRequest, context: Any
     ) -> agent_pb2.GetCrewResponse:
         caller().require_org()
-        return agent_pb2.GetCrewResponse(crew=to_proto(self._catalogue.get(request.name)))
+        return agent_pb2.GetCrewResponse(crew=self._catalogue.describe(request.name))
 
     async def StartRun(
         self, request: agent_pb2.StartRunRequest, context: Any

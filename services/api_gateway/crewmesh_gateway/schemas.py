@@ -183,6 +183,9 @@ class Crew(BaseModel):
     name: str
     description: str
     version: str
+    kind: Literal["crew", "flow"]
+    source: Annotated[str, Field(description="definition, or project: an existing CrewAI project.")]
+    error: Annotated[str | None, Field(description="Why it can't be run; null when it can be.")]
     inputs: Annotated[dict[str, Any], Field(description="JSON Schema of a run's inputs.")]
     agents: list[CrewAgent]
     tasks: list[CrewTask]

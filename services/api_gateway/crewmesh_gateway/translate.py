@@ -96,6 +96,9 @@ def crew_json(crew: Crew) -> JsonObject:
         "name": crew.name,
         "description": crew.description,
         "version": crew.version,
+        "kind": crew.kind or "crew",
+        "source": crew.source or "definition",
+        "error": crew.error or None,
         "inputs": _spliced(crew.inputs_schema_json, "{}"),
         "agents": [
             {"role": agent.role, "goal": agent.goal, "tools": list(agent.tools)}

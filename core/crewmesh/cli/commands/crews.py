@@ -28,10 +28,7 @@ def list_crews(as_json: JsonOption = False, data_dir: DataDirOption = None) -> N
     if as_json:
         print_json(page)
         return
-    rows = [
-        [crew["name"], crew["version"], one_line(crew["description"], 120)]
-        for crew in page["items"]
-    ]
+    rows = [[crew["name"], crew["version"], one_line(_what(crew), 120)] for crew in page["items"]]
     print_table(["CREW", "VERSION", "DESCRIPTION"], rows)
 
 
@@ -60,6 +57,9 @@ def _print_crew(crew: dict[str, Any]) -> None:
 
     say(f"{clean(crew['name'])} {clean(crew['version'])}")
     say(clean(crew["description"]).strip() + "\n")
+    if crew.get("error"):
+        say(f"It can't be run: {clean(crew['error'])}")
+        return
     schema = crew["inputs"]
     required = schema.get("required", [])
     rows = [
@@ -75,6 +75,11 @@ def _print_crew(crew: dict[str, Any]) -> None:
     tasks = [[t["name"], t["agent"], one_line(t["description"], 100)] for t in crew["tasks"]]
     print_table(["TASK", "AGENT", "WHAT"], tasks)
     say(f"\nRun it with: {example(crew['name'], required, schema)}")
+
+
+def _what(crew: dict[str, Any]) -> str:
+    error = crew.get("error")
+    return clean(f"can't be run: {error}" if error else crew["description"])
 
 
 def _default(prop: dict[str, Any]) -> str:

@@ -34,9 +34,13 @@ class EffectJournal:
         self._task_keys: dict[str, str] = {}
         self._lock = Lock()
 
-    def guard(self, crew: Crew) -> None:
-        """Have every tool of the crew that has side effects make each call once."""
-        self._task_keys = {str(task.id): str(index) for index, task in enumerate(crew.tasks)}
+    def guard(self, crew: Crew, prefix: str = "") -> None:
+        """Have every tool of the crew that has side effects make each call once.
+
+        `prefix` tells the crew's tasks from those of other crews of the run.
+        """
+        for index, task in enumerate(crew.tasks):
+            self._task_keys[str(task.id)] = f"{prefix}{index}"
         for tool in _tools(crew):
             if getattr(tool, "side_effects", False):
                 # Whatever CrewAI does with a tool ends in this method of it.

@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 from crewai import Crew
 from crewai.context import get_current_task_id
-from crewai.core.providers.human_input import set_provider
 from crewai.events.stream_context import add_stream_sink
 from pydantic_core import to_json
 
@@ -30,7 +29,7 @@ from crewmesh_worker.runner.effects import EffectJournal, Keep
 from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.events import EventProjection
 from crewmesh_worker.runner.framing import FramingError
-from crewmesh_worker.runner.human import Paused, PausingProvider, find_resumed
+from crewmesh_worker.runner.human import Paused, find_resumed, use_provider
 from crewmesh_worker.runner.output import PrintedLines
 from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.stream import EventStream, Send
@@ -44,7 +43,7 @@ def execute(request: Execute, send: Send, keep: Keep, factories: Factories) -> N
 
     `keep` has an effect kept by the mesh before it returns.
     """
-    run = _Run(request, send, keep, factories)
+    run = _run_class(request)(request, send, keep, factories)
     # A context of its own: what the run sets in it is gone with it.
     outcome = contextvars.copy_context().run(run.outcome)
     try:
@@ -53,7 +52,18 @@ def execute(request: Execute, send: Send, keep: Keep, factories: Factories) -> N
         send(run.failed(ValueError(f"the output is too large: {error}")))
 
 
-class _Run:
+def _run_class(request: Execute) -> type[Run]:
+    if not request.HasField("project"):
+        return Run
+    # Only runners of projects have what this needs.
+    from crewmesh_worker.projects.inside.execution import ProjectRun
+
+    return ProjectRun
+
+
+class Run:
+    """One run of a crew; `outcome` carries it out."""
+
     def __init__(self, request: Execute, send: Send, keep: Keep, factories: Factories) -> None:
         self._request = request
         self._effects = EffectJournal(request.effects, keep)
@@ -68,14 +78,16 @@ class _Run:
         printed = PrintedLines(self._log_line)
         try:
             with (
-                run_environment(work_dir, self._request.environment),
                 artifacts.saving(work_dir, self._announce),
                 contextlib.redirect_stdout(printed),
+                self._surroundings(),
             ):
                 return self._finished(self._kick_off())
         except Paused as pause:
             return self._waiting(pause)
         except BaseException as error:
+            if (end := self._other_end(error)) is not None:
+                return end
             log.error("the crew failed", exc_info=error)
             return self.failed(error)
         finally:
@@ -88,16 +100,27 @@ class _Run:
         fault = RunError(code="crew_error", message=message[:MAX_CHARACTERS])
         return FromRunner(failed=Failed(error=fault, usage=self._projection.usage))
 
+    def _surroundings(self) -> contextlib.AbstractContextManager[None]:
+        """Return what gives the run its directory and variables."""
+        return run_environment(Path(self._request.work_dir), self._request.environment)
+
+    def _other_end(self, error: BaseException) -> FromRunner | None:
+        """Return how the run ends where something was raised that is no failure of it."""
+        return None
+
     def _kick_off(self) -> Any:
         inputs = json.loads(self._request.inputs_json or "{}") | dict(self._request.dataset_paths)
         definition = json.loads(self._request.definition_json)
         model = self._factories.make_llm(self._request.model)
-        crew: Crew = self._factories.build_crew(definition, inputs, model)
+        return self._run_crew(self._factories.build_crew(definition, inputs, model), inputs)
+
+    def _run_crew(self, crew: Crew, inputs: dict[str, Any]) -> Any:
+        """Run the crew, after what earlier attempts have finished of it."""
         checkpoints = list(self._request.checkpoints)
         answer = self._request.answer if self._request.HasField("answer") else None
         resumed = find_resumed(crew, checkpoints, answer)
         resume(crew, checkpoints, resumed)
-        set_provider(PausingProvider(resumed))
+        use_provider(resumed)
         self._effects.guard(crew)
         self._projection.follow(crew)
         add_stream_sink(self._receive)
@@ -125,6 +148,9 @@ class _Run:
     def _waiting(self, pause: Paused) -> FromRunner:
         index = self._projection.task_index(str(pause.task.id)) or 0
         self._stream.message(FromRunner(checkpoint=pause.checkpoint(index)))
+        return self._waiting_for_task(pause)
+
+    def _waiting_for_task(self, pause: Paused) -> FromRunner:
         task = self._projection.task_name(str(pause.task.id))
         payload = {"prompt": f"Approve the result of the task {task!r}, or say what to change."}
         text = json.dumps(put_text(payload, "draft", pause.draft), ensure_ascii=False)

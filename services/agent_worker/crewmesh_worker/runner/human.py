@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from crewai import Crew
-from crewai.core.providers.human_input import SyncHumanInputProvider
+from crewai.core.providers.human_input import SyncHumanInputProvider, set_provider
 
 from crewmesh.v1.run_store_pb2 import HumanAnswer, TaskCheckpoint
 
@@ -69,6 +69,11 @@ class ResumedTask:
         self.messages: list[Any] = data["messages"]
         self.approved = answer.approve if answer.HasField("approve") else not answer.text.strip()
         self.feedback = answer.text.strip() or "This is not approved. Improve it."
+
+
+def use_provider(resumed: ResumedTask | None) -> None:
+    """From here on, stop the run where a task asks a person; `resumed` has been answered."""
+    set_provider(PausingProvider(resumed))
 
 
 def find_resumed(

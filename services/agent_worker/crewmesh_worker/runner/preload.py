@@ -77,8 +77,11 @@ def _share_state_class() -> None:
     CrewAI makes it anew for each agent of each run, unless it is a FlowState already: a
     fifth of a short run's time.
     """
-    from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
-    from crewai.flow.runtime import FlowState
+    try:
+        from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
+        from crewai.flow.runtime import FlowState
+    except ImportError:
+        return  # a project's older CrewAI, which has it elsewhere
 
     state_class = type("StateWithId", (FlowState, AgentExecutorState), {"__module__": __name__})
     AgentExecutor._initial_state_t = state_class  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.crews.definition import CrewDefinition
 from crewmesh_worker.crews.inputs import dataset_inputs, validate_inputs
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.projects.project import Project
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.slots import Slots
 
@@ -68,7 +69,7 @@ class Admission:
         return await asyncio.shield(creating)
 
     async def _create(
-        self, spec: agent_pb2.RunSpec, definition: CrewDefinition, identity: Identity
+        self, spec: agent_pb2.RunSpec, definition: CrewDefinition | Project, identity: Identity
     ) -> run_store_pb2.CreateRunResponse:
         can_start = self._slots.free > 0
         if can_start:
@@ -94,7 +95,7 @@ class Admission:
                 self._slots.give_back()
 
     async def _check_inputs(
-        self, definition: CrewDefinition, inputs_json: str, identity: Identity
+        self, definition: CrewDefinition | Project, inputs_json: str, identity: Identity
     ) -> str:
         """Return the inputs with defaults filled in and datasets named by their ids."""
         inputs = validate_inputs(definition, _parse_inputs(inputs_json))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,8 +17,10 @@ from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
 from crewmesh_worker.crews.definition import CrewDefinition, to_json
 from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.files import WorkerFiles
-from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
+from crewmesh_worker.projects.project import Project
+from crewmesh_worker.runner.pool import Runner, RunnerDiedError
 from crewmesh_worker.runs.log import RunLog
+from crewmesh_worker.runs.runners import Runners, RunSettings
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +47,7 @@ class Execution:
     def __init__(
         self,
         lease: run_store_pb2.Lease,
-        definition: CrewDefinition,
+        definition: CrewDefinition | Project,
         identity: Identity,
         run_log: RunLog,
         input_seconds: int,
@@ -86,16 +89,23 @@ class Execution:
         self._stop.set()
 
     async def run(
-        self, pool: RunnerPool, files: WorkerFiles, model: str, environment: dict[str, str]
+        self,
+        runners: Runners,
+        files: WorkerFiles,
+        settings: RunSettings,
     ) -> str:
         """Run the crew to its end, record that end, and return its event's type."""
         run = self.lease.run
         try:
-            runner = await pool.acquire(f"{run.org_id}/{run.crew}/{run.crew_version}")
+            runner = await self._unless_stopped(
+                runners.acquire(self.definition, f"{run.org_id}/{run.crew}/{run.crew_version}")
+            )
         except CrewmeshError as error:
             return await self._record(self._retry_or_fail("worker_error", error.message))
+        if runner is None:
+            return await self._record(self._outcome_of_stop())
         try:
-            request = await self._request(runner, files, model, environment)
+            request = await self._request(runner, files, settings)
             await self._tell_of_resumption()
             outcome = await self._drive(runner, request, files)
         except CrewmeshError as error:
@@ -103,6 +113,20 @@ class Execution:
         # The runner cleans up while the store commits.
         how, _ = await asyncio.gather(self._record(outcome), runner.release())
         return how
+
+    async def _unless_stopped(self, acquiring: Coroutine[Any, Any, Runner]) -> Runner | None:
+        """Wait for a runner, which a project's first may take seconds for; None if stopped."""
+        waiting = asyncio.create_task(acquiring)
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if waiting.done():
+            return waiting.result()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        if not waiting.cancelled() and waiting.exception() is None:
+            await waiting.result().release()
+        return None
 
     async def _tell_of_resumption(self) -> None:
         if self.lease.checkpoints:
@@ -118,7 +142,7 @@ class Execution:
         return outcome.event_type
 
     async def _request(
-        self, runner: Runner, files: WorkerFiles, model: str, environment: dict[str, str]
+        self, runner: Runner, files: WorkerFiles, settings: RunSettings
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
         paths = {
@@ -126,17 +150,40 @@ class Execution:
             for name in dataset_inputs(self.definition)
             if name in inputs
         }
-        return runner_pb2.Execute(
+        request = runner_pb2.Execute(
             run_id=self.lease.run.id,
-            definition_json=to_json(self.definition),
             inputs_json=self.lease.run.inputs_json,
             work_dir=str(runner.work_dir),
-            model=model,
-            environment=environment,
+            model=settings.model,
+            environment=settings.environment,
             checkpoints=self.lease.checkpoints,
             effects=self.lease.effects,
             answer=self.lease.answer if self.lease.HasField("answer") else None,
             dataset_paths=paths,
+        )
+        if isinstance(self.definition, Project):
+            request.project.CopyFrom(await self._project(runner, files, settings))
+        else:
+            request.definition_json = to_json(self.definition)
+        return request
+
+    async def _project(
+        self, runner: Runner, files: WorkerFiles, settings: RunSettings
+    ) -> runner_pb2.Project:
+        project = self.definition
+        assert isinstance(project, Project)
+        made = ""
+        if self.lease.checkpoints:
+            # What is finished isn't done again, so its files have to be there.
+            directory = runner.work_dir / "made"
+            await files.fetch_artifacts(self.lease.run.id, self._identity, directory)
+            made = str(directory)
+        return runner_pb2.Project(
+            snapshot_dir=str(project.snapshot),
+            entry_json=json.dumps(project.entry),
+            env_file=await asyncio.to_thread(project.read_env_file),
+            made_dir=made,
+            model=settings.project_model,
         )
 
     async def _drive(
@@ -273,6 +320,15 @@ class Execution:
         )
         transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_TIMED_OUT, error=error)
         return Outcome(transition, "run.timed_out", {"timeout_seconds": run.timeout_seconds})
+
+
+def end_as_failed(
+    error: CrewmeshError,
+) -> tuple[run_pb2.RunEvent, run_store_pb2.Transition]:
+    """Return how a run ends that can't be executed here or anywhere else."""
+    fault = run_pb2.RunError(code=error.reason.lower(), message=_storable(error.message))
+    transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_FAILED, error=fault)
+    return _event("run.failed", {"code": fault.code, "message": fault.message}), transition
 
 
 def _queued(payload: dict[str, Any], error: run_pb2.RunError | None = None) -> Outcome:

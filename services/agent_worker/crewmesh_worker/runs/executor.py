@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 import structlog
 
-from crewmesh.common.errors import CrewmeshError
+from crewmesh.common.errors import CrewmeshError, NotFoundError
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import run_store_pb2
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.files import WorkerFiles
-from crewmesh_worker.runner.pool import RunnerPool
-from crewmesh_worker.runs.execution import Execution
+from crewmesh_worker.runs.execution import Execution, end_as_failed
 from crewmesh_worker.runs.log import LogWriter
+from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
 
 log = structlog.get_logger(__name__)
@@ -29,21 +29,19 @@ class Executor:
         self,
         slots: Slots,
         catalogue: Catalogue,
-        pool: RunnerPool,
+        runners: Runners,
         writer: LogWriter,
         files: WorkerFiles,
-        model: str,
-        environment: dict[str, str],
+        settings: RunSettings,
         input_seconds: int,
     ) -> None:
         self._input_seconds = input_seconds
         self._slots = slots
         self._catalogue = catalogue
-        self._pool = pool
+        self._runners = runners
         self._writer = writer
         self._files = files
-        self._model = model
-        self._environment = environment
+        self._settings = settings
         # The times, by time.monotonic(), of the last check of leases but one, and of the last.
         self.checked_at = (math.inf, math.inf)
         # By run and epoch: a run may come back while its last attempt here still ends.
@@ -71,15 +69,17 @@ class Executor:
         structlog.contextvars.bind_contextvars(run_id=run.id, org_id=run.org_id)
         try:
             identity = Identity("agent_worker", run.org_id, run.created_by)
-            definition = self._catalogue.get(run.crew)
+            definition = self._catalogue.find(run.crew, run.crew_version)
             execution = self._held[run.id, lease.epoch] = Execution(
                 lease, definition, identity, self._writer.open(lease), self._input_seconds,
                 good_until,
             )  # fmt: skip
             started = time.monotonic()
-            how = await execution.run(self._pool, self._files, self._model, self._environment)
+            how = await execution.run(self._runners, self._files, self._settings)
             seconds = round(time.monotonic() - started, 3)
             log.info("attempt ended", crew=run.crew, attempt=run.attempt, how=how, seconds=seconds)
+        except NotFoundError as error:
+            await self._writer.open(lease).end(*end_as_failed(error))
         except CrewmeshError as error:
             log.error("a lease can't be carried out; it will expire", reason=error.message)
         finally:

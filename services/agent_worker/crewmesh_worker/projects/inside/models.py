@@ -1,0 +1,122 @@
+"""Which model a project's agents run on.
+
+Its own, as long as there is a key for them. Otherwise, or when the mesh says so, another:
+CrewAI makes every model that is named by a string with `LLM(...)`, and that is where it is
+exchanged, in agents, tasks, flows and tools alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from crewai import LLM, Crew
+
+# Any of the variables is a key. Providers that aren't here need none, or are asked themselves.
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
+    "azure": ("AZURE_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_AD_TOKEN", "AZURE_CLIENT_ID"),
+    "groq": ("GROQ_API_KEY",),
+    "mistral": ("MISTRAL_API_KEY",),
+    "openrouter": ("OPENROUTER_API_KEY",),
+    "deepseek": ("DEEPSEEK_API_KEY",),
+    "cerebras": ("CEREBRAS_API_KEY",),
+    "nvidia_nim": ("NVIDIA_NIM_API_KEY",),
+    "huggingface": ("HF_TOKEN", "HUGGINGFACE_API_KEY"),
+    "sambanova": ("SAMBANOVA_API_KEY",),
+    "perplexity": ("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
+    "dashscope": ("DASHSCOPE_API_KEY",),
+    "xai": ("XAI_API_KEY",),
+}
+_ALIASES: Final = {"claude": "anthropic", "google": "gemini", "azure_openai": "azure"}
+_BY_NAME: Final = (
+    (re.compile(r"^(gpt-|chatgpt-|o[134](-|$)|text-embedding-)"), "openai"),
+    (re.compile(r"^claude-"), "anthropic"),
+    (re.compile(r"^(gemini-|learnlm-)"), "gemini"),
+)
+# What CrewAI's templates write where a key belongs.
+_PLACEHOLDER: Final = re.compile(r"^\s*$|^<.*>$|^your[-_ ]", re.IGNORECASE)
+_ENDPOINTS: Final = ("api_key", "base_url", "api_base", "endpoint", "credentials")
+
+
+def missing_key(model: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """Return the variable that the model's key should be in; "" where nothing is missing.
+
+    `given` is what the caller says besides the name: one that names an endpoint or a key
+    knows what it does.
+    """
+    if any(given.get(name) for name in _ENDPOINTS):
+        return ""
+    variables = _KEYS.get(_provider(model, given), ())
+    if any(not _PLACEHOLDER.match(environ.get(name, "")) for name in variables):
+        return ""
+    return variables[0] if variables else ""
+
+
+@contextlib.contextmanager
+def exchanged_models(
+    make_default: Callable[[], Any], always: bool, say: Callable[[str], None]
+) -> Iterator[None]:
+    """Give every model that has no key, or `always` every one, the default's place.
+
+    Models stream, as `crewai run` has them do. `say` is told once of each exchanged model.
+    """
+    original_new, original_init = LLM.__new__, LLM.__init__
+    # The default may be an LLM itself: its making must not be taken for the project's.
+    making = contextvars.ContextVar("making", default=False)
+    told: set[str] = set()
+    exchanged: set[int] = set()
+
+    def new(cls: type[LLM], model: str, *args: Any, **kwargs: Any) -> Any:
+        variable = missing_key(model, kwargs, os.environ) if isinstance(model, str) else ""
+        if making.get() or cls is not LLM or not (always or variable):
+            return original_new(cls, model, *args, **{"stream": True, **kwargs})
+        token = making.set(True)
+        try:
+            default = make_default()
+        finally:
+            making.reset(token)
+        if model not in told:
+            told.add(model)
+            say(_reason(model, default.model, variable, always))
+        exchanged.add(id(default))
+        return default
+
+    def init(self: LLM, *args: Any, **kwargs: Any) -> None:
+        if id(self) not in exchanged:  # else it is made already
+            original_init(self, *args, **{"stream": True, **kwargs})
+
+    LLM.__new__, LLM.__init__ = new, init  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        LLM.__new__, LLM.__init__ = original_new, original_init  # type: ignore[method-assign]
+
+
+def drop_keyless_memory(crew: Crew, say: Callable[[str], None]) -> None:
+    """Turn a crew's memory off when its embedder, CrewAI's default, has no key."""
+    if getattr(crew, "memory", None) is True and not crew.embedder:
+        variable = missing_key("openai/text-embedding-3-small", {}, os.environ)
+        if variable:
+            crew.memory = False
+            crew._memory = None
+            say(f"the crew's memory is off: its embedder is OpenAI's, and there is no {variable}")
+
+
+def _reason(model: str, default: str, variable: str, always: bool) -> str:
+    if always:
+        return f"the model {default} is used instead of {model}, as the mesh is set up"
+    return f"the model {default} is used instead of {model}: {variable} is in no .env and not set"
+
+
+def _provider(model: str, given: Mapping[str, Any]) -> str:
+    named = given.get("provider") or (model.partition("/")[0] if "/" in model else "")
+    if named:
+        return _ALIASES.get(str(named), str(named))
+    return next((provider for pattern, provider in _BY_NAME if pattern.match(model)), "")
