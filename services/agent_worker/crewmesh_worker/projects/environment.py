@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import shutil
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -31,11 +33,18 @@ class ProjectEnvironmentError(CrewmeshError):
 
 
 def environment_key(root: Path) -> str:
-    """Return what the environment depends on, as one hash: dependencies, lock, Python, ours."""
-    digest = hashlib.sha256(f"{_GENERATION} {_PYTHON} {NEEDED}".encode())
-    for name in (_PYPROJECT, _LOCK):
-        path = root / name
-        digest.update(name.encode() + (path.read_bytes() if path.is_file() else b""))
+    """Return what the environment depends on, as one hash.
+
+    Projects with the same dependencies share one: nothing of a project is in it.
+    """
+    data = tomllib.loads((root / _PYPROJECT).read_text(encoding="utf-8"))
+    project, sources = data.get("project", {}), data.get("tool", {}).get("uv", {})
+    wanted = project.get("dependencies", []), project.get("requires-python"), sources
+    digest = hashlib.sha256(json.dumps([_GENERATION, _PYTHON, NEEDED, wanted]).encode())
+    if (lock := root / _LOCK).is_file():
+        digest.update(lock.read_bytes())
+    if "sources" in sources:
+        digest.update(str(root).encode())  # they may be paths beside it
     return digest.hexdigest()[:16]
 
 

@@ -17,7 +17,7 @@ from dotenv import dotenv_values
 
 from crewmesh_worker.projects.inside.inputs import inputs_schema
 from crewmesh_worker.projects.inside.loading import Loaded, load
-from crewmesh_worker.projects.inside.models import exchanged_models
+from crewmesh_worker.projects.inside.models import exchanged_models, skip_keyless_flow_memory
 from crewmesh_worker.projects.inside.workspace import Workspace
 from crewmesh_worker.runner.environment import add_variables
 
@@ -45,6 +45,7 @@ def _inspect(request: dict[str, Any], work_dir: Path) -> dict[str, Any]:
     os.chdir(workspace.directory)
     add_variables(dotenv_values(".env"))
     with exchanged_models(lambda: make_llm("offline"), True, lambda _: None):
+        skip_keyless_flow_memory()
         loaded = load(workspace.directory, request["entry"])
         return {"inputs": inputs_schema(loaded), **_parts(loaded)}
 

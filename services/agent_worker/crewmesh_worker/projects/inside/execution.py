@@ -26,7 +26,11 @@ from crewmesh_worker.projects.inside.journal import (
     current_call,
 )
 from crewmesh_worker.projects.inside.loading import Loaded, load
-from crewmesh_worker.projects.inside.models import drop_keyless_memory, exchanged_models
+from crewmesh_worker.projects.inside.models import (
+    drop_keyless_memory,
+    exchanged_models,
+    skip_keyless_flow_memory,
+)
 from crewmesh_worker.projects.inside.people import FlowPaused, People
 from crewmesh_worker.projects.inside.results import flow_output
 from crewmesh_worker.projects.inside.workspace import Workspace
@@ -79,6 +83,7 @@ class ProjectRun(Run):
         return self._factories.make_llm(self._project.model or self._request.model)
 
     def _kick_off(self) -> Any:
+        skip_keyless_flow_memory()
         loaded = load(self._workspace.directory, json.loads(self._project.entry_json))
         inputs = complete_inputs(loaded, json.loads(self._request.inputs_json or "{}"))
         if loaded.is_flow:

@@ -24,6 +24,8 @@ from crewmesh_worker.projects.inside.journal import (
     TaskKey,
     TaskRecord,
     current_call,
+    restore_state,
+    state_values,
 )
 from crewmesh_worker.projects.inside.people import (
     Feedback,
@@ -95,7 +97,7 @@ class FlowRun:
         outputs = reversed(self._flow._method_outputs)
         entry = next(dict(e) for e in outputs if e["method"] == call.key.method)
         index = self._projection.index(call.key)
-        record = MethodRecord(call.key, index, entry, result, self._flow._state)
+        record = MethodRecord(call.key, index, entry, result, state_values(self._flow))
         return self._journal.write(record)
 
     def finished_task(self, key: TaskKey, output: bytes) -> TaskCheckpoint | None:
@@ -124,7 +126,7 @@ class FlowRun:
     def _restore_state(self) -> None:
         """Once, before the first method: go on with the newest state that is known."""
         if not self._restored and self._journal.last_state is not None:
-            self._flow._state = self._journal.last_state
+            restore_state(self._flow, self._journal.last_state)
         self._restored = True
 
     def _replay(self, record: MethodRecord) -> Any:

@@ -40,13 +40,16 @@ class TaskKey(NamedTuple):
 
 @dataclass
 class MethodRecord:
-    """A finished call: its entry in the flow's outputs, its result, and the state after it."""
+    """A finished call: its entry in the flow's outputs, its result, and the state after it.
+
+    The state is the values of its fields: CrewAI makes its class anew for each flow.
+    """
 
     key: CallKey
     event_index: int
     entry: dict[str, Any]
     result: Any
-    state: Any
+    state: dict[str, Any]
 
 
 @dataclass
@@ -68,7 +71,7 @@ class WaitingRecord:
 
     kind: str
     call: CallKey
-    state: Any = None
+    state: dict[str, Any] | None = None
     body: Any = None
     answers: list[str] = field(default_factory=list)
     task: TaskKey | None = None
@@ -85,6 +88,20 @@ class Call:
     crews: Counter[str] = field(default_factory=Counter)
 
 
+def state_values(flow: Any) -> dict[str, Any]:
+    """Return the values of a flow's state by field."""
+    state = flow._state
+    return dict(state if isinstance(state, dict) else state.__dict__)
+
+
+def restore_state(flow: Any, values: dict[str, Any]) -> None:
+    """Give a new flow the state that another attempt's had."""
+    if isinstance(flow._state, dict):
+        flow._state = dict(values)
+    else:
+        flow._state = flow._state.model_copy(update=values)
+
+
 current_call: Final[ContextVar[Call | None]] = ContextVar("current_call", default=None)
 
 
@@ -95,7 +112,7 @@ class Journal:
         self.methods: dict[CallKey, MethodRecord] = {}
         self.tasks: dict[TaskKey, TaskRecord] = {}
         self.waiting: WaitingRecord | None = None
-        self.last_state: Any = None
+        self.last_state: dict[str, Any] | None = None
         self._next = 0
         # Once one can't be kept, a later one would be taken up without what came before it.
         self._complete = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import sys
@@ -15,6 +16,11 @@ from crewai import Crew
 from crewai.flow.flow import Flow
 
 from crewmesh_worker.projects.inside.script import called_names, literal_inputs
+
+with contextlib.suppress(ImportError):
+    # Imported here, once: runners are forked from a process that has this module.
+    import crewai.flow.expressions
+    import crewai.project.crew_loader  # noqa: F401
 
 
 class LoadError(Exception):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from crewai import LLM, Crew
+from crewai.flow.flow import Flow
 
 # Any of the variables is a key. Providers that aren't here need none, or are asked themselves.
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -42,7 +43,8 @@ _BY_NAME: Final = (
 )
 # What CrewAI's templates write where a key belongs.
 _PLACEHOLDER: Final = re.compile(r"^\s*$|^<.*>$|^your[-_ ]", re.IGNORECASE)
-_ENDPOINTS: Final = ("api_key", "base_url", "api_base", "endpoint", "credentials")
+_EMBEDDER: Final = "openai/text-embedding-3-small"
+_ENDPOINTS: Final = ("base_url", "api_base", "endpoint", "credentials")
 
 
 def missing_key(model: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> str:
@@ -51,10 +53,10 @@ def missing_key(model: str, given: Mapping[str, Any], environ: Mapping[str, str]
     `given` is what the caller says besides the name: one that names an endpoint or a key
     knows what it does.
     """
-    if any(given.get(name) for name in _ENDPOINTS):
+    if any(given.get(name) for name in _ENDPOINTS) or _is_key(given.get("api_key")):
         return ""
     variables = _KEYS.get(_provider(model, given), ())
-    if any(not _PLACEHOLDER.match(environ.get(name, "")) for name in variables):
+    if any(_is_key(environ.get(name)) for name in variables):
         return ""
     return variables[0] if variables else ""
 
@@ -101,18 +103,30 @@ def exchanged_models(
 
 def drop_keyless_memory(crew: Crew, say: Callable[[str], None]) -> None:
     """Turn a crew's memory off when its embedder, CrewAI's default, has no key."""
-    if getattr(crew, "memory", None) is True and not crew.embedder:
-        variable = missing_key("openai/text-embedding-3-small", {}, os.environ)
-        if variable:
-            crew.memory = False
-            crew._memory = None
-            say(f"the crew's memory is off: its embedder is OpenAI's, and there is no {variable}")
+    variable = missing_key(_EMBEDDER, {}, os.environ)
+    if variable and getattr(crew, "memory", None) is True and not crew.embedder:
+        crew.memory = False
+        crew._memory = None
+        say(f"the crew's memory is off: its embedder is OpenAI's, and there is no {variable}")
+
+
+def skip_keyless_flow_memory() -> None:
+    """Have flows made without memory where the embedder has no key; for this process's life.
+
+    CrewAI gives every flow one, whether it uses it or not, and that takes two seconds.
+    """
+    if missing_key(_EMBEDDER, {}, os.environ):
+        Flow._skip_auto_memory = True  # type: ignore[attr-defined]
 
 
 def _reason(model: str, default: str, variable: str, always: bool) -> str:
     if always:
         return f"the model {default} is used instead of {model}, as the mesh is set up"
     return f"the model {default} is used instead of {model}: {variable} is in no .env and not set"
+
+
+def _is_key(value: Any) -> bool:
+    return value is not None and not _PLACEHOLDER.match(str(value))
 
 
 def _provider(model: str, given: Mapping[str, Any]) -> str:

@@ -9,7 +9,12 @@ from typing import Any, Final
 from crewai.flow.async_feedback import ConsoleProvider, HumanFeedbackPending
 
 from crewmesh.v1.run_store_pb2 import HumanAnswer
-from crewmesh_worker.projects.inside.journal import CallKey, WaitingRecord, current_call
+from crewmesh_worker.projects.inside.journal import (
+    CallKey,
+    WaitingRecord,
+    current_call,
+    state_values,
+)
 
 _YES: Final = re.compile(r"^(approv|accept|yes|ok|confirm|publish|continue|proceed)", re.IGNORECASE)
 _NO: Final = re.compile(
@@ -57,7 +62,7 @@ class People:
         call.asked += 1
         if call.asked <= len(call.answers):
             return call.answers[call.asked - 1]
-        record = WaitingRecord("ask", call.key, flow._state, answers=list(call.answers))
+        record = WaitingRecord("ask", call.key, state_values(flow), answers=list(call.answers))
         raise FlowPaused(record, {"prompt": message})
 
 
@@ -84,7 +89,7 @@ class Feedback:
 
 def pause_for_feedback(context: Any, key: CallKey, flow: Any) -> FlowPaused:
     """Return what stops a flow that is to be reviewed."""
-    record = WaitingRecord("feedback", key, flow._state, body=context.method_output)
+    record = WaitingRecord("feedback", key, state_values(flow), body=context.method_output)
     payload: dict[str, Any] = {"prompt": context.message, "draft": str(context.method_output)}
     if context.emit:
         payload["options"] = list(context.emit)

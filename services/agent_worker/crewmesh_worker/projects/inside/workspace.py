@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ class Workspace:
         self._seen: dict[Path, tuple[int, int, int]] = {}
         self._left = _MAX_FILES, _MAX_BYTES
         self._refused: set[Path] = set()
+        self._saved: dict[str, bytes] = {}
 
     def fill(self, snapshot: Path, made: Path | None, env_file: str) -> None:
         """Put the project's files there, over them what earlier attempts made, and its .env."""
@@ -49,11 +51,19 @@ class Workspace:
             self._seen[path] = state
             name = path.relative_to(self.directory).as_posix()
             if self._takes(name, state[1]):
-                self._save(path, name)
+                self._save_new(path, name)
             elif path not in self._refused:
                 self._refused.add(path)
                 refused.append(name)
         return refused
+
+    def _save_new(self, path: Path, name: str) -> None:
+        """Save the file, unless it was saved with the same content before."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        if self._saved.get(name) != digest:
+            self._saved[name] = digest
+            self._save(path, name)
 
     def _takes(self, name: str, size: int) -> bool:
         files, room = self._left
