@@ -28,59 +28,99 @@ class ProjectLoadError(CrewmeshError):
     default_reason = "PROJECT_LOAD"
 
 
-async def inspect_project(
-    source: Source, version: str, snapshot: Path, python: Path, overlay: Path
-) -> Project:
-    """Load the project in a process of its own; return what it says. Raises ProjectLoadError."""
-    env_file = source.root / ENV_FILE
-    request = {
-        "snapshot": str(snapshot),
-        "entry": source.entry,
-        "env_file": env_file.read_text(encoding="utf-8") if env_file.is_file() else "",
-    }
-    with tempfile.TemporaryDirectory() as directory:
-        found = await _ask(python_command(python, overlay, _MODULE), request, Path(directory))
-    return Project(
-        name=source.name,
-        version=version,
-        kind=source.kind,
-        description=source.description,
-        root=source.root,
-        snapshot=snapshot,
-        python=python,
-        entry=source.entry,
-        inputs=closed_schema(found["inputs"]),
-        agents=found["agents"],
-        tasks=found["tasks"],
-    )
+class Inspectors:
+    """A process for each environment, which asks one project after the other."""
 
+    def __init__(self, overlay: Path) -> None:
+        self._overlay = overlay
+        self._processes: dict[Path, asyncio.subprocess.Process] = {}
+        self._locks: dict[Path, asyncio.Lock] = {}
+        self._home = tempfile.TemporaryDirectory()
 
-async def _ask(command: list[str], request: dict[str, Any], directory: Path) -> dict[str, Any]:
-    answer_file = directory / "answer.json"
-    work_dir = directory / "work"
-    work_dir.mkdir()
-    process = await asyncio.create_subprocess_exec(
-        *command, str(work_dir), str(answer_file),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=work_dir,
-        env=project_environment("", work_dir),
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(_SECONDS):
-            _, errors = await process.communicate(json.dumps(request).encode())
-    except TimeoutError:
-        raise ProjectLoadError(f"loading it took more than {_SECONDS:.0f} s") from None
-    finally:
+    async def inspect(self, source: Source, version: str, snapshot: Path, python: Path) -> Project:
+        """Load the project where nothing else is; return what it says. Raises ProjectLoadError."""
+        env_file = source.root / ENV_FILE
+        with tempfile.TemporaryDirectory() as directory:
+            request = {
+                "snapshot": str(snapshot),
+                "entry": source.entry,
+                "env_file": env_file.read_text(encoding="utf-8") if env_file.is_file() else "",
+                "work_dir": directory,
+                "answer_file": f"{directory}/answer.json",
+                "output_file": f"{directory}/output",
+            }
+            async with self._locks.setdefault(python, asyncio.Lock()):
+                found = await self._ask(python, request)
+        return Project(
+            name=source.name,
+            version=version,
+            kind=source.kind,
+            description=source.description,
+            root=source.root,
+            snapshot=snapshot,
+            python=python,
+            entry=source.entry,
+            inputs=closed_schema(found["inputs"]),
+            agents=found["agents"],
+            tasks=found["tasks"],
+        )
+
+    async def close(self) -> None:
+        """End the processes."""
+        for process in self._processes.values():
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+        self._home.cleanup()
+
+    async def _ask(self, python: Path, request: dict[str, Any]) -> dict[str, Any]:
+        process = self._processes.get(python) or await self._start(python)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(_SECONDS):
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                status = (await process.stdout.readline()).strip()
+        except TimeoutError:
+            await self._drop(python)
+            raise ProjectLoadError(f"loading it took more than {_SECONDS:.0f} s") from None
+        if not status:
+            await self._drop(python)
+            raise ProjectLoadError("CrewAI can't be imported in its environment: " + self._said())
+        answer_file = Path(request["answer_file"])
+        if not answer_file.exists():
+            said = _last_lines(Path(request["output_file"]))
+            raise ProjectLoadError(f"its process died when it was loaded: {said}")
+        answer: dict[str, Any] = json.loads(answer_file.read_text(encoding="utf-8"))
+        if "error" in answer:
+            raise ProjectLoadError(f"it can't be loaded: {answer['error']}")
+        return answer
+
+    async def _start(self, python: Path) -> asyncio.subprocess.Process:
+        home = Path(self._home.name)
+        with (home / "errors").open("wb") as errors:
+            process = self._processes[python] = await asyncio.create_subprocess_exec(
+                *python_command(python, self._overlay, _MODULE),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                cwd=home,
+                env=project_environment("", home),
+            )
+        return process
+
+    async def _drop(self, python: Path) -> None:
+        process = self._processes.pop(python)
         if process.returncode is None:
             process.kill()
-    if process.returncode != 0 or not answer_file.exists():
-        said = errors.decode(errors="replace").strip().splitlines()[-_SHOWN_LINES:]
-        raise ProjectLoadError(
-            f"loading it ended with status {process.returncode}: " + "\n".join(said)
-        )
-    answer: dict[str, Any] = json.loads(answer_file.read_text(encoding="utf-8"))
-    if "error" in answer:
-        raise ProjectLoadError(f"it can't be loaded: {answer['error']}")
-    return answer
+        await process.wait()
+
+    def _said(self) -> str:
+        return _last_lines(Path(self._home.name) / "errors")
+
+
+def _last_lines(path: Path) -> str:
+    if not path.exists():
+        return "it said nothing"
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return "\n".join(lines[-_SHOWN_LINES:]) or "it said nothing"

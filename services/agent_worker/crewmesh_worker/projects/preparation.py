@@ -29,7 +29,7 @@ from crewmesh_worker.projects.environment import (
     is_complete,
     make_environment,
 )
-from crewmesh_worker.projects.inspection import inspect_project
+from crewmesh_worker.projects.inspection import Inspectors
 from crewmesh_worker.projects.project import BrokenProject, Project, read_project, write_project
 from crewmesh_worker.projects.snapshot import content_version, copy_files, project_files
 from crewmesh_worker.runner.overlay import make_overlay
@@ -54,14 +54,20 @@ async def prepare_projects(
 
     What is there already, from an earlier start or another worker, is used as it is.
     """
+    found = await asyncio.to_thread(find_projects, directory)
+    if not found:
+        return []
     at_a_time = asyncio.Semaphore(_AT_A_TIME)
+    inspectors = Inspectors(make_overlay(cache_dir))
 
     async def prepare(found: Source | Unusable) -> Project | BrokenProject:
         async with at_a_time:
-            return await _prepare(found, cache_dir, say)
+            return await _prepare(found, cache_dir, inspectors, say)
 
-    found = await asyncio.to_thread(find_projects, directory)
-    return list(await asyncio.gather(*(prepare(project) for project in found)))
+    try:
+        return list(await asyncio.gather(*(prepare(project) for project in found)))
+    finally:
+        await inspectors.close()
 
 
 def find_version(cache_dir: Path, name: str, version: str, root: Path) -> Project | None:
@@ -77,12 +83,14 @@ def find_version(cache_dir: Path, name: str, version: str, root: Path) -> Projec
         return None
 
 
-async def _prepare(found: Source | Unusable, cache_dir: Path, say: Say) -> Project | BrokenProject:
+async def _prepare(
+    found: Source | Unusable, cache_dir: Path, inspectors: Inspectors, say: Say
+) -> Project | BrokenProject:
     if isinstance(found, Unusable):
         say(found.name, f"can't be run: {found.error}")
         return BrokenProject(found.name, found.root, found.error)
     try:
-        project = await _prepare_source(found, cache_dir, say)
+        project = await _prepare_source(found, cache_dir, inspectors, say)
     except (CrewmeshError, OSError) as error:
         say(found.name, f"can't be run: {error}")
         return BrokenProject(found.name, found.root, str(error), found.kind, found.description)
@@ -90,7 +98,9 @@ async def _prepare(found: Source | Unusable, cache_dir: Path, say: Say) -> Proje
     return project
 
 
-async def _prepare_source(source: Source, cache_dir: Path, say: Say) -> Project:
+async def _prepare_source(
+    source: Source, cache_dir: Path, inspectors: Inspectors, say: Say
+) -> Project:
     files = await asyncio.to_thread(project_files, source.root)
     version = await asyncio.to_thread(content_version, source.root, files)
     kept = cache_dir / "projects" / source.name / version
@@ -104,8 +114,7 @@ async def _prepare_source(source: Source, cache_dir: Path, say: Say) -> Project:
         await asyncio.to_thread(copy_files, source.root, files, kept / _FILES)
         if await asyncio.to_thread(content_version, kept / _FILES, files) != version:
             raise InvalidInputError("its files changed while they were read: start again")
-        overlay = make_overlay(cache_dir)
-        project = await inspect_project(source, version, kept / _FILES, python, overlay)
+        project = await inspectors.inspect(source, version, kept / _FILES, python)
         write_project(project, kept / _FACTS)
         (kept / _ENVIRONMENT).write_text(json.dumps({"key": key}), encoding="utf-8")
         _forget_old_versions(kept.parent)

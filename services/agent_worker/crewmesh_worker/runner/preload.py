@@ -43,7 +43,7 @@ def preload(settings: RunnerSettings) -> Factories:
     configure_logging("runner", "WARNING")
     # CrewAI's warnings are advice to people who write Python.
     logging.getLogger("crewai").setLevel(logging.ERROR)
-    with _without_grpc():
+    with without_grpc():
         for module in _MODULES:
             importlib.import_module(module)
         factories = Factories(_imported(settings.builder), _imported(settings.model_factory))
@@ -57,7 +57,7 @@ def preload(settings: RunnerSettings) -> Factories:
 
 
 @contextmanager
-def _without_grpc() -> Iterator[None]:
+def without_grpc() -> Iterator[None]:
     """Keep chromadb, which CrewAI imports, from loading gRPC for telemetry that is off.
 
     gRPC's core doesn't survive a fork. A tool that needs it may still import it in a child.
