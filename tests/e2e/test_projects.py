@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,7 +19,7 @@ import psutil
 import pytest
 
 from tests.conftest import until
-from tests.e2e.conftest import Mesh, running_mesh
+from tests.e2e.conftest import ROOT, Mesh, running_mesh
 
 # Environments are installed, and CrewAI is imported in each for the first time.
 pytestmark = pytest.mark.timeout(600)
@@ -37,6 +40,13 @@ def create(directory: Path, *arguments: str) -> None:
     )
 
 
+def how_to_commands() -> list[list[list[str]]]:
+    """Return the commands of each block of the how-to, as words."""
+    page = (ROOT / "docs" / "how-to" / "serve-existing-projects.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    return [[shlex.split(line) for line in block.splitlines()] for block in blocks]
+
+
 def digests(directory: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
 
@@ -47,6 +57,8 @@ def crews_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     create(directory, "crew", "classic", "--classic", "--skip-provider")
     create(directory, "crew", "by_json", "--skip-provider")
     create(directory, "flow", "writing", "--skip-provider")
+    created, _ = how_to_commands()
+    create(directory, *created[0][2:])
     create(directory, "flow", "declared", "--declarative", "--skip-provider")
     shutil.copytree(OWN, directory, dirs_exist_ok=True)
     (directory / "pinned" / ".env.example").rename(directory / "pinned" / ".env")
@@ -95,6 +107,7 @@ async def test_every_project_is_listed_with_its_kind_its_inputs_and_what_is_wron
         "by_json": "crew",
         "classic": "crew",
         "declared": "flow",
+        "my_crew": "crew",
         "pinned": "crew",
         "reviewed": "flow",
         "steps": "flow",
@@ -272,3 +285,19 @@ async def test_a_rejected_draft_takes_the_other_way(projects: Mesh, tmp_path: Pa
     await wait_for(projects, run, "input.requested")
     await answer(projects, run, text="rejected")
     assert (await events_of(projects, run))[-1]["payload"]["output"] == "given up"
+
+
+async def test_the_how_to_does_what_it_says(projects: Mesh) -> None:
+    (created, up), used = how_to_commands()
+    assert created[:2] == ["crewai", "create"]  # done by the fixture
+    assert up == ["crewmesh", "up", "--crews", "."]  # as is this
+    for command in used:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "crewmesh.cli", *command[1:],
+            env={**os.environ, "CREWMESH_URL": projects.url, "CREWMESH_API_KEY": projects.api_key},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+        assert "my_crew" in output.decode() or "report.md" in output.decode()
