@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup test chaos bench bench-scaling lint fmt types protos lock clean
+.PHONY: run demo setup test chaos soak bench bench-scaling bench-replicas lint fmt types protos lock clean
 
 run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -19,11 +19,17 @@ test: setup  ## every test
 chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
 	$(BIN)/python -m tests.chaos --runs 1000 --faults 200 --report docs/chaos.md
 
+soak: setup  ## 20 minutes of steady load; whether memory stays flat; writes docs/soak.md
+	$(BIN)/python -m tests.soak --minutes 20 --report docs/soak.md
+
 bench: setup  ## the benchmarks, side by side; writes docs/benchmarks/
 	$(BIN)/python -m tests.benchmarks
 
 bench-scaling: setup  ## what operations cost with up to a million finished runs in the store
 	$(BIN)/python -m tests.benchmarks.scaling
+
+bench-replicas: setup  ## how soon a watcher at one store sees what is appended through another
+	$(BIN)/python -m tests.benchmarks.replicas
 
 lint: setup  ## ruff and buf
 	$(BIN)/ruff check .

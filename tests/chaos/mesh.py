@@ -25,10 +25,12 @@ from tests.chaos.proxy import Link, to_port, to_socket
 STORES, WORKERS, GATEWAYS, SLOTS = 2, 3, 2, 4
 LEASE_SECONDS = 3.0
 _ROOT = Path(__file__).parents[2]
+# What services are told, or see to themselves.
+_NOT_INHERITED = ("CREWMESH_", "GRPC_ENABLE_FORK_SUPPORT")
 _CREWS = Path(__file__).parent / "crews"
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 # A worker without runs has nothing to wait for.
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 60.0
 
 
 class Mesh:
@@ -60,8 +62,13 @@ class Mesh:
 
     @property
     def urls(self) -> list[str]:
-        """Return the gateways' addresses."""
-        return [f"http://{self._ports[name].address}" for name in names("gateway", GATEWAYS)]
+        """Return where clients reach the gateways."""
+        return [f"http://{link.address}" for link in self.links_between("client", "gateway")]
+
+    @property
+    def worker_addresses(self) -> list[str]:
+        """Return where clients reach the workers, over gRPC."""
+        return [link.address for link in self.links_between("client", "worker")]
 
     def parts_of(self, kind: str) -> list[Part]:
         """Return the parts of a kind: postgres, store, worker or gateway."""
@@ -135,6 +142,7 @@ class Mesh:
         pairs = [(gateway, called) for gateway in names("gateway", GATEWAYS)
                  for called in (*workers, *stores)]  # fmt: skip
         pairs += [(worker, store) for worker in workers for store in stores]
+        pairs += [("client", called) for called in (*names("gateway", GATEWAYS), *workers)]
         links = {
             (near, far): Link(f"{near} to {far}", to_port(self._ports[far].number))
             for near, far in pairs
@@ -145,7 +153,7 @@ class Mesh:
 
     def _make_parts(self) -> list[Part]:
         shared = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("CREWMESH_")},
+            **{k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)},
             "PYTHONPATH": str(_ROOT),
             "CREWMESH_MESH_SECRET": secrets.token_urlsafe(32),
         }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,36 @@ class Mesh:
             assert response.status == 200, await response.text()
             return await response.json()
 
+    async def get_all(self, *paths: str) -> list[int]:
+        """Return the status of each path's answer."""
+        statuses = []
+        for path in paths:
+            async with self.http.get(path) as response:
+                statuses.append(response.status)
+        return statuses
+
+    def services(self) -> dict[str, psutil.Process]:
+        """Return the processes of the gateway, the workers and the store, by name."""
+        named = {}
+        for process in psutil.Process(self.process.pid).children():
+            if ready_file := process.environ().get("CREWMESH_READY_FILE"):
+                named[Path(ready_file).stem] = process
+        return named
+
+    @contextlib.asynccontextmanager
+    async def limits(self, **limits: Any) -> AsyncIterator[None]:
+        """Limit the organisation for the length of an `async with` block."""
+        before = await self.get("/v1/limits")
+        try:
+            await self._set_limits({**before, **limits})
+            yield
+        finally:
+            await self._set_limits(before)
+
+    async def _set_limits(self, limits: dict[str, Any]) -> None:
+        async with self.http.put("/v1/limits", json=limits) as response:
+            assert response.status == 200, await response.text()
+
     async def watch(self, run_id: str, after: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """Yield events from one SSE connection, until it ends or the caller leaves."""
         headers = {"Accept": "text/event-stream"}
@@ -57,7 +88,7 @@ class Mesh:
 
 @contextlib.asynccontextmanager
 async def running_mesh(
-    directory: Path, *options: str, start_seconds: float = 60, **environment: str
+    directory: Path, *options: str, start_seconds: float = 100, **environment: str
 ) -> AsyncIterator[Mesh]:
     """Start `crewmesh up` and stop it with SIGTERM."""
     process = await asyncio.create_subprocess_exec(

@@ -12,7 +12,14 @@ from typing import Any
 import grpc
 import pytest
 
-from crewmesh.common.grpc_client import file_stub, identity_stub, open_channel, run_store_stub
+from crewmesh.common.grpc_client import (
+    crew_store_stub,
+    file_stub,
+    identity_stub,
+    limit_stub,
+    open_channel,
+    run_store_stub,
+)
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import agent_pb2, identity_pb2, run_pb2, run_store_pb2
 from crewmesh_store.service import Store
@@ -31,7 +38,9 @@ class StoreClient:
     def __post_init__(self) -> None:
         self.runs = run_store_stub(self.channel)
         self.identities = identity_stub(self.channel)
+        self.limits = limit_stub(self.channel)
         self.files = file_stub(self.channel)
+        self.crews = crew_store_stub(self.channel)
         self.signer = IdentitySigner(MESH_SECRET, "agent_worker")
 
     @property

@@ -81,8 +81,10 @@ class StoreMachine(RuleBasedStateMachine):
         return any(model.status in statuses for model in self.models.values())
 
     def send(self, batch: run_store_pb2.Append) -> str:
-        ((result, _),) = self.loop.run(self.runs.append([batch]))
-        return run_store_pb2.AppendOutcome.Name(result.outcome).removeprefix("APPEND_OUTCOME_")
+        (stored,) = self.loop.run(self.runs.append([batch]))
+        return run_store_pb2.AppendOutcome.Name(stored.result.outcome).removeprefix(
+            "APPEND_OUTCOME_"
+        )
 
     def leave(self, model: Model, status: str) -> None:
         assert model.lease is not None

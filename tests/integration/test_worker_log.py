@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -88,6 +89,37 @@ async def test_an_event_that_cannot_be_stored_ends_its_own_run_only(store: Store
         await asyncio.gather(write_run(bad_log, 1), write_run(good_log, 1))
     assert bad_log.lost.is_set()
     assert (await store.get(good.run.id)).status == run_pb2.RUN_STATUS_SUCCEEDED
+
+
+async def test_long_events_of_many_runs_at_once_fit_into_messages(store: StoreClient) -> None:
+    """30 MB: more than one message may have, or than one run's turn may take."""
+    leases = [(await store.create(worker_id="w1")).lease for _ in range(10)]
+    noise = json.dumps({"text": "x" * 60_000})
+
+    async def write_long(run_log: RunLog) -> None:
+        for _ in range(50):
+            await run_log.add(event(payload_json=noise))
+        await run_log.end(event("run.succeeded"), SUCCEEDED)
+
+    async with writing(store) as writer:
+        await asyncio.gather(*(write_long(writer.open(lease)) for lease in leases))
+    for lease in leases:
+        assert (await store.get(lease.run.id)).last_seq == 53
+
+
+async def test_a_writer_that_is_behind_with_long_events_makes_its_producer_wait_sooner(
+    store: StoreClient,
+) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    run_log = LogWriter(store.runs, store.signer).open(lease)
+
+    async def write_for_ever() -> None:
+        while True:
+            await run_log.add(event(payload_json=json.dumps({"text": "x" * 60_000})))
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(write_for_ever(), 0.5)
+    assert run_log._pending_bytes < 5_000_000
 
 
 async def test_a_writer_that_is_behind_makes_its_producer_wait(store: StoreClient) -> None:

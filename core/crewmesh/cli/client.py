@@ -15,10 +15,10 @@ import httpx2
 
 from crewmesh.cli.connection import Connection
 from crewmesh.cli.errors import ApiError, UnreachableError
+from crewmesh.common.events import TERMINAL_EVENT_TYPES
 
 Json = dict[str, Any]
 
-TERMINAL_EVENTS = frozenset({"run.succeeded", "run.failed", "run.cancelled", "run.timed_out"})
 _PASSING_STATUSES = frozenset({429, 502, 503, 504})
 _ATTEMPTS = 4
 
@@ -91,6 +91,15 @@ class MeshClient:
         """Return the JSON answer to a POST, which is sent once."""
         return (await self._send("POST", path, json=body)).json()
 
+    async def put(self, path: str, body: Json) -> Any:
+        """Return the JSON answer to a PUT, which may be repeated."""
+        return (await self._repeat("PUT", path, json=body)).json()
+
+    async def put_file(self, path: str, content: bytes, media_type: str) -> Any:
+        """Return the JSON answer to a PUT of a file, which is sent once."""
+        headers = {"Content-Type": media_type}
+        return (await self._send("PUT", path, content=content, headers=headers)).json()
+
     async def delete(self, path: str) -> None:
         """Send a DELETE."""
         await self._repeat("DELETE", path)
@@ -149,7 +158,7 @@ class MeshClient:
                     last_seq, failures = event["seq"], 0
                     deadline = loop.time() + self._patience_seconds
                     yield event
-                    if event["type"] in TERMINAL_EVENTS:
+                    if event["type"] in TERMINAL_EVENT_TYPES:
                         return
             except httpx2.TransportError as error:
                 trouble = error
@@ -269,6 +278,11 @@ def _api_error(response: httpx2.Response) -> ApiError:
         code=problem.get("code", ""),
         retry_after=_retry_after(response),
         details=[f"{_location(fault.get('loc'))}: {fault.get('msg', '')}" for fault in faults],
+        faults=[
+            (tuple(fault["loc"]), str(fault.get("msg", "")))
+            for fault in faults
+            if isinstance(fault.get("loc"), list)
+        ],
         why=f"{status} {problem.get('code') or response.reason_phrase}"
         + (f", request {problem['request_id']}" if problem.get("request_id") else ""),
         next_step=_NEXT_STEPS.get(status, ""),
@@ -285,7 +299,10 @@ _NEXT_STEPS = {
 
 
 def _location(loc: Any) -> str:
-    return ".".join(map(str, loc)) if isinstance(loc, list) else str(loc or "request")
+    # With YAML, which most commands never need.
+    from crewmesh.common.documents.places import show_place
+
+    return show_place(tuple(loc)) if isinstance(loc, list) else str(loc or "request")
 
 
 def _retry_after(response: httpx2.Response) -> float | None:

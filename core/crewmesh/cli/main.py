@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from crewmesh.cli.commands import crews, datasets, keys, runs
+from crewmesh.cli.commands import crews, datasets, keys, limits, runs, secrets, tools
 from crewmesh.cli.commands.backup import backup
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
@@ -16,6 +16,7 @@ from crewmesh.cli.commands.login import login
 from crewmesh.cli.commands.restore import restore
 from crewmesh.cli.commands.run import run
 from crewmesh.cli.commands.up import up
+from crewmesh.cli.commands.usage import usage
 from crewmesh.cli.console import print_error, print_json, say
 from crewmesh.cli.errors import CliError
 
@@ -43,8 +44,12 @@ app.command()(up)
 app.command()(run)
 app.add_typer(runs.app, name="runs")
 app.add_typer(crews.app, name="crews")
+app.add_typer(tools.app, name="tools")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
+app.add_typer(limits.app, name="limits")
+app.add_typer(secrets.app, name="secrets")
+app.command()(usage)
 app.command()(login)
 app.command()(doctor)
 app.command()(backup)

@@ -69,11 +69,12 @@ class WorkerFiles:
         self,
         work_dir: Path,
         artifact: runner_pb2.RunnerArtifact,
+        artifact_id: str,
         run_id: str,
         epoch: int,
         identity: Identity,
     ) -> file_pb2.Artifact:
-        """Store a file that a run has made.
+        """Store a file that a run has made; with the same `artifact_id` again, it's the same.
 
         Raises InvalidInputError for a path that leads out of the run's directory: what a
         runner says isn't trusted.
@@ -84,7 +85,11 @@ class WorkerFiles:
         if path.stat().st_size > _MAX_ARTIFACT_BYTES:
             raise InvalidInputError(f"artifact {artifact.name!r} is larger than 256 MiB")
         header = file_pb2.ArtifactHeader(
-            run_id=run_id, epoch=epoch, name=artifact.name, media_type=artifact.media_type
+            id=artifact_id,
+            run_id=run_id,
+            epoch=epoch,
+            name=artifact.name,
+            media_type=artifact.media_type,
         )
         with rpc_errors():
             response = await self._store.PutArtifact(

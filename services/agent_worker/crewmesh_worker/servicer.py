@@ -1,4 +1,4 @@
-"""crewmesh.v1.AgentService: starts runs here, relays everything else to the store."""
+"""crewmesh.v1.AgentService: starts runs and answers for crews here, relays the rest to the store."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from crewmesh.common.errors import UnavailableError
 from crewmesh.common.grpc_server import caller, rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import agent_pb2, agent_pb2_grpc, run_pb2, run_store_pb2_grpc
-from crewmesh_worker.crews.catalogue import Catalogue
+from crewmesh_worker.crews.library import CrewLibrary
+from crewmesh_worker.crews.messages import crew_message, version_message
 from crewmesh_worker.runs.admission import Admission
+from crewmesh_worker.tools.listing import ToolListing
 
 log = structlog.get_logger(__name__)
 
@@ -35,27 +37,76 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        crews: CrewLibrary,
         admission: Admission,
         store: run_store_pb2_grpc.RunStoreServiceAsyncStub,
         signer: IdentitySigner,
     ) -> None:
-        self._catalogue = catalogue
+        self._crews = crews
+        self._tools = ToolListing()
         self._admission = admission
         self._store = store
         self._signer = signer
+
+    # Crews --------------------------------------------------------------------
 
     async def ListCrews(
         self, request: agent_pb2.ListCrewsRequest, context: Any
     ) -> agent_pb2.ListCrewsResponse:
         caller().require_org()
-        return agent_pb2.ListCrewsResponse(crews=self._catalogue.all())
+        return await self._crews.list_page(request.page_size, request.page_token, caller())
 
     async def GetCrew(
         self, request: agent_pb2.GetCrewRequest, context: Any
     ) -> agent_pb2.GetCrewResponse:
         caller().require_org()
-        return agent_pb2.GetCrewResponse(crew=self._catalogue.describe(request.name))
+        crew = await self._crews.get(request.name, request.version, caller())
+        return agent_pb2.GetCrewResponse(crew=crew_message(crew, whole=True))
+
+    async def PutCrew(
+        self, request: agent_pb2.PutCrewRequest, context: Any
+    ) -> agent_pb2.PutCrewResponse:
+        return await self._crews.put(request.name, request.content, request.format, caller())
+
+    async def DeleteCrew(
+        self, request: agent_pb2.DeleteCrewRequest, context: Any
+    ) -> agent_pb2.DeleteCrewResponse:
+        await self._crews.delete(request.name, caller())
+        return agent_pb2.DeleteCrewResponse()
+
+    async def ListCrewVersions(
+        self, request: agent_pb2.ListCrewVersionsRequest, context: Any
+    ) -> agent_pb2.ListCrewVersionsResponse:
+        caller().require_org()
+        page = await self._crews.list_versions(
+            request.name, request.page_size, request.page_token, caller()
+        )
+        versions = [version_message(crew) for crew in page.versions]
+        return agent_pb2.ListCrewVersionsResponse(
+            versions=versions, next_page_token=page.next_page_token
+        )
+
+    async def DiffCrew(
+        self, request: agent_pb2.DiffCrewRequest, context: Any
+    ) -> agent_pb2.DiffCrewResponse:
+        caller().require_org()
+        return await self._crews.diff(
+            request.name, request.from_version, request.to_version, caller()
+        )
+
+    async def RollbackCrew(
+        self, request: agent_pb2.RollbackCrewRequest, context: Any
+    ) -> agent_pb2.RollbackCrewResponse:
+        crew = await self._crews.roll_back(request.name, request.version, caller())
+        return agent_pb2.RollbackCrewResponse(crew=crew_message(crew, whole=True))
+
+    async def ListTools(
+        self, request: agent_pb2.ListToolsRequest, context: Any
+    ) -> agent_pb2.ListToolsResponse:
+        caller().require_org()
+        return agent_pb2.ListToolsResponse(tools=await self._tools.tools())
+
+    # Runs ---------------------------------------------------------------------
 
     async def StartRun(
         self, request: agent_pb2.StartRunRequest, context: Any

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from crewmesh.common.settings import Settings
+from crewmesh_worker.tools.network import settings as network
+
+# An external API's base address: a way to put a cache, a paid plan or a test in its place.
+BaseUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+(/[^?#]*)?$")]
 
 _MODEL_VARIABLES = (
     "OPENAI_API_KEY,OPENAI_BASE_URL,ANTHROPIC_API_KEY,GEMINI_API_KEY,GOOGLE_API_KEY,"
@@ -28,7 +33,13 @@ class WorkerSettings(Settings):
         default_factory=lambda: 8 * (os.cpu_count() or 1), ge=1, le=1000,
         description="runs at the same time",
     )  # fmt: skip
-    model: str = Field("offline", description="the default model of all crews")
+    model: str = Field(
+        "offline",
+        description="the default model of all crews, or several with commas: each is used when those before it fail",
+    )
+    prices: str = Field(
+        "", description="prices of further models, as YAML or JSON; see how-to/choose-models.md"
+    )
     crews_dir: Path | None = Field(
         None,
         description="further crews: a directory of *.yaml files and CrewAI projects, or a project",
@@ -63,9 +74,39 @@ class WorkerSettings(Settings):
         7 * 86_400, ge=1, description="how long a run waits for a person"
     )
     drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
+    weather_url: BaseUrl = Field(
+        network.ADDRESSES["weather_url"], description="Open-Meteo's forecasts, for get_weather"
+    )
+    geocoding_url: BaseUrl = Field(
+        network.ADDRESSES["geocoding_url"],
+        description="Open-Meteo's places, for get_weather and get_time",
+    )
+    encyclopedia_url: BaseUrl = Field(
+        network.ADDRESSES["encyclopedia_url"], description="a MediaWiki, for look_up_topic"
+    )
+    currency_url: BaseUrl = Field(
+        network.ADDRESSES["currency_url"], description="Frankfurter's rates, for convert_currency"
+    )
+    network_contact: str = Field(
+        "",
+        pattern=r"^[\x21-\x7e]*$",
+        description="a URL or e-mail address by which hosts that tools fetch from can reach you",
+    )
+    private_network: bool = Field(
+        False, description="let tools reach private networks and this machine, where policy does"
+    )
     reflection: bool = Field(False, description="serve gRPC reflection")
+
+    def models(self) -> list[str]:
+        """Return the default models, in order."""
+        return [name.strip() for name in self.model.split(",") if name.strip()] or ["offline"]
 
     def environment_of_runs(self) -> dict[str, str]:
         """Return the variables that runs may see, with their values here."""
         names = (name.strip() for name in self.runner_environment.split(","))
-        return {name: os.environ[name] for name in names if name in os.environ}
+        given = {name: os.environ[name] for name in names if name in os.environ}
+        return given | {
+            **{network.variable(name): getattr(self, name) for name in network.ADDRESSES},
+            network.variable(network.CONTACT): self.network_contact,
+            network.variable(network.PRIVATE): "true" if self.private_network else "",
+        }

@@ -14,7 +14,19 @@ from crewmesh_gateway.middleware import RequestMiddleware
 from crewmesh_gateway.openapi import DESCRIPTION, TAGS, describe
 from crewmesh_gateway.problems import add_problem_handlers
 from crewmesh_gateway.responses import Json
-from crewmesh_gateway.routes import account, artifacts, crews, datasets, events, health, runs
+from crewmesh_gateway.routes import (
+    account,
+    artifacts,
+    budgets,
+    crews,
+    datasets,
+    events,
+    health,
+    limits,
+    policy,
+    runs,
+    secrets,
+)
 
 _VERSION = version("crewmesh-gateway")
 
@@ -33,7 +45,11 @@ def create_app(gateway: Gateway) -> ASGIApp:
     )
     app.state.gateway = gateway
     add_problem_handlers(app)
-    for resource in (runs, events, artifacts, crews, datasets, account, health):
+    resources = (
+        *(runs, events, artifacts, crews, datasets),
+        *(limits, budgets, policy, secrets, account, health),
+    )
+    for resource in resources:
         app.include_router(resource.router)
     app.add_api_route("/", index, include_in_schema=False)
     describe(app)

@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from crewmesh.v1.crew_pb2 import Crew
+from crewmesh.v1.agent_pb2 import CrewVersion, Tool
+from crewmesh.v1.budget_pb2 import Budget, BudgetLimit, BudgetPeriod, UsageGroup
+from crewmesh.v1.crew_pb2 import Crew, CrewSource
 from crewmesh.v1.file_pb2 import Artifact, Dataset
 from crewmesh.v1.identity_pb2 import ApiKey, Principal
+from crewmesh.v1.limit_pb2 import Limits
 from crewmesh.v1.run_pb2 import Run, RunEvent, RunStatus, TaskState
+from crewmesh.v1.tenant_pb2 import Secret
+from crewmesh_gateway import schemas
 
 JsonObject = dict[str, Any]
 
+_MICROS = 1_000_000
 _STATUS_PREFIX = "RUN_STATUS_"
 STATUS_NAMES = {
     number: name.removeprefix(_STATUS_PREFIX).lower()
@@ -27,6 +35,11 @@ STATUS_NAMES = {
     if number != RunStatus.RUN_STATUS_UNSPECIFIED
 }
 STATUS_NUMBERS = {name: number for number, name in STATUS_NAMES.items()}
+
+_SOURCE_PREFIX = "CREW_SOURCE_"
+SOURCE_NAMES = {
+    number: name.removeprefix(_SOURCE_PREFIX).lower() for name, number in CrewSource.items()
+}
 
 ENDED = frozenset(
     {
@@ -47,6 +60,7 @@ def run_json(run: Run) -> JsonObject:
         "status": STATUS_NAMES[run.status],
         "inputs": _spliced(run.inputs_json, "{}"),
         "output": run.output if run.status == RunStatus.RUN_STATUS_SUCCEEDED else None,
+        "output_partial": run.output_partial or None,
         "output_json": _spliced(run.output_json, "null"),
         "error": _error_json(run),
         "attempt": run.attempt,
@@ -57,11 +71,15 @@ def run_json(run: Run) -> JsonObject:
         "session_id": run.session_id or None,
         "worker_id": run.worker_id or None,
         "created_by": run.created_by,
+        "models": list(run.models),
+        "budget": limit_json(run.budget) if run.HasField("budget") else None,
         "usage": {
             "prompt_tokens": run.usage.prompt_tokens,
             "completion_tokens": run.usage.completion_tokens,
             "total_tokens": run.usage.total_tokens,
             "model_calls": run.usage.model_calls,
+            "cost_usd": usd(run.usage.cost_micros),
+            "unpriced_calls": run.usage.unpriced_calls,
         },
         "tasks": [_task_json(task) for task in run.tasks],
         "last_seq": run.last_seq,
@@ -97,7 +115,6 @@ def crew_json(crew: Crew) -> JsonObject:
         "description": crew.description,
         "version": crew.version,
         "kind": crew.kind or "crew",
-        "source": crew.source or "definition",
         "error": crew.error or None,
         "inputs": _spliced(crew.inputs_schema_json, "{}"),
         "agents": [
@@ -113,6 +130,30 @@ def crew_json(crew: Crew) -> JsonObject:
             }
             for task in crew.tasks
         ],
+        "source": SOURCE_NAMES[crew.source],
+        "current_version": crew.current_version,
+        "created_at": _time_or_none(crew, "created_at"),
+        "definition": _spliced(crew.definition_json, "null"),
+    }
+
+
+def crew_version_json(version: CrewVersion) -> JsonObject:
+    """Return what is known of one of a crew's versions."""
+    return {
+        "version": version.version,
+        "current": version.current,
+        "created_at": _time_or_none(version, "created_at"),
+        "created_by": version.created_by or None,
+    }
+
+
+def tool_json(tool: Tool) -> JsonObject:
+    """Return a tool with the schema of its arguments."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "arguments": _spliced(tool.arguments_schema_json, "{}"),
+        "side_effects": tool.side_effects,
     }
 
 
@@ -154,6 +195,15 @@ def api_key_json(api_key: ApiKey) -> JsonObject:
     }
 
 
+def limits_json(limits: Limits) -> JsonObject:
+    """Return what an organisation may use at once."""
+    return {
+        "max_running": limits.max_running if limits.HasField("max_running") else None,
+        "max_queued": limits.max_queued,
+        "crews": {limit.crew: limit.max_running for limit in limits.crews},
+    }
+
+
 def principal_json(principal: Principal) -> JsonObject:
     """Return who someone is, where they belong and by which key they came."""
     return {
@@ -162,6 +212,72 @@ def principal_json(principal: Principal) -> JsonObject:
         "role": principal.role,
         "key": {"id": principal.api_key_id, "scopes": list(principal.scopes)},
     }
+
+
+def limit_json(limit: BudgetLimit) -> JsonObject:
+    """Return what may be spent."""
+    return {
+        "max_tokens": limit.max_tokens if limit.HasField("max_tokens") else None,
+        "max_usd": usd(limit.max_micros) if limit.HasField("max_micros") else None,
+    }
+
+
+def limit_proto(limit: schemas.BudgetLimit) -> BudgetLimit:
+    """Return what may be spent, in the mesh's units."""
+    micros = None if limit.max_usd is None else round(limit.max_usd * _MICROS)
+    return BudgetLimit(max_tokens=limit.max_tokens, max_micros=micros)
+
+
+def budget_json(budget: Budget) -> JsonObject:
+    """Return a budget with what is gone of it."""
+    return {
+        "api_key_id": budget.api_key_id or None,
+        "period": BudgetPeriod.Name(budget.period).removeprefix("BUDGET_PERIOD_").lower(),
+        **limit_json(budget.limit),
+        # Of a total, there is none.
+        "period_start": rfc3339(budget.period_start) if budget.period_start.seconds else None,
+        "spent_tokens": budget.spent.tokens,
+        "spent_usd": usd(budget.spent.micros),
+        "reserved_tokens": budget.reserved.tokens,
+        "reserved_usd": usd(budget.reserved.micros),
+    }
+
+
+def usage_group_json(group: UsageGroup, grouped_by: Sequence[str]) -> JsonObject:
+    """Return what a group of model calls consumed; what it isn't grouped by is null."""
+    return {
+        **{n: getattr(group, n) if n in grouped_by else None for n in ("crew", "model", "day")},
+        "model_calls": group.model_calls,
+        "prompt_tokens": group.prompt_tokens,
+        "completion_tokens": group.completion_tokens,
+        "total_tokens": group.total_tokens,
+        "cost_usd": usd(group.cost_micros),
+        "unpriced_calls": group.unpriced_calls,
+    }
+
+
+def secret_json(secret: Secret) -> JsonObject:
+    """Return what may be known of a secret."""
+    return {
+        "name": secret.name,
+        "ending": secret.ending,
+        "created_by": secret.created_by,
+        "created_at": rfc3339(secret.created_at),
+    }
+
+
+def usd(micros: int) -> float:
+    """Return millionths of a US dollar as dollars."""
+    return micros / _MICROS
+
+
+def as_timestamp(moment: datetime | None) -> Timestamp | None:
+    """Return a time as a message, if there is one."""
+    if moment is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
 
 
 def rfc3339(moment: Timestamp) -> str:

@@ -10,7 +10,9 @@ from crewmesh.common.settings import Settings
 class StoreSettings(Settings):
     """Read from `CREWMESH_...` environment variables."""
 
-    database_url: str = Field(description="postgresql://... of the database")
+    database_url: str = Field(
+        description="postgresql://... of the database; libpq's parameters in it win over ours"
+    )
     store_address: str = Field("127.0.0.1:8082", description="host:port to listen on")
     mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
     object_store_url: str = Field(description="file:///path or s3://bucket/prefix")
@@ -22,6 +24,9 @@ class StoreSettings(Settings):
     )
     retention_days: int = Field(
         90, ge=0, le=10_000, description="how long finished runs are kept; 0 is for ever"
+    )
+    secrets_key: str = Field(
+        "", description="encrypts tenants' secrets; several with commas: the first encrypts"
     )
     bootstrap_api_key: str = Field(
         "", description="the first owner's key; used on an empty database only"

@@ -17,6 +17,7 @@ from crewai.llms.base_llm import BaseLLM, llm_call_context
 from crewai.tools import BaseTool
 
 from crewmesh_worker.crews.build import build_crew as build_real_crew
+from crewmesh_worker.runner.text import MAX_CHARACTERS
 
 _IGNORES_SIGTERM = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -67,6 +68,22 @@ class Speaker(BaseLLM):
                 answer, LLMCallType.LLM_CALL, task, agent, usage={"total_tokens": words}
             )
         return f"Thought: said.\nFinal Answer: {answer}"
+
+
+class Shouter(BaseLLM):
+    """Streams as many long chunks as its task asks for, as fast as it can."""
+
+    def call(self, messages: Any, *_args: Any, **kwargs: Any) -> str:
+        """Stream the chunks, then answer with a word."""
+        task, agent = kwargs.get("from_task"), kwargs.get("from_agent")
+        chunks = int(re.findall(r"Shout (\d+) chunks", messages[-1]["content"])[-1])
+        with llm_call_context():
+            self._emit_call_started_event(messages, from_task=task, from_agent=agent)
+            for number in range(chunks):
+                noise = f"{number:08}" * (MAX_CHARACTERS // 8)
+                self._emit_stream_chunk_event(noise, from_task=task, from_agent=agent)
+            self._emit_call_completed_event("loud", LLMCallType.LLM_CALL, task, agent)
+        return "Thought: said.\nFinal Answer: loud"
 
 
 class AppendLine(BaseTool):
@@ -120,6 +137,8 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM)
         if inputs["pid_file"]:
             Path(inputs["pid_file"]).write_text(str(os.getpid()), encoding="utf-8")
         return build_real_crew(definition, inputs, Speaker(model="speaker"))
+    if definition["name"] == "loud":
+        return build_real_crew(definition, inputs, Shouter(model="shouter"))
     if definition["name"] == "effectful":
         model = AppendsThenDies(model="appends", file=inputs["file"])
         crew = build_real_crew(definition, inputs, model)

@@ -237,13 +237,11 @@ async def test_faults_that_the_worker_finds_are_listed(
 async def test_fields_that_do_not_exist_are_refused_and_not_ignored(
     shared_client: httpx2.AsyncClient,
 ) -> None:
-    response = await shared_client.post(
-        "/v1/runs", json={**START, "budget": {"max_usd": 1}, "x": 1}
-    )
+    response = await shared_client.post("/v1/runs", json={**START, "budget": {"usd": 1}, "x": 1})
 
     assert response.status_code == 422
     faults = response.json()["errors"]
-    assert [fault["loc"] for fault in faults] == [["body", "budget"], ["body", "x"]]
+    assert [fault["loc"] for fault in faults] == [["body", "budget", "usd"], ["body", "x"]]
     assert all(fault["msg"].startswith("unknown field") for fault in faults)
 
 
@@ -325,10 +323,12 @@ async def test_a_waiting_run_gets_its_input_and_another_refuses_it(
     refused = await client.post(url, json={"text": "yes"})
     fake.run.status = run_pb2.RUN_STATUS_WAITING
     taken = await client.post(url, json={"text": "yes", "approve": False})
+    named = await client.post(url, json={"text": "yes", "question": 7})
 
     assert (refused.status_code, refused.json()["code"]) == (409, "run_not_waiting")
-    assert taken.status_code == 200
-    assert fake.events[-1].payload_json == '{"text": "yes", "approve": false}'
+    assert taken.status_code == named.status_code == 200
+    assert fake.events[-2].payload_json == '{"text": "yes", "approve": false}'
+    assert fake.questions_answered == [0, 7]
 
 
 async def test_crews_are_listed_and_shown(shared_client: httpx2.AsyncClient) -> None:

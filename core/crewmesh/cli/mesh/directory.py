@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -64,6 +65,11 @@ class MeshDirectory:
         return self.root / "mesh-secret"
 
     @property
+    def secrets_key_file(self) -> Path:
+        """Return the file of the key that encrypts tenants' secrets."""
+        return self.root / "secrets-key"
+
+    @property
     def api_key_file(self) -> Path:
         """Return the file of the owner's API key."""
         return self.root / "api-key"
@@ -91,6 +97,9 @@ class MeshDirectory:
                 path.mkdir(parents=True, exist_ok=True)
             if not self.mesh_secret_file.exists():
                 write_private(self.mesh_secret_file, secrets.token_urlsafe(48) + "\n")
+            if not self.secrets_key_file.exists():
+                key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+                write_private(self.secrets_key_file, key + "\n")
             if not self.api_key_file.exists() and not self.postgres.exists():
                 write_private(self.api_key_file, f"cm_{secrets.token_urlsafe(32)}\n")
         except OSError as error:

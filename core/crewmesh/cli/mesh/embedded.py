@@ -146,6 +146,8 @@ class EmbeddedMesh:
             "CREWMESH_STORE_ADDRESS": port.address,
             "CREWMESH_OBJECT_STORE_URL": self._directory.objects.as_uri(),
         }
+        if not {"CREWMESH_SECRETS_KEY", "CREWMESH_SECRETS_KEY_FILE"} & environment.keys():
+            settings["CREWMESH_SECRETS_KEY_FILE"] = str(self._directory.secrets_key_file)
         if self._directory.api_key_file.exists():
             settings["CREWMESH_BOOTSTRAP_API_KEY_FILE"] = str(self._directory.api_key_file)
         return self._spec("store", "crewmesh_store", environment, settings)

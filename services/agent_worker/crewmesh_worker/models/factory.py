@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 
 from crewmesh_worker.models.offline import OfflineLLM
+
+# Without a word from the provider for so long, a call has failed.
+_CALL_SECONDS = 120.0
 
 LATENCY_VARIABLE = "CREWMESH_OFFLINE_LATENCY_MS"
 
@@ -29,9 +33,27 @@ def make_llm(model: str) -> BaseLLM:
             "'openai/gpt-4o-mini' with its key"
         )
     try:
-        return LLM(model=model, stream=True)
+        return _ready(LLM(model=model, stream=True, **_options(model)))
     except Exception as error:
         raise ModelError(f"the model {model!r} can't be set up: {error}") from error
+
+
+def _options(model: str) -> dict[str, Any]:
+    # A server of one's own that speaks OpenAI's interface has models that CrewAI doesn't know.
+    elsewhere = model.startswith("openai/") and os.environ.get("OPENAI_BASE_URL")
+    return {"custom_openai": True} if elsewhere else {}
+
+
+def _ready(model: BaseLLM) -> BaseLLM:
+    """Have its client made now, where it has one; calls are made again by us, never by it."""
+    make_client = getattr(model, "_get_sync_client", None)
+    clients = [] if make_client is None else [make_client(), getattr(model, "_async_client", None)]
+    for client in filter(None, clients):
+        if hasattr(client, "max_retries"):
+            client.max_retries = 0
+        if hasattr(client, "timeout"):
+            client.timeout = _CALL_SECONDS
+    return model
 
 
 def _latency_seconds() -> float:

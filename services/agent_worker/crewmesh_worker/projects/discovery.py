@@ -13,6 +13,7 @@ from crewmesh.common.errors import InvalidInputError
 _PYPROJECT: Final = "pyproject.toml"
 _UNFIT: Final = re.compile(r"[^a-z0-9_]+")
 _MAX_NAME: Final = 63
+_RELEASE: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,39}")
 # The script that starts a crew or flow, in the order in which CrewAI's templates name it.
 _SCRIPTS: Final = ("run_crew", "kickoff")
 
@@ -22,7 +23,8 @@ class Source:
     """A project as its `pyproject.toml` describes it.
 
     `kind` is crew or flow. `definition` is the path of a JSON crew or a declarative flow in
-    it; otherwise `script` is the `package.module:function` that starts it.
+    it; otherwise `script` is the `package.module:function` that starts it. `release` is the
+    version that it says it has.
     """
 
     root: Path
@@ -31,6 +33,7 @@ class Source:
     description: str
     definition: str = ""
     script: str = ""
+    release: str = "0"
 
     @property
     def entry(self) -> dict[str, str]:
@@ -94,7 +97,10 @@ def _source(root: Path, name: str, data: dict[str, Any]) -> Source:
         )
     script = "" if definition else _script(data)
     description = str(data.get("project", {}).get("description") or f"The {kind} {name}.")
-    return Source(root, name, kind, description, definition, script)
+    release = str(data.get("project", {}).get("version", ""))
+    if not _RELEASE.fullmatch(release):
+        release = "0"
+    return Source(root, name, kind, description, definition, script, release)
 
 
 def _script(data: dict[str, Any]) -> str:

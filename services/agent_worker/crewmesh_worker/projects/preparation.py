@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ from crewmesh_worker.projects.environment import (
 )
 from crewmesh_worker.projects.inspection import Inspectors
 from crewmesh_worker.projects.project import BrokenProject, Project, read_project, write_project
-from crewmesh_worker.projects.snapshot import content_version, copy_files, project_files
+from crewmesh_worker.projects.snapshot import content_digest, copy_files, project_files
 from crewmesh_worker.runner.overlay import make_overlay
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ _FILES: Final = "files"
 # Another name whenever other things are found out about a project.
 _FACTS: Final = "project-1.json"
 _ENVIRONMENT: Final = "environment.json"
+_VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,39}\+[0-9a-f]{12}")
 
 # Tells of a project by name: what is done for it now.
 Say = Callable[[str, str], None]
@@ -72,6 +74,8 @@ async def prepare_projects(
 
 def find_version(cache_dir: Path, name: str, version: str, root: Path) -> Project | None:
     """Return an earlier version of a project, if it is still kept and its environment too."""
+    if not _VERSION.fullmatch(version):
+        return None  # it is a directory's name, and may be anybody's
     kept = cache_dir / "projects" / name / version
     try:
         key = json.loads((kept / _ENVIRONMENT).read_text(encoding="utf-8"))["key"]
@@ -81,6 +85,13 @@ def find_version(cache_dir: Path, name: str, version: str, root: Path) -> Projec
         return read_project(kept / _FACTS, kept / _FILES, python, root)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def kept_versions(cache_dir: Path, name: str) -> list[tuple[str, float]]:
+    """Return the versions of a project that are kept, newest first, and when each was made."""
+    facts = (cache_dir / "projects" / name).glob(f"*/{_FACTS}")
+    versions = [(path.parent.name, path.stat().st_mtime) for path in facts]
+    return sorted(versions, key=lambda version: -version[1])
 
 
 async def _prepare(
@@ -102,7 +113,8 @@ async def _prepare_source(
     source: Source, cache_dir: Path, inspectors: Inspectors, say: Say
 ) -> Project:
     files = await asyncio.to_thread(project_files, source.root)
-    version = await asyncio.to_thread(content_version, source.root, files)
+    digest = await asyncio.to_thread(content_digest, source.root, files)
+    version = f"{source.release}+{digest}"
     kept = cache_dir / "projects" / source.name / version
     async with _locked(cache_dir / "projects" / source.name):
         if (project := find_version(cache_dir, source.name, version, source.root)) is not None:
@@ -112,7 +124,7 @@ async def _prepare_source(
         say(source.name, "reading its agents, tasks and inputs")
         shutil.rmtree(kept, ignore_errors=True)  # of an attempt that was cut off
         await asyncio.to_thread(copy_files, source.root, files, kept / _FILES)
-        if await asyncio.to_thread(content_version, kept / _FILES, files) != version:
+        if await asyncio.to_thread(content_digest, kept / _FILES, files) != digest:
             raise InvalidInputError("its files changed while they were read: start again")
         project = await inspectors.inspect(source, version, kept / _FILES, python)
         write_project(project, kept / _FACTS)
@@ -142,9 +154,5 @@ async def _locked(path: Path) -> AsyncIterator[None]:
 
 
 def _forget_old_versions(directory: Path) -> None:
-    versions = sorted(
-        (path for path in directory.iterdir() if (path / _FACTS).exists()),
-        key=lambda path: (path / _FACTS).stat().st_mtime,
-    )
-    for path in versions[:-_KEPT_VERSIONS]:
-        shutil.rmtree(path, ignore_errors=True)
+    for version, _ in kept_versions(directory.parent.parent, directory.name)[_KEPT_VERSIONS:]:
+        shutil.rmtree(directory / version, ignore_errors=True)

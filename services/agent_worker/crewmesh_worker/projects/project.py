@@ -41,16 +41,12 @@ class Project:
             return ""
 
     def to_proto(self) -> crew_pb2.Crew:
-        """Return what clients see of it."""
+        """Return what clients see of it, besides its names."""
         return crew_pb2.Crew(
-            name=self.name,
-            description=self.description,
-            version=self.version,
             inputs_schema_json=json.dumps(self.inputs),
             agents=[crew_pb2.CrewAgent(**agent) for agent in self.agents],
             tasks=[crew_pb2.CrewTask(**task) for task in self.tasks],
             kind=self.kind,
-            source="project",
         )
 
 
@@ -62,19 +58,14 @@ class BrokenProject:
     root: Path
     error: str
     kind: str = "crew"
-    description: str = ""
+    description: str = "A project that can't be run."
+
+    # Nobody knows which files it would have.
+    version = "none"
 
     def to_proto(self) -> crew_pb2.Crew:
-        """Return what clients see of it."""
-        return crew_pb2.Crew(
-            name=self.name,
-            description=self.description or f"The project {self.root.name}, which can't be run.",
-            version="none",
-            inputs_schema_json="{}",
-            kind=self.kind,
-            source="project",
-            error=self.error,
-        )
+        """Return what clients see of it, besides its names."""
+        return crew_pb2.Crew(inputs_schema_json="{}", kind=self.kind, error=self.error)
 
 
 def write_project(project: Project, path: Path) -> None:

@@ -14,7 +14,7 @@ from crewmesh.common.errors import InvalidInputError
 
 _MAX_FILES: Final = 5_000
 _MAX_BYTES: Final = 200 * 1024 * 1024
-_VERSION_CHARACTERS: Final = 12
+_DIGEST_CHARACTERS: Final = 12
 
 # What a project's work leaves behind, and what is no part of what it does.
 _IGNORED_DIRECTORIES: Final = frozenset(
@@ -45,13 +45,13 @@ def project_files(root: Path) -> list[Path]:
     return sorted(files)
 
 
-def content_version(root: Path, files: list[Path]) -> str:
-    """Return the hash of the files' names and contents, as a version."""
+def content_digest(root: Path, files: list[Path]) -> str:
+    """Return the hash of the files' names and contents."""
     digest = hashlib.sha256()
     for path in files:
         content = hashlib.sha256((root / path).read_bytes()).hexdigest()
         digest.update(f"{path.as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()[:_VERSION_CHARACTERS]
+    return digest.hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def copy_files(root: Path, files: list[Path], target: Path) -> None:

@@ -14,8 +14,11 @@ from crewai.context import get_current_task_id
 from crewai.events.stream_context import add_stream_sink
 from pydantic_core import to_json
 
+from crewmesh.common.policy import parse_policy
 from crewmesh.v1.run_pb2 import RunError
+from crewmesh.v1.run_store_pb2 import TaskCheckpoint
 from crewmesh.v1.runner_pb2 import (
+    CallUsage,
     Execute,
     Failed,
     Finished,
@@ -23,27 +26,33 @@ from crewmesh.v1.runner_pb2 import (
     RunnerArtifact,
     Waiting,
 )
-from crewmesh_worker.runner import artifacts
+from crewmesh_worker.models.guarded import GuardedModel
+from crewmesh_worker.runner import artifacts, endings
+from crewmesh_worker.runner.approval import ApprovalGate
+from crewmesh_worker.runner.calls import CallRefused, ModelCalls
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
-from crewmesh_worker.runner.effects import EffectJournal, Keep
+from crewmesh_worker.runner.effects import EffectJournal
 from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.events import EventProjection
 from crewmesh_worker.runner.framing import FramingError
-from crewmesh_worker.runner.human import Paused, find_resumed, use_provider
+from crewmesh_worker.runner.human import Paused, ResumedTask, find_resumed, use_provider
+from crewmesh_worker.runner.logs import redacted_logs
 from crewmesh_worker.runner.output import PrintedLines
 from crewmesh_worker.runner.preload import Factories
-from crewmesh_worker.runner.stream import EventStream, Send
-from crewmesh_worker.runner.text import MAX_CHARACTERS, put_text, storable
+from crewmesh_worker.runner.replying import reply_at_once
+from crewmesh_worker.runner.stream import Ask, EventStream, Send
+from crewmesh_worker.runner.text import MAX_CHARACTERS, put_json, put_text, storable
+from crewmesh_worker.tools.context import current_run
 
 log = structlog.get_logger(__name__)
 
 
-def execute(request: Execute, send: Send, keep: Keep, factories: Factories) -> None:
+def execute(request: Execute, send: Send, ask: Ask, factories: Factories) -> None:
     """Carry out a run and send its messages, the last of which is Finished, Failed or Waiting.
 
-    `keep` has an effect kept by the mesh before it returns.
+    `ask` is for what the run must have an answer to before it goes on.
     """
-    run = _run_class(request)(request, send, keep, factories)
+    run = _run_class(request)(request, send, ask, factories)
     # A context of its own: what the run sets in it is gone with it.
     outcome = contextvars.copy_context().run(run.outcome)
     try:
@@ -64,21 +73,33 @@ def _run_class(request: Execute) -> type[Run]:
 class Run:
     """One run of a crew; `outcome` carries it out."""
 
-    def __init__(self, request: Execute, send: Send, keep: Keep, factories: Factories) -> None:
+    def __init__(self, request: Execute, send: Send, ask: Ask, factories: Factories) -> None:
         self._request = request
-        self._effects = EffectJournal(request.effects, keep)
+        self._effects = EffectJournal(request.effects, ask)
         self._factories = factories
         self._stream = EventStream(send)
-        self._projection = EventProjection(self._stream)
+        self._projection = EventProjection(self._stream, self._on_usage)
+        self._policy = parse_policy(request.policy_json)
+        self._calls = ModelCalls(
+            request.terms, factories.make_llm, ask, self._stream.message, self._tell, self._policy
+        )
+        self._crew: Crew | None = None
+        # One for each crew of the run.
+        self._approvals: list[ApprovalGate] = []
 
     def outcome(self) -> FromRunner:
         """Run the crew; return Finished, or Failed whatever it raised."""
         structlog.contextvars.bind_contextvars(run_id=self._request.run_id)
+        with redacted_logs(self._request.environment.values()):
+            return self._outcome()
+
+    def _outcome(self) -> FromRunner:
         work_dir = Path(self._request.work_dir)
         printed = PrintedLines(self._log_line)
         try:
             with (
                 artifacts.saving(work_dir, self._announce),
+                endings.closing(),
                 contextlib.redirect_stdout(printed),
                 self._surroundings(),
             ):
@@ -96,6 +117,8 @@ class Run:
 
     def failed(self, error: BaseException) -> FromRunner:
         """Return what tells of a crew that raised."""
+        if self._calls.refused is not None:
+            return self._refused(self._calls.refused)
         message = storable(f"{type(error).__name__}: {error}".removesuffix(": "))
         fault = RunError(code="crew_error", message=message[:MAX_CHARACTERS])
         return FromRunner(failed=Failed(error=fault, usage=self._projection.usage))
@@ -108,26 +131,81 @@ class Run:
         """Return how the run ends where something was raised that is no failure of it."""
         return None
 
+    def _refused(self, refusal: CallRefused) -> FromRunner:
+        """Return the end of a run that may call no model any more, with what it has finished."""
+        fault = RunError(code=refusal.code, message=refusal.reason)
+        tasks = self._crew.tasks if self._crew is not None else []
+        partial = "\n\n".join(f"## {t.name}\n\n{t.output.raw}" for t in tasks if t.output)
+        failed = Failed(error=fault, usage=self._projection.usage, output_partial=storable(partial))
+        return FromRunner(failed=failed)
+
     def _kick_off(self) -> Any:
         inputs = json.loads(self._request.inputs_json or "{}") | dict(self._request.dataset_paths)
         definition = json.loads(self._request.definition_json)
-        model = self._factories.make_llm(self._request.model)
-        return self._run_crew(self._factories.build_crew(definition, inputs, model), inputs)
+        if (reply := reply_at_once(definition, inputs, self._stream)) is not None:
+            return reply
+        return self._run_crew(self._factories.build_crew(definition, inputs, self._model()), inputs)
+
+    def _model(self) -> GuardedModel:
+        """Return what runs where nothing else is said."""
+        return self._calls.model([self._request.model, *self._request.fallback_models])
 
     def _run_crew(self, crew: Crew, inputs: dict[str, Any]) -> Any:
         """Run the crew, after what earlier attempts have finished of it."""
+        self._crew = crew
         checkpoints = list(self._request.checkpoints)
         answer = self._request.answer if self._request.HasField("answer") else None
         resumed = find_resumed(crew, checkpoints, answer)
+        _tell_tools(self._request.policy_json)
+        self._projection.follow(crew)
+        self._take_up(crew, checkpoints, resumed)
+        add_stream_sink(self._receive)
+        return self._unless_refused(crew.kickoff(inputs=inputs))
+
+    def _take_up(
+        self,
+        crew: Crew,
+        checkpoints: list[TaskCheckpoint],
+        resumed: ResumedTask | None,
+        prefix: str = "",
+    ) -> None:
+        """Have the crew go on after what is finished of it, and hold to what holds for the run.
+
+        Its tasks are known to the projection; see `EffectJournal.guard` for `prefix`.
+        """
+        self._calls.guard(crew)
         resume(crew, checkpoints, resumed)
         use_provider(resumed)
-        self._effects.guard(crew)
-        self._projection.follow(crew)
-        add_stream_sink(self._receive)
-        return crew.kickoff(inputs=inputs)
+        self._effects.guard(crew, self._policy.needs_approval, prefix)
+        # After it, so that a call that was made once isn't asked for again.
+        approval = ApprovalGate(self._policy, self._calls, resumed)
+        approval.guard(crew)
+        self._approvals.append(approval)
+        if resumed is not None and resumed.task.output is not None:
+            self._complete(resumed.task)
+
+    def _unless_refused(self, output: Any) -> Any:
+        """Return the output of a run that no call was refused to."""
+        if self._calls.refused is not None:
+            # Some part of the crew went on without an answer; the run doesn't.
+            raise self._calls.refused
+        return output
+
+    def _tell(self, type_: str, task: Any, agent: Any, payload: dict[str, Any]) -> None:
+        self._projection.tell(type_, task, agent, payload)
+
+    def _on_usage(self, usage: CallUsage) -> None:
+        self._calls.completed(usage)
+
+    def _complete(self, task: Any) -> None:
+        """Tell that a task is done whose draft was approved: CrewAI passes it over."""
+        self._checkpoint(str(task.id), task.output)
+        self._projection.task_completed(task, task.output)
 
     def _receive(self, source: Any, event: Any) -> None:
         """Take an event of CrewAI's; never raise, or the agent would try its step again."""
+        if any(approval.stopped for approval in self._approvals):
+            return
         try:
             if event.type == "task_completed":
                 # Before the event: they are stored together, so none is without the other.
@@ -152,7 +230,9 @@ class Run:
 
     def _waiting_for_task(self, pause: Paused) -> FromRunner:
         task = self._projection.task_name(str(pause.task.id))
-        payload = {"prompt": f"Approve the result of the task {task!r}, or say what to change."}
+        payload = pause.question(task)
+        if pause.call is not None:
+            put_json(payload, "arguments", pause.call.arguments)
         text = json.dumps(put_text(payload, "draft", pause.draft), ensure_ascii=False)
         return FromRunner(
             waiting=Waiting(
@@ -181,3 +261,9 @@ class Run:
             output=storable(output.raw), output_json=storable(text), usage=self._projection.usage
         )
         return FromRunner(finished=finished)
+
+
+def _tell_tools(policy_json: str) -> None:
+    """Let tools know the tenant's policy; a builder of tests may have entered no run."""
+    with contextlib.suppress(LookupError):
+        current_run().policy = json.loads(policy_json or "{}")

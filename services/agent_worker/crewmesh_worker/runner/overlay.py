@@ -16,7 +16,10 @@ _PACKAGES: Final = ("crewmesh.v1", "crewmesh.common", "crewmesh_worker")
 
 # What they import besides the standard library and CrewAI. The generated stubs need this
 # protobuf at least; the rest is as loose as it can be.
-NEEDED: Final = ("crewai>=1.15.10,<2", "protobuf>=5.29", "psutil>=5.9", "structlog>=23.1")
+NEEDED: Final = (
+    *("crewai>=1.15.10,<2", "protobuf>=5.29", "psutil>=5.9", "structlog>=23.1"),
+    *("tenacity>=8.2", "bm25s>=0.2.6"),
+)
 
 
 def make_overlay(cache_dir: Path) -> Path:

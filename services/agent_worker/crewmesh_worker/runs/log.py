@@ -23,10 +23,15 @@ from crewmesh.v1 import run_pb2, run_store_pb2, run_store_pb2_grpc
 
 log = structlog.get_logger(__name__)
 
-# Events of one run that may wait before its runner is made to wait.
+# What of one run may wait before its runner is made to wait.
 _MAX_PENDING: Final = 1_000
+_MAX_PENDING_BYTES: Final = 4 * 1024 * 1024
+# Each batch ends with what passes its bound, so all of a call stay well within what one
+# message may have.
 _MAX_EVENTS_PER_APPEND: Final = 200
+_MAX_BYTES_PER_APPEND: Final = 256 * 1024
 _MAX_APPENDS_PER_CALL: Final = 64
+_MAX_BYTES_PER_CALL: Final = 4 * 1024 * 1024
 # Events that nobody waits for are held this long, so that they share a transaction.
 _LINGER_SECONDS: Final = 0.02
 _CALL_SECONDS: Final = 5.0
@@ -37,6 +42,8 @@ _RETRY_SECONDS: Final = 0.25
 class _Entry:
     event: run_pb2.RunEvent
     checkpoints: tuple[run_store_pb2.TaskCheckpoint, ...]
+    size: int
+    call: run_store_pb2.ModelCall | None
 
 
 class RunLog:
@@ -47,6 +54,7 @@ class RunLog:
         self.epoch = lease.epoch
         self._next_seq = lease.next_seq
         self._pending: deque[_Entry] = deque()
+        self._pending_bytes = 0
         self._checkpoints: list[run_store_pb2.TaskCheckpoint] = []
         self._transition: run_store_pb2.Transition | None = None
         self._writer = writer
@@ -56,11 +64,13 @@ class RunLog:
         self.closed = asyncio.Event()
         self.lost = asyncio.Event()
 
-    async def add(self, event: run_pb2.RunEvent) -> None:
-        """Queue an event; wait while too many are queued."""
+    async def add(
+        self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None
+    ) -> None:
+        """Queue an event, with the model call that it tells of; wait while too many are queued."""
         await self._room.wait()
-        self._queue(event)
-        if len(self._pending) >= _MAX_PENDING:
+        self._queue(event, call)
+        if len(self._pending) >= _MAX_PENDING or self._pending_bytes >= _MAX_PENDING_BYTES:
             self._room.clear()
         self._writer.changed(self)
 
@@ -86,8 +96,10 @@ class RunLog:
             self.abandon()
             raise
 
-    def _queue(self, event: run_pb2.RunEvent) -> None:
-        self._pending.append(_Entry(event, tuple(self._checkpoints)))
+    def _queue(self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None) -> None:
+        size = event.ByteSize() + sum(c.ByteSize() for c in self._checkpoints)
+        self._pending.append(_Entry(event, tuple(self._checkpoints), size, call))
+        self._pending_bytes += size
         self._checkpoints.clear()
 
     def abandon(self) -> None:
@@ -100,23 +112,29 @@ class RunLog:
         """Return what is to be sent next, without taking it from the queue."""
         if not self._pending or self.lost.is_set():
             return None
-        count = min(len(self._pending), _MAX_EVENTS_PER_APPEND)
         append = run_store_pb2.Append(
             run_id=self.run_id,
             epoch=self.epoch,
             first_seq=self._next_seq,
         )
-        for entry in itertools.islice(self._pending, count):
+        size = 0
+        for place, entry in enumerate(itertools.islice(self._pending, _MAX_EVENTS_PER_APPEND)):
             append.events.append(entry.event)
             append.checkpoints.extend(entry.checkpoints)
-        if self._transition is not None and count == len(self._pending):
+            if entry.call is not None:
+                append.model_calls.append(entry.call)
+                append.model_calls[-1].event = place
+            size += entry.size
+            if size >= _MAX_BYTES_PER_APPEND:
+                break
+        if self._transition is not None and len(append.events) == len(self._pending):
             append.transition.CopyFrom(self._transition)
         return append
 
     def acknowledge(self, append: run_store_pb2.Append) -> None:
         """Forget what is stored now."""
         for _ in append.events:
-            self._pending.popleft()
+            self._pending_bytes -= self._pending.popleft().size
         self._next_seq += len(append.events)
         if append.HasField("transition"):
             self.closed.set()
@@ -181,11 +199,15 @@ class LogWriter:
 
     def _take_batch(self) -> list[tuple[RunLog, run_store_pb2.Append]]:
         batch = []
+        size = 0
         for run_log in list(self._waiting)[:_MAX_APPENDS_PER_CALL]:
+            if size >= _MAX_BYTES_PER_CALL:
+                break
             del self._waiting[run_log]
             append = run_log.next_append()
             if append is not None:
                 batch.append((run_log, append))
+                size += append.ByteSize()
         if self._waiting:
             self._changed.set()
         return batch

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crewmesh_worker.crews.definition import CrewDefinition
 from crewmesh_worker.projects.pools import ProjectPools
 from crewmesh_worker.projects.project import Project
 from crewmesh_worker.runner.pool import Runner, RunnerPool
+from crewmesh_worker.runs.choice import ModelChoice, choose_models
 
 
 @dataclass(frozen=True)
 class RunSettings:
     """The mesh's models and the variables that runs see.
 
-    `model` is the default one; `project_model`, if it is set, replaces those of projects.
+    `models` are the default ones, in order; `project_model`, if it is set, replaces those of
+    projects.
     """
 
-    model: str
+    models: list[str]
     project_model: str
     environment: dict[str, str]
+
+    def choose(
+        self, definition: CrewDefinition | Project, of_run: Sequence[str], of_tenant: Sequence[str]
+    ) -> ModelChoice:
+        """Return what a run uses; see `choose_models`."""
+        return choose_models(definition, of_run, of_tenant, self.models, self.project_model)
 
 
 class Runners:

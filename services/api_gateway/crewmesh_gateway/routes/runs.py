@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
 from crewmesh.common.errors import CrewmeshError, UnavailableError
@@ -38,15 +36,21 @@ from crewmesh_gateway.params import (
 )
 from crewmesh_gateway.relay import CALL_SECONDS, Relay, RequestRelay
 from crewmesh_gateway.responses import Json
-from crewmesh_gateway.translate import ENDED, STATUS_NUMBERS, run_json
+from crewmesh_gateway.translate import (
+    ENDED,
+    STATUS_NUMBERS,
+    as_timestamp,
+    limit_proto,
+    run_json,
+)
 
 router = APIRouter(tags=["runs"], route_class=JsonRoute)
 
 # A long wait is made of calls of this length, so that it survives the loss of a
 # worker and ends soon when the gateway stops.
 _WAIT_SLICE_SECONDS = 5.0
-_START_REPETITIONS = 2
-_REPETITION_PAUSE_SECONDS = 0.1
+# Pauses before a start is repeated; together as long as it may take to find a replica that is back.
+_REPETITION_PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -86,6 +90,8 @@ async def start_run(
         timeout_seconds=body.timeout_seconds or 0,
         max_attempts=body.max_attempts or 0,
         idempotency_key=idempotency_key or "",
+        models=body.models,
+        budget=limit_proto(body.budget) if body.budget is not None else None,
     )
     give_up_at = time.monotonic() + wait
     answer = await _start(relay, spec, min(wait, _WAIT_SLICE_SECONDS))
@@ -99,17 +105,16 @@ async def start_run(
 async def _start(relay: Relay, spec: RunSpec, wait: float) -> StartRunResponse:
     """Start a run; where a key makes it harmless, again when a worker was lost meanwhile."""
     request = StartRunRequest(spec=spec, wait=_duration(wait))
-    repetitions = _START_REPETITIONS if spec.idempotency_key else 0
-    while True:
+    for pause in _REPETITION_PAUSES_SECONDS if spec.idempotency_key else ():
         try:
-            return await relay.call(
-                relay.mesh.agents.StartRun, request, seconds=wait + CALL_SECONDS
-            )
+            return await _ask_to_start(relay, request, wait)
         except UnavailableError:
-            if repetitions == 0:
-                raise
-        repetitions -= 1
-        await asyncio.sleep(_REPETITION_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+    return await _ask_to_start(relay, request, wait)
+
+
+async def _ask_to_start(relay: Relay, request: StartRunRequest, wait: float) -> StartRunResponse:
+    return await relay.call(relay.mesh.agents.StartRun, request, seconds=wait + CALL_SECONDS)
 
 
 async def _wait_for_end(relay: Relay, run: Run, give_up_at: float) -> Run:
@@ -158,8 +163,8 @@ async def list_runs(
             status=STATUS_NUMBERS[status] if status else RunStatus.RUN_STATUS_UNSPECIFIED,
             crew=crew or "",
             session_id=session_id or "",
-            created_after=_timestamp(created_after),
-            created_before=_timestamp(created_before),
+            created_after=as_timestamp(created_after),
+            created_before=as_timestamp(created_before),
         ),
     )
     return Json(
@@ -207,7 +212,9 @@ async def cancel_run(
 )
 async def respond_to_run(relay: RequestRelay, run_id: Id, body: schemas.RespondToRun) -> Response:
     """Give a run that waits for a person what it waits for."""
-    request = RespondToRunRequest(run_id=run_id, text=body.text, approve=body.approve)
+    request = RespondToRunRequest(
+        run_id=run_id, text=body.text, approve=body.approve, question_seq=body.question or 0
+    )
     answer = await relay.call(relay.mesh.agents.RespondToRun, request)
     return Json(run_json(answer.run))
 
@@ -216,11 +223,3 @@ def _duration(seconds: float) -> Duration:
     duration = Duration()
     duration.FromMilliseconds(int(seconds * 1000))
     return duration
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

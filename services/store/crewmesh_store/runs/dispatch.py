@@ -28,6 +28,8 @@ class AttachedWorker:
         self._free_slots = 0
         self._leases_received = 0
         self._leases_sent = 0
+        # By the worker's clock: when it sent the newest of what has come.
+        self.heard_us = 0
 
     @property
     def available(self) -> int:
@@ -38,6 +40,7 @@ class AttachedWorker:
         """Take the worker's own count."""
         self._free_slots = capacity.free_slots
         self._leases_received = capacity.leases_received
+        self.heard_us = capacity.sent_at_us
 
     def send_lease(self, lease: run_store_pb2.Lease) -> None:
         """Push a lease."""
@@ -49,6 +52,12 @@ class AttachedWorker:
         cancel = run_store_pb2.CancelRequested(run_id=run_id, epoch=epoch)
         self._outbox.put_nowait(run_store_pb2.AttachWorkerResponse(cancel=cancel))
 
+    def send_no_more_leases(self) -> None:
+        """Push that no lease follows."""
+        self._outbox.put_nowait(
+            run_store_pb2.AttachWorkerResponse(no_more_leases=run_store_pb2.NoMoreLeases())
+        )
+
     async def messages(self) -> AsyncIterator[run_store_pb2.AttachWorkerResponse]:
         """Yield what is to be sent, for ever."""
         while True:
@@ -59,11 +68,16 @@ class Dispatcher:
     """Claims as many queued runs as there are free slots, whenever either appears."""
 
     def __init__(
-        self, claim: Callable[[Sequence[str]], Awaitable[list[run_store_pb2.Lease]]]
+        self,
+        claim: Callable[[Sequence[str]], Awaitable[list[run_store_pb2.Lease]]],
+        hand_back: Callable[[run_store_pb2.Lease], Awaitable[None]],
     ) -> None:
         self._claim = claim
+        self._hand_back = hand_back
         self._workers: dict[str, AttachedWorker] = {}
         self._wake = asyncio.Event()
+        # Held from a claim to the sending of its leases.
+        self._claiming = asyncio.Lock()
         # False once a claim found fewer runs than slots: asking again is of no use
         # until a run is queued.
         self._may_have_queued = True
@@ -78,6 +92,11 @@ class Dispatcher:
         finally:
             if self._workers.get(worker_id) is worker:
                 del self._workers[worker_id]
+
+    async def retire(self, worker: AttachedWorker) -> None:
+        """Send what was claimed for a worker that has said that it drains; then tell it so."""
+        async with self._claiming:
+            worker.send_no_more_leases()
 
     def run_queued(self) -> None:
         """Look for work for those who have room."""
@@ -112,14 +131,26 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         while places := self._places():
             self._may_have_queued = False
-            leases = await self._claim(places)
-            for lease in leases:
-                worker = self._workers.get(lease.run.worker_id)
-                if worker is not None:
-                    worker.send_lease(lease)
+            async with self._claiming:
+                leases = await self._claim_and_send(places)
             if len(leases) < len(places):
                 return
             self._may_have_queued = True
+
+    async def _claim_and_send(self, places: Sequence[str]) -> list[run_store_pb2.Lease]:
+        # Who is here and what they said, before the claim: a lease counts from then.
+        asking = {name: (self._workers[name], self._workers[name].heard_us) for name in places}
+        leases = await self._claim(places)
+        astray = []
+        for lease in leases:
+            worker, lease.asked_at_us = asking[lease.run.worker_id]
+            if self._workers.get(worker.worker_id) is worker:
+                worker.send_lease(lease)
+            else:
+                astray.append(lease)
+        for lease in astray:
+            await self._hand_back(lease)
+        return leases
 
     def _places(self) -> list[str]:
         """Name a worker for each free slot, those with most room first and in turn."""

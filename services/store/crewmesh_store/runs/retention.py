@@ -66,6 +66,7 @@ class Retention:
         if self._keep is not None:
             before = now - self._keep
             gone["runs"] = await self._delete("runs", before=before)
+            gone["model_calls"] = await self._delete("model_calls", before=before)
             # Before what may have to wait: it never does.
             gone["objects"] = await self._delete_objects()
             gone["partitions"] = await self._drop_partitions(before)

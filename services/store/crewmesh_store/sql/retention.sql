@@ -60,6 +60,19 @@ WITH past AS (
 )
 SELECT count(*) AS n FROM deleted;
 
+-- name: delete_model_calls
+WITH old AS (
+    SELECT run_id, seq FROM model_calls
+    WHERE run_id < uuidv7_floor(%(before)s) AND at < %(before)s
+    ORDER BY run_id, seq LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM model_calls c USING old o
+    WHERE c.run_id = o.run_id AND c.seq = o.seq
+    RETURNING c.seq
+)
+SELECT count(*) AS n FROM deleted;
+
 -- name: drop_event_partition
 SELECT drop_past_event_partition(%(before)s) AS name;
 

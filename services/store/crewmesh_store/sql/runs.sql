@@ -26,7 +26,8 @@ WITH full_queue AS (
 ), run AS (
     INSERT INTO runs (
         id, org_id, crew, crew_version, status, inputs, max_attempts, priority, timeout_seconds,
-        session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq
+        session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq,
+        models, api_key_id, max_tokens, max_micros
     )
     SELECT
         %(run_id)s::uuid, %(org_id)s::uuid, %(crew)s, %(crew_version)s,
@@ -37,7 +38,8 @@ WITH full_queue AS (
         CASE WHEN at_once THEN %(worker_id)s END,
         CASE WHEN at_once THEN now() + %(lease_ttl)s::interval END,
         CASE WHEN at_once THEN now() END,
-        1 + at_once::int
+        1 + at_once::int,
+        %(models)s::text[], %(api_key_id)s::uuid, %(max_tokens)s::bigint, %(max_micros)s::bigint
     FROM start
     WHERE CASE WHEN %(key)s::text IS NULL
         THEN NOT EXISTS (SELECT FROM full_queue) ELSE EXISTS (SELECT FROM first_use) END
@@ -51,8 +53,14 @@ WITH full_queue AS (
     SELECT id, 2, org_id, now(), 1, 'run.started',
         json_build_object('worker_id', worker_id, 'attempt', 1)
     FROM run WHERE status = 'running'
+), budgeted AS (
+    INSERT INTO budgets (org_id, run_id, period, max_tokens, max_micros)
+    SELECT org_id, id, 'total', max_tokens, max_micros
+    FROM run WHERE max_tokens IS NOT NULL OR max_micros IS NOT NULL
 )
-SELECT * FROM run;
+SELECT run.*, CASE WHEN status = 'running'
+    THEN lease_terms(org_id, api_key_id, COALESCE(max_tokens, max_micros) IS NOT NULL) END AS terms
+FROM run;
 
 -- name: find_idempotent_run
 SELECT k.request_hash, r.*
@@ -122,7 +130,9 @@ WITH RECURSIVE waiting (org_id) AS (
         json_build_object('worker_id', worker_id, 'attempt', attempt)
     FROM claimed
 )
-SELECT * FROM claimed;
+SELECT c.*,
+    lease_terms(org_id, api_key_id, COALESCE(max_tokens, max_micros) IS NOT NULL) AS terms
+FROM claimed c;
 
 -- name: read_checkpoints
 SELECT run_id, task_index, output, waiting FROM checkpoints
@@ -154,11 +164,11 @@ WITH batch AS (
         %(statuses)s::run_status[], %(outputs)s::text[], %(output_jsons)s::json[],
         %(error_codes)s::text[], %(error_messages)s::text[], %(prompt_tokens)s::bigint[],
         %(completion_tokens)s::bigint[], %(total_tokens)s::bigint[], %(model_calls)s::bigint[],
-        %(waits)s::interval[]
+        %(cost_micros)s::bigint[], %(unpriced_calls)s::bigint[], %(waits)s::interval[]
     ) AS b (
         run_id, epoch, first_seq, count, status, output, output_json,
         error_code, error_message, prompt_tokens, completion_tokens, total_tokens, model_calls,
-        wait
+        cost_micros, unpriced_calls, wait
     )
 ), locked AS MATERIALIZED (
     SELECT id FROM runs WHERE id = ANY(%(run_ids)s::uuid[]) ORDER BY id FOR UPDATE
@@ -175,6 +185,8 @@ WITH batch AS (
         completion_tokens = r.completion_tokens + b.completion_tokens,
         total_tokens = r.total_tokens + b.total_tokens,
         model_calls = r.model_calls + b.model_calls,
+        cost_micros = r.cost_micros + b.cost_micros,
+        unpriced_calls = r.unpriced_calls + b.unpriced_calls,
         available_at = CASE WHEN b.status = 'queued' AND b.error_code IS NOT NULL
             THEN now() + retry_delay(r.failures + 1) ELSE r.available_at END,
         waiting_until = CASE WHEN b.status = 'waiting' THEN now() + b.wait END,
@@ -185,7 +197,12 @@ WITH batch AS (
     FROM batch b, locked l
     WHERE r.id = b.run_id AND r.id = l.id
         AND r.epoch = b.epoch AND r.status = 'running' AND r.last_seq = b.first_seq - 1
-    RETURNING r.id, r.org_id, r.attempt, r.last_seq
+    RETURNING r.id, r.org_id, r.attempt, r.last_seq, r.crew, r.api_key_id,
+        b.status IS NOT NULL AND (
+            b.status = 'queued'
+            OR EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id AND o.max_running IS NOT NULL)
+            OR EXISTS (SELECT FROM crew_limits f WHERE f.org_id = r.org_id AND f.crew = r.crew)
+        ) AS makes_room
 ), stored AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, task, agent, payload)
     SELECT a.id, e.seq, a.org_id, e.at, a.attempt, e.type, e.task, e.agent, e.payload
@@ -205,8 +222,24 @@ WITH batch AS (
     JOIN accepted a ON a.id = c.run_id
     ON CONFLICT (run_id, task_index) DO UPDATE SET
         output = excluded.output, waiting = excluded.waiting
+), called AS (
+    INSERT INTO model_calls (
+        run_id, seq, org_id, api_key_id, at, crew, model,
+        prompt_tokens, completion_tokens, total_tokens, cost_micros
+    )
+    SELECT a.id, c.seq, a.org_id, a.api_key_id, c.at, a.crew, c.model,
+        c.prompt_tokens, c.completion_tokens, c.total_tokens, c.cost_micros
+    FROM unnest(
+        %(call_run_ids)s::uuid[], %(call_seqs)s::bigint[], %(call_ats)s::timestamptz[],
+        %(call_models)s::text[], %(call_prompt_tokens)s::bigint[],
+        %(call_completion_tokens)s::bigint[], %(call_total_tokens)s::bigint[],
+        %(call_cost_micros)s::bigint[]
+    ) AS c (
+        run_id, seq, at, model, prompt_tokens, completion_tokens, total_tokens, cost_micros
+    )
+    JOIN accepted a ON a.id = c.run_id
 )
-SELECT id, attempt, last_seq FROM accepted;
+SELECT id, attempt, last_seq, makes_room FROM accepted;
 
 -- name: read_heads
 SELECT id, epoch, status, last_seq FROM runs WHERE id = ANY(%(run_ids)s);
@@ -307,12 +340,14 @@ WITH cancelled AS (
 SELECT * FROM cancelled;
 
 -- name: respond_to_run
--- No row when the run isn't waiting for a person.
+-- No row when the run isn't waiting for a person, or is with another question: the event that
+-- asks is the last one while a run waits.
 WITH answered AS (
     UPDATE runs SET
         status = 'queued', available_at = now(), waiting_until = NULL,
         answer = %(answer)s::json, last_seq = last_seq + 1
     WHERE id = %(run_id)s AND org_id = %(org_id)s AND status = 'waiting'
+        AND %(question_seq)s::bigint IN (0, last_seq)
     RETURNING *
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
@@ -345,9 +380,19 @@ ORDER BY id DESC
 LIMIT %(limit)s;
 
 -- name: read_events
-SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
-WHERE run_id = %(run_id)s AND seq > %(after_seq)s
-ORDER BY seq LIMIT %(limit)s;
+-- A page ends early where it holds max_bytes of payloads; `found` counts what it would hold else.
+SELECT seq, at, attempt, type, task, agent, payload, found
+FROM (
+    SELECT *, count(*) OVER () AS found,
+        sum(octet_length(payload)) OVER (ORDER BY seq) - octet_length(payload) AS bytes_before
+    FROM (
+        SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
+        WHERE run_id = %(run_id)s AND seq > %(after_seq)s
+        ORDER BY seq LIMIT %(limit)s
+    ) page
+) measured
+WHERE bytes_before < %(max_bytes)s
+ORDER BY seq;
 
 -- name: lock_partitions
 SELECT pg_advisory_xact_lock(7201450);

@@ -28,6 +28,7 @@ from crewmesh_worker.projects.inside.journal import (
 from crewmesh_worker.projects.inside.loading import Loaded, load
 from crewmesh_worker.projects.inside.models import (
     drop_keyless_memory,
+    every_model_call,
     exchanged_models,
     skip_keyless_flow_memory,
 )
@@ -35,14 +36,14 @@ from crewmesh_worker.projects.inside.people import FlowPaused, People
 from crewmesh_worker.projects.inside.results import flow_output
 from crewmesh_worker.projects.inside.workspace import Workspace
 from crewmesh_worker.runner import artifacts
-from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
-from crewmesh_worker.runner.effects import Keep
+from crewmesh_worker.runner.checkpoints import to_checkpoint
+from crewmesh_worker.runner.effects import tools_of
 from crewmesh_worker.runner.environment import add_variables, run_environment
 from crewmesh_worker.runner.execution import Run
 from crewmesh_worker.runner.framing import FramingError
 from crewmesh_worker.runner.human import Paused, ResumedTask, use_provider
 from crewmesh_worker.runner.preload import Factories
-from crewmesh_worker.runner.stream import Send
+from crewmesh_worker.runner.stream import Ask, Send
 from crewmesh_worker.runner.text import put_text, storable
 
 log = structlog.get_logger(__name__)
@@ -51,8 +52,8 @@ log = structlog.get_logger(__name__)
 class ProjectRun(Run):
     """A run of a project's crew or flow."""
 
-    def __init__(self, request: Execute, send: Send, keep: Keep, factories: Factories) -> None:
-        super().__init__(request, send, keep, factories)
+    def __init__(self, request: Execute, send: Send, ask: Ask, factories: Factories) -> None:
+        super().__init__(request, send, ask, factories)
         self._project = request.project
         self._workspace = Workspace(
             Path(request.work_dir), lambda path, name: artifacts.save(path, name)
@@ -64,23 +65,28 @@ class ProjectRun(Run):
 
     @contextlib.contextmanager
     def _surroundings(self) -> Iterator[None]:
-        """Work in a copy of the project, with its .env and the models that it has keys for."""
+        """Work in a copy of the project, with its .env and the models that it has keys for.
+
+        Its models are called through `ModelCalls`, wherever its code makes them.
+        """
         made = Path(self._project.made_dir) if self._project.made_dir else None
         self._workspace.fill(Path(self._project.snapshot_dir), made, self._project.env_file)
         with (
             run_environment(
                 self._workspace.directory, self._request.environment, self._workspace.home
             ),
-            exchanged_models(self._default_model, bool(self._project.model), self._warn),
+            exchanged_models(
+                self._model, self._project.exchanges_all_models, self._warn, self._calls.guarded
+            ),
+            every_model_call(self._calls.refuse_uncounted),
         ):
-            add_variables(dotenv_values(self._workspace.directory / ".env"))
+            variables = dotenv_values(self._workspace.directory / ".env")
+            fixed = self._project.fixed_variables
+            add_variables({n: v for n, v in variables.items() if n not in fixed})
             try:
                 yield
             finally:
                 self._collect()
-
-    def _default_model(self) -> Any:
-        return self._factories.make_llm(self._project.model or self._request.model)
 
     def _kick_off(self) -> Any:
         skip_keyless_flow_memory()
@@ -101,7 +107,7 @@ class ProjectRun(Run):
 
     def _run_flow(self, loaded: Loaded, inputs: dict[str, Any]) -> Any:
         self._journal = Journal(self._request.checkpoints)
-        projection = FlowProjection(self._stream, self._journal)
+        projection = FlowProjection(self._stream, self._journal, self._on_usage)
         projection.usage, self._projection = self._projection.usage, projection
         answer = self._request.answer if self._request.HasField("answer") else None
         people = People(self._journal.open_question, answer)
@@ -110,7 +116,8 @@ class ProjectRun(Run):
         )
         use_provider(None)
         add_stream_sink(self._receive)
-        return flow_output(self._flow.kickoff(inputs), loaded.target)
+        result = self._unless_refused(self._flow.kickoff(inputs))
+        return flow_output(result, loaded.target)
 
     def _start_inner_crew(self, crew: Crew, keys: list[TaskKey]) -> None:
         """Take up what is finished of a crew that a method starts."""
@@ -118,15 +125,19 @@ class ProjectRun(Run):
         assert isinstance(self._projection, FlowProjection)
         self._projection.follow_crew(crew, keys)
         self._inner.update({str(t.id): k for t, k in zip(crew.tasks, keys, strict=True)})
-        self._effects.guard(crew, "/".join(map(str, (*keys[0].call, *keys[0][1:3]))) + "/")
         saved = [
             TaskCheckpoint(task_index=key.place, output=self._journal.tasks[key].output)
             for key in keys
             if key in self._journal.tasks
         ]
-        resumed = self._resumed(crew, keys)
-        resume(crew, saved, resumed)
-        use_provider(resumed)
+        prefix = "/".join(map(str, (*keys[0].call, *keys[0][1:3]))) + "/"
+        self._take_up(crew, saved, self._resumed(crew, keys), prefix)
+
+    def _take_up(self, crew: Crew, *rest: Any) -> None:
+        names = [tool.name for tool in tools_of(crew)]
+        if faults := self._policy.faults([], names):
+            raise self._calls.refuse("policy_denied", "; ".join(f.message for f in faults))
+        super()._take_up(crew, *rest)
 
     def _resumed(self, crew: Crew, keys: list[TaskKey]) -> ResumedTask | None:
         question = self._journal.open_question

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from crewai import Crew
 
+from crewmesh.v1.runner_pb2 import CallUsage
 from crewmesh_worker.projects.inside.journal import CallKey, Journal, TaskKey, current_call
 from crewmesh_worker.runner.events import EventProjection
 from crewmesh_worker.runner.stream import EventStream
@@ -16,8 +17,13 @@ from crewmesh_worker.runner.text import put_text
 class FlowProjection(EventProjection):
     """Numbers methods and tasks as they begin; those of earlier attempts keep their numbers."""
 
-    def __init__(self, stream: EventStream, journal: Journal) -> None:
-        super().__init__(stream)
+    def __init__(
+        self,
+        stream: EventStream,
+        journal: Journal,
+        on_usage: Callable[[CallUsage], None] | None = None,
+    ) -> None:
+        super().__init__(stream, on_usage)
         self._indexes: dict[Hashable, int] = {
             **{key: record.event_index for key, record in journal.methods.items()},
             **{key: record.event_index for key, record in journal.tasks.items()},

@@ -25,7 +25,7 @@ def inspect(request: dict[str, Any]) -> dict[str, Any]:
     workspace.fill(Path(request["snapshot"]), None, request["env_file"])
     os.chdir(workspace.directory)
     add_variables(dotenv_values(".env"))
-    with exchanged_models(lambda: make_llm("offline"), True, lambda _: None):
+    with exchanged_models(lambda: make_llm("offline"), True, lambda _: None, lambda model: model):
         skip_keyless_flow_memory()
         loaded = load(workspace.directory, request["entry"])
         return {"inputs": inputs_schema(loaded), **_parts(loaded)}

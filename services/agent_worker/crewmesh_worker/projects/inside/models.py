@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from crewai import LLM, Crew
 from crewai.flow.flow import Flow
+from crewai.hooks.dispatch import InterceptionPoint, register, unregister
+from crewai.llms.base_llm import BaseLLM
 
 # Any of the variables is a key. Providers that aren't here need none, or are asked themselves.
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -63,42 +65,67 @@ def missing_key(model: str, given: Mapping[str, Any], environ: Mapping[str, str]
 
 @contextlib.contextmanager
 def exchanged_models(
-    make_default: Callable[[], Any], always: bool, say: Callable[[str], None]
+    make_default: Callable[[], BaseLLM],
+    always: bool,
+    say: Callable[[str], None],
+    guard: Callable[[BaseLLM], BaseLLM],
 ) -> Iterator[None]:
     """Give every model that has no key, or `always` every one, the default's place.
 
-    Models stream, as `crewai run` has them do. `say` is told once of each exchanged model.
+    The others are made as the project says, and it gets what `guard` returns of them, which is
+    no LLM. Models stream, as `crewai run` has them do. `say` is told once of each exchanged model.
     """
-    original_new, original_init = LLM.__new__, LLM.__init__
-    # The default may be an LLM itself: its making must not be taken for the project's.
+    original_new, original_init, original_copy = LLM.__new__, LLM.__init__, LLM.__copy__
+    # What is made within is made as it is: the default may be an LLM itself.
     making = contextvars.ContextVar("making", default=False)
     told: set[str] = set()
-    exchanged: set[int] = set()
 
-    def new(cls: type[LLM], model: str, *args: Any, **kwargs: Any) -> Any:
-        variable = missing_key(model, kwargs, os.environ) if isinstance(model, str) else ""
-        if making.get() or cls is not LLM or not (always or variable):
-            return original_new(cls, model, *args, **{"stream": True, **kwargs})
+    def as_it_is(make: Callable[[], Any]) -> Any:
         token = making.set(True)
         try:
-            default = make_default()
+            return make()
         finally:
             making.reset(token)
+
+    def new(cls: type[LLM], model: str, *args: Any, **kwargs: Any) -> Any:
+        if making.get() or cls is not LLM:
+            return original_new(cls, model, *args, **{"stream": True, **kwargs})
+        variable = missing_key(model, kwargs, os.environ) if isinstance(model, str) else ""
+        if not (always or variable):
+            return guard(as_it_is(lambda: LLM(model, *args, **kwargs)))
+        default = as_it_is(make_default)
         if model not in told:
             told.add(model)
             say(_reason(model, default.model, variable, always))
-        exchanged.add(id(default))
         return default
 
     def init(self: LLM, *args: Any, **kwargs: Any) -> None:
-        if id(self) not in exchanged:  # else it is made already
-            original_init(self, *args, **{"stream": True, **kwargs})
+        original_init(self, *args, **{"stream": True, **kwargs})
 
-    LLM.__new__, LLM.__init__ = new, init  # type: ignore[method-assign]
+    def copy(self: LLM) -> Any:
+        return as_it_is(lambda: original_copy(self))
+
+    LLM.__new__, LLM.__init__, LLM.__copy__ = new, init, copy  # type: ignore[method-assign]
     try:
         yield
     finally:
         LLM.__new__, LLM.__init__ = original_new, original_init  # type: ignore[method-assign]
+        LLM.__copy__ = original_copy  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def every_model_call(check: Callable[[BaseLLM], None]) -> Iterator[None]:
+    """Have `check` called with the model before each call that CrewAI knows of."""
+
+    def hook(context: Any) -> None:
+        if isinstance(context.llm, BaseLLM):
+            check(context.llm)
+
+    register(InterceptionPoint.PRE_MODEL_CALL, hook)
+    try:
+        yield
+    finally:
+        unregister(InterceptionPoint.PRE_MODEL_CALL, hook)
 
 
 def drop_keyless_memory(crew: Crew, say: Callable[[str], None]) -> None:
