@@ -45,6 +45,8 @@ from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.local_model.environment import MODEL
 from crewmesh_worker.local_model.files import explain_missing
 from crewmesh_worker.local_model.process import LocalModel
+from crewmesh_worker.projects.catalogue import Projects
+from crewmesh_worker.projects.pools import ProjectPools
 from crewmesh_worker.relay import StoreRelay
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
@@ -55,6 +57,7 @@ from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
 from crewmesh_worker.runs.policies import TenantPolicies
 from crewmesh_worker.runs.prices import PriceList
+from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.servicer import AgentServicer
 from crewmesh_worker.sessions.memory import Memories
@@ -77,33 +80,45 @@ class Worker:
         self._signer = IdentitySigner(settings.mesh_secret, "agent_worker")
         self._store = run_store_stub(self._channel)
         self._slots = Slots(settings.slots)
-        self._pool = RunnerPool(
-            RunnerSettings(
-                slots=settings.slots,
-                scratch_dir=settings.scratch_dir,
-                builder=settings.runner_builder,
-            )
+        temporary = Path(tempfile.gettempdir())
+        project_cache_dir = settings.project_cache_dir or temporary / "crewmesh-projects"
+        self._projects = Projects(project_cache_dir)
+        self._runners = Runners(
+            RunnerPool(
+                RunnerSettings(
+                    slots=settings.slots,
+                    scratch_dir=settings.scratch_dir,
+                    builder=settings.runner_builder,
+                )
+            ),
+            ProjectPools(
+                settings.project_pools, settings.slots, settings.scratch_dir, project_cache_dir
+            ),
+        )
+        run_settings = RunSettings(
+            settings.models(), settings.project_model, settings.environment_of_runs()
         )
         self._writer = LogWriter(self._store, self._signer)
-        cache_dir = settings.dataset_cache_dir or Path(tempfile.gettempdir()) / "crewmesh-datasets"
+        cache_dir = settings.dataset_cache_dir or temporary / "crewmesh-datasets"
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
         crew_store = CrewStore(crew_store_stub(self._channel), self._signer)
         self._crews = CrewLibrary(
-            SharedCrews(Catalogue.load(settings.crews_dir), crew_store), UploadedCrews(crew_store)
+            SharedCrews(Catalogue.load(settings.crews_dir), crew_store),
+            UploadedCrews(crew_store),
+            [self._projects],
         )
         self._local_model = LocalModel(settings.local_model())
         sessions = session_store_stub(self._channel)
         self._executor = Executor(
-            self._slots, self._crews, self._pool, self._writer, files,
+            self._slots, self._crews, self._runners, self._writer, files,
             budget_stub(self._channel), self._signer, PriceList(settings.prices),
-            settings.models(), self._local_model, settings.environment_of_runs(),
-            settings.input_timeout_seconds, settings.history_tokens,
-            Memories(sessions, self._signer),
+            run_settings, self._local_model, settings.input_timeout_seconds,
+            settings.history_tokens, Memories(sessions, self._signer),
         )  # fmt: skip
         admission = Admission(
             self.worker_id, self._store, self._signer, self._crews, files, self._slots,
             self._executor, TenantPolicies(tenant_stub(self._channel), self._signer),
-            settings.models(), settings.default_timeout_seconds, settings.default_max_attempts,
+            run_settings, settings.default_timeout_seconds, settings.default_max_attempts,
         )  # fmt: skip
         relay = StoreRelay(self._signer)
         self._servicer = AgentServicer(self._crews, admission, self._store, self._signer, relay)
@@ -139,7 +154,11 @@ class Worker:
         # default is started by the first that does.
         await self._local_model.environment(settings.models())
         log.info("waiting for runners (CrewAI's import takes some seconds)")
-        await asyncio.gather(self._pool.start(), self._crews.publish())
+        await asyncio.gather(
+            self._runners.start(),
+            self._crews.publish(),
+            self._projects.load(self._settings.crews_dir),
+        )
         self._server.add(
             agent_pb2_grpc.add_AgentServiceServicer_to_server,
             self._servicer,
@@ -187,7 +206,7 @@ class Worker:
     async def stop(self) -> None:
         """Let calls under way end, then end the runners."""
         await self._server.stop(_STOP_GRACE_SECONDS)
-        await self._pool.stop()
+        await self._runners.stop()
         await self._local_model.stop()
         await self._channel.close()
 

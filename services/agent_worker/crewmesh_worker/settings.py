@@ -52,7 +52,19 @@ class WorkerSettings(Settings):
     local_max_tool_calls: int = Field(
         4, ge=0, le=100, description="calls for one task after which the model `local` must answer"
     )
-    crews_dir: Path | None = Field(None, description="further crews: a directory of *.yaml files")
+    crews_dir: Path | None = Field(
+        None,
+        description="further crews: a directory of *.yaml files and CrewAI projects, or a project",
+    )
+    project_cache_dir: Path | None = Field(
+        None, description="where projects' environments and snapshots are kept"
+    )
+    project_pools: int = Field(
+        4, ge=1, le=100, description="projects' environments whose runners are kept warm"
+    )
+    project_model: str = Field(
+        "", description="a model for all agents of all projects, instead of their own"
+    )
     runner_builder: str = Field(
         "crewmesh_worker.crews.build:build_crew",
         description="module:function that makes a CrewAI crew of a definition, in runners",

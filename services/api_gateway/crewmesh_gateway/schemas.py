@@ -393,7 +393,11 @@ class Crew(BaseModel):
 
     name: str
     description: str
-    version: Annotated[str, Field(description="1, 2, 3, ... for an uploaded crew.")]
+    version: Annotated[
+        str, Field(description="1, 2, 3, ... for an uploaded crew; else its content's hash.")
+    ]
+    kind: Literal["crew", "flow"]
+    error: Annotated[str | None, Field(description="Why it can't be run; null when it can be.")]
     inputs: Annotated[dict[str, Any], Field(description="JSON Schema of a run's inputs.")]
     agents: list[CrewAgent]
     tasks: list[CrewTask]

@@ -109,6 +109,8 @@ def crew_json(crew: Crew) -> JsonObject:
         "name": crew.name,
         "description": crew.description,
         "version": crew.version,
+        "kind": crew.kind or "crew",
+        "error": crew.error or None,
         "inputs": spliced(crew.inputs_schema_json, "{}"),
         "agents": [
             {"role": agent.role, "goal": agent.goal, "tools": list(agent.tools)}

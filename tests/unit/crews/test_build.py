@@ -100,8 +100,8 @@ def test_building_a_crew_takes_less_than_five_milliseconds() -> None:
 def test_loading_everything_for_a_fork_starts_no_thread_and_brings_no_grpc(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
-        "from crewmesh_worker.runner.preload import _without_grpc\n"
-        "with _without_grpc():\n"
+        "from crewmesh_worker.runner.preload import without_grpc\n"
+        "with without_grpc():\n"
         "    import crewmesh_worker.crews.build, crewmesh_worker.models\n"
         "print(len(os.listdir('/proc/self/task')), 'grpc' in sys.modules)"
     )

@@ -42,7 +42,7 @@ def list_crews(
             crew["name"],
             crew["version"],
             crew["source"].replace("_", "-"),
-            one_line(crew["description"], 120),
+            one_line(_what(crew), 120),
         ]
         for crew in page["items"]
     ]
@@ -94,6 +94,9 @@ def _print_crew(crew: dict[str, Any]) -> None:
 
     say(f"{clean(crew['name'])} {clean(crew['version'])}")
     say(clean(crew["description"]).strip() + "\n")
+    if crew.get("error"):
+        say(f"It can't be run: {clean(crew['error'])}")
+        return
     schema = crew["inputs"]
     required = schema.get("required", [])
     rows = [
@@ -109,6 +112,11 @@ def _print_crew(crew: dict[str, Any]) -> None:
     tasks = [[t["name"], t["agent"], one_line(t["description"], 100)] for t in crew["tasks"]]
     print_table(["TASK", "AGENT", "WHAT"], tasks)
     say(f"\nRun it with: {example(crew['name'], required, schema)}")
+
+
+def _what(crew: dict[str, Any]) -> str:
+    error = crew.get("error")
+    return clean(f"can't be run: {error}" if error else crew["description"])
 
 
 def _default(prop: dict[str, Any]) -> str:

@@ -45,6 +45,11 @@ class MeshDirectory:
         return self.root / "cache" / "datasets"
 
     @property
+    def projects(self) -> Path:
+        """Return where workers keep the environments and snapshots of CrewAI projects."""
+        return self.root / "cache" / "projects"
+
+    @property
     def logs(self) -> Path:
         """Return where each service has its log."""
         return self.root / "logs"

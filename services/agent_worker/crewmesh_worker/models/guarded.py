@@ -12,12 +12,12 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 from crewai.hooks.dispatch import HookAborted
-from crewai.llms.base_llm import BaseLLM, LLMCallBlockedError, call_stop_override
-from crewai.llms.retry import _active_llm_rate_limit_retry
+from crewai.llms.base_llm import BaseLLM, call_stop_override
 from crewai.types.usage_metrics import UsageMetrics
 from crewai.utilities.agent_utils import is_context_length_exceeded
 from pydantic import PrivateAttr
 
+from crewmesh_worker.models.newer import LLMCallBlockedError, retrying_calls
 from crewmesh_worker.models.retries import call_with_retries
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -149,12 +149,12 @@ class GuardedModel(BaseLLM):
     @contextmanager
     def _call_settings(self, model: BaseLLM) -> Iterator[None]:
         """Have the model stop where this one is told to, and make no call twice by itself."""
-        retrying = _active_llm_rate_limit_retry.set(True)
+        retrying = retrying_calls.set(True)
         try:
             with call_stop_override(model, self.stop_sequences or None):
                 yield
         finally:
-            _active_llm_rate_limit_retry.reset(retrying)
+            retrying_calls.reset(retrying)
 
     def supports_function_calling(self) -> bool:
         """Return what the first model says."""

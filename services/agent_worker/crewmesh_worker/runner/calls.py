@@ -14,6 +14,7 @@ from crewai.hooks.dispatch import HookAborted
 from crewai.llms.base_llm import BaseLLM
 from crewai.utilities.agent_utils import extract_tool_call_info
 
+from crewmesh.common.policy import EVERYTHING, Policy
 from crewmesh.v1.runner_pb2 import (
     CallRequest,
     CallSettlement,
@@ -64,6 +65,7 @@ class ModelCalls:
         ask: Ask,
         send: Send,
         tell: Tell,
+        policy: Policy = EVERYTHING,
     ) -> None:
         self.deadline = time.monotonic() + (terms.seconds_left or _NO_DEADLINE)
         self.refused: CallRefused | None = None
@@ -73,6 +75,7 @@ class ModelCalls:
         self._ask = ask
         self._send = send
         self._tell = tell
+        self._policy = policy
         # Whether answers are kept, for a call in them that may have to wait for a person.
         self.remember = False
         self._answers: dict[str, tuple[list[Any], Any, int]] = {}
@@ -106,8 +109,25 @@ class ModelCalls:
         for holder in (crew, *crew.agents):
             for name in ("llm", "manager_llm", "function_calling_llm", "planning_llm", "chat_llm"):
                 model = getattr(holder, name, None)
-                if isinstance(model, BaseLLM) and not isinstance(model, GuardedModel):
-                    setattr(holder, name, GuardedModel([model], self))
+                if isinstance(model, BaseLLM):
+                    setattr(holder, name, self.guarded(model))
+
+    def guarded(self, model: BaseLLM) -> GuardedModel:
+        """Return the model as one that is called through here."""
+        return model if isinstance(model, GuardedModel) else GuardedModel([model], self)
+
+    def refuse_uncounted(self, model: BaseLLM) -> None:
+        """Raise CallRefused for a call that comes past `guard`, if it must be counted or may not be."""
+        if isinstance(model, GuardedModel) or self._usage.get() is not None:
+            return
+        name = model_name(model)
+        self._require_allowed(name)
+        if self._budgeted:
+            raise self.refuse(
+                "uncounted_model",
+                f"a budget holds, and the model {name} is called in a way that can't be counted: "
+                "make it with CrewAI's LLM(...), or give it to an agent of a crew",
+            )
 
     @contextmanager
     def admit(
@@ -115,14 +135,15 @@ class ModelCalls:
     ) -> Iterator[BaseLLM]:
         """Let one call through, with an answer as long as the budgets have room for.
 
-        Raises CallRefused where they have none.
+        Raises CallRefused where they have none, and for a model that the policy doesn't allow.
         """
-        if not self._budgeted:
-            yield model
-            return
         if self.refused is not None:
             raise self.refused
         name = model_name(model)
+        self._require_allowed(name)
+        if not self._budgeted:
+            yield model
+            return
         prompt_tokens = most_prompt_tokens(messages, tools, response_model)
         verdict = self._request(name, prompt_tokens, wanted_completion_tokens(model))
         usage = CallUsage(model=name)
@@ -189,9 +210,18 @@ class ModelCalls:
         )
         verdict = self._ask(FromRunner(call_request=request)).call_verdict
         if not verdict.reservation_id:
-            self.refused = CallRefused(verdict.refusal_code, verdict.refusal)
-            raise self.refused
+            raise self.refuse(verdict.refusal_code, verdict.refusal)
         return verdict
+
+    def _require_allowed(self, name: str) -> None:
+        # Of a project's own models, this is the first that anybody hears.
+        if faults := self._policy.faults([name], []):
+            raise self.refuse("policy_denied", faults[0].message)
+
+    def refuse(self, code: str, message: str) -> CallRefused:
+        """Return what ends the run, and let no further call through."""
+        self.refused = CallRefused(code, message)
+        return self.refused
 
     def _settle(self, reservation_id: str, usage: CallUsage, *, unknown: bool) -> None:
         settlement = CallSettlement(reservation_id=reservation_id, unknown=unknown, usage=usage)

@@ -48,12 +48,16 @@ class EffectJournal:
         self._task_keys: dict[str, str] = {}
         self._lock = Lock()
 
-    def guard(self, crew: Crew, acts: Callable[[str], bool] = lambda _: False) -> None:
+    def guard(
+        self, crew: Crew, acts: Callable[[str], bool] = lambda _: False, prefix: str = ""
+    ) -> None:
         """Have every tool of the crew that has side effects make each call once.
 
-        So do those of which `acts` says so, by their names.
+        So do those of which `acts` says so, by their names. `prefix` tells the crew's tasks from
+        those of other crews of the run.
         """
-        self._task_keys = {str(task.id): str(index) for index, task in enumerate(crew.tasks)}
+        for index, task in enumerate(crew.tasks):
+            self._task_keys[str(task.id)] = f"{prefix}{index}"
         for tool in tools_of(crew):
             if getattr(tool, "side_effects", False) or acts(tool.name):
                 # Whatever CrewAI does with a tool ends in this method of it.

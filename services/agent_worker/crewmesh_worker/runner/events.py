@@ -37,14 +37,22 @@ class EventProjection:
         # Of the crew's tasks, by their ids.
         self._tasks: dict[str, int] = {}
         self._names: dict[str, str] = {}
+        # Nothing where nobody knows how many tasks there will be.
+        self._total: dict[str, int] = {}
         # When each task, tool call and model call began, by its id.
         self._started: dict[str, float] = {}
         self.usage = Usage()
 
     def follow(self, crew: Crew) -> None:
         """Learn the tasks of the crew whose events will come."""
-        self._tasks = {str(task.id): index for index, task in enumerate(crew.tasks)}
-        self._names = {str(task.id): _name(task) for task in crew.tasks}
+        self.add(crew, list(range(len(crew.tasks))))
+        self._total = {"total": len(crew.tasks)}
+
+    def add(self, crew: Crew, indexes: list[int]) -> None:
+        """Learn the tasks of one of several crews, and their positions in the run."""
+        for task, index in zip(crew.tasks, indexes, strict=True):
+            self._tasks[str(task.id)] = index
+            self._names[str(task.id)] = _name(task)
 
     def receive(self, source: Any, event: Any) -> None:
         """Take one event; kinds that mean nothing to the run's log are passed over."""
@@ -71,7 +79,7 @@ class EventProjection:
         index = self._tasks.get(str(task.id))
         if index is not None:
             self._begin(str(task.id))
-            payload = {"index": index, "total": len(self._tasks)}
+            payload = {"index": index, **self._total}
             self._send_of_task(
                 "task.started", task, put_text(payload, "description", task.description)
             )

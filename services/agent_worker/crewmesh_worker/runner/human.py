@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crewai import Crew
-from crewai.core.providers.human_input import SyncHumanInputProvider
+from crewai.core.providers.human_input import SyncHumanInputProvider, set_provider
 
 from crewmesh.v1.run_store_pb2 import HumanAnswer, TaskCheckpoint
 
@@ -114,6 +114,11 @@ class ResumedTask:
         self.feedback = said or "This is not approved. Improve it."
         if self.call is not None:
             self.call.decided[self.call.key] = None if self.approved else said
+
+
+def use_provider(resumed: ResumedTask | None, waived: Container[str] = frozenset()) -> None:
+    """From here on, stop the run where a task asks a person; `resumed` has been answered."""
+    set_provider(PausingProvider(resumed, waived))
 
 
 def find_resumed(

@@ -19,9 +19,10 @@ from crewmesh_worker.crews.inputs import dataset_inputs, validate_inputs
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.crews.sources import CrewVersion
 from crewmesh_worker.files import WorkerFiles
-from crewmesh_worker.runs.choice import choose_models
+from crewmesh_worker.projects.project import Project
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.policies import TenantPolicies
+from crewmesh_worker.runs.runners import RunSettings
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.tools.network.errors import RefusedError
 from crewmesh_worker.tools.network.policy import NetworkPolicy
@@ -45,7 +46,7 @@ class Admission:
         slots: Slots,
         executor: Executor,
         policies: TenantPolicies,
-        models: list[str],
+        settings: RunSettings,
         default_timeout_seconds: int,
         default_max_attempts: int,
     ) -> None:
@@ -57,7 +58,7 @@ class Admission:
         self._slots = slots
         self.executor = executor
         self._policies = policies
-        self._models = models
+        self._settings = settings
         self._default_timeout_seconds = default_timeout_seconds
         self._default_max_attempts = default_max_attempts
 
@@ -66,17 +67,19 @@ class Admission:
     ) -> run_store_pb2.CreateRunResponse:
         """Record the run, and start it if the store leases it to this worker.
 
-        Raises NotFoundError for an unknown crew, InvalidInputError with every fault found,
+        Raises NotFoundError for an unknown crew, StateError (PROJECT_BROKEN) for a project that
+        can't be run, InvalidInputError with every fault found,
         ForbiddenError (POLICY_DENIED) for what the tenant's policy doesn't allow, ConflictError
         for an idempotency key that stands for another request.
         """
         # From here on it is this version's run, whatever is put under its name.
         crew = await self._crews.get(spec.crew, "", identity)
+        definition = crew.runnable
         checked = agent_pb2.RunSpec()
         checked.CopyFrom(spec)
         _check_limits(spec)
-        apply_policy(await self._policies.get(identity), checked, crew.definition, self._models)
-        checked.inputs_json = await self.check_inputs(crew.definition, spec.inputs_json, identity)
+        apply_policy(await self._policies.get(identity), checked, definition, self._settings)
+        checked.inputs_json = await self.check_inputs(definition, spec.inputs_json, identity)
         checked.timeout_seconds = spec.timeout_seconds or self._default_timeout_seconds
         checked.max_attempts = spec.max_attempts or self._default_max_attempts
         # A caller that goes away must not leave a lease that nobody carries out; nor does it
@@ -127,7 +130,7 @@ class Admission:
         return response.run
 
     async def check_inputs(
-        self, definition: CrewDefinition, inputs_json: str, identity: Identity
+        self, definition: CrewDefinition | Project, inputs_json: str, identity: Identity
     ) -> str:
         """Return the inputs with defaults filled in and datasets named by their ids.
 
@@ -148,14 +151,17 @@ class Admission:
 
 
 def apply_policy(
-    policy: Policy, spec: agent_pb2.RunSpec, definition: CrewDefinition, models: list[str]
+    policy: Policy,
+    spec: agent_pb2.RunSpec,
+    definition: CrewDefinition | Project,
+    settings: RunSettings,
 ) -> None:
     """Lower the run's budget to what the policy grants a run.
 
     Raises ForbiddenError (POLICY_DENIED) with every model and tool that it doesn't allow.
     """
-    choice = choose_models(definition, spec.models, policy.models.default, models)
-    if faults := policy.faults(choice.all, definition.crew.all_tools):
+    choice = settings.choose(definition, spec.models, policy.models.default)
+    if faults := policy.faults(choice.all, choice.tools):
         raise ForbiddenError(
             "your organisation's policy doesn't allow this run: "
             + "; ".join(fault.message for fault in faults),

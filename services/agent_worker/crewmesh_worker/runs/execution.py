@@ -6,9 +6,10 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import structlog
 from uuid6 import uuid7
@@ -22,22 +23,25 @@ from crewmesh.common.errors import (
 )
 from crewmesh.common.identity import Identity
 from crewmesh.common.policy import parse_policy
-from crewmesh.v1 import memory_pb2, run_pb2, run_store_pb2, runner_pb2
+from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
 from crewmesh_worker import clock
-from crewmesh_worker.crews.definition import to_json
+from crewmesh_worker.crews.definition import CrewDefinition
 from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.local_model.process import LocalModel
+from crewmesh_worker.projects.project import Project
 from crewmesh_worker.redaction import Redactor
-from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
+from crewmesh_worker.runner.pool import Runner, RunnerDiedError
 from crewmesh_worker.runner.text import storable
 from crewmesh_worker.runs import outcome as outcomes
 from crewmesh_worker.runs.budget import RunBudget
-from crewmesh_worker.runs.choice import ModelChoice, choose_models
+from crewmesh_worker.runs.choice import ModelChoice
 from crewmesh_worker.runs.events import from_runner, make_event
 from crewmesh_worker.runs.log import RunLog
 from crewmesh_worker.runs.outcome import Outcome
+from crewmesh_worker.runs.requests import make_project, make_request
+from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.usage import UsageMeter
 from crewmesh_worker.sessions.history import fit_history
 from crewmesh_worker.sessions.memory import Memories, checked
@@ -119,21 +123,13 @@ class Execution:
         self._stop_reason = self._stop_reason or reason
         self._stop.set()
 
-    async def run(
-        self,
-        pool: RunnerPool,
-        files: WorkerFiles,
-        models: list[str],
-        environment: dict[str, str],
-    ) -> str:
-        """Run the crew to its end, record that end, and return its event's type.
-
-        It runs on the mesh's `models` where nobody chose others.
-        """
+    async def run(self, runners: Runners, files: WorkerFiles, settings: RunSettings) -> str:
+        """Run the crew to its end, record that end, and return its event's type."""
         run = self.lease.run
         try:
-            choice = await self._choose(models)
-            runner = await pool.acquire(f"{run.org_id}/{run.crew}/{run.crew_version}")
+            choice = await self._choose(settings)
+            affinity = f"{run.org_id}/{run.crew}/{run.crew_version}"
+            runner = await self._unless_stopped(runners.acquire(choice.definition, affinity))
         except StateError as error:
             # Another worker may be able to: one that is newer, or older.
             return await self._record(self._retry_or_fail("crew_unavailable", error.message))
@@ -142,8 +138,10 @@ class Execution:
             return await self._record(outcomes.failed(denied))
         except CrewmeshError as error:
             return await self._record(self._retry_or_fail("worker_error", error.message))
+        if runner is None:
+            return await self._record(self._outcome_of_stop())
         try:
-            request = await self._request(runner, files, choice, environment)
+            request = await self._request(runner, files, choice, settings.environment)
             await self._tell_of_resumption()
             outcome = await self._drive(runner, request, files)
         except CrewmeshError as error:
@@ -152,7 +150,21 @@ class Execution:
         how, _ = await asyncio.gather(self._record(outcome), runner.release())
         return how
 
-    async def _choose(self, models: list[str]) -> ModelChoice:
+    async def _unless_stopped(self, acquiring: Coroutine[Any, Any, Runner]) -> Runner | None:
+        """Wait for a runner, which a project's first may take seconds for; None if stopped."""
+        waiting = asyncio.create_task(acquiring)
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if waiting.done():
+            return waiting.result()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        if not waiting.cancelled() and waiting.exception() is None:
+            await waiting.result().release()
+        return None
+
+    async def _choose(self, settings: RunSettings) -> ModelChoice:
         """Return the run's version of its crew with the models that it uses.
 
         Raises StateError where this worker can't have that version, ForbiddenError for what the
@@ -162,8 +174,8 @@ class Execution:
         find = partial(self._crews.get_pinned, run.crew, run.crew_version, self._identity)
         crew = await self._insist(find, _FILE_SECONDS)
         policy = parse_policy(self.lease.policy_json)
-        choice = choose_models(crew.definition, run.models, policy.models.default, models)
-        if faults := policy.faults(choice.all, crew.definition.crew.all_tools):
+        choice = settings.choose(crew.runnable, run.models, policy.models.default)
+        if faults := policy.faults(choice.all, choice.tools):
             raise ForbiddenError("; ".join(fault.message for fault in faults))
         return choice
 
@@ -189,8 +201,9 @@ class Execution:
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
         definition = choice.definition
-        if self.lease.run.turn and definition.history_input:
-            inputs[definition.history_input] = fit_history(
+        talks = isinstance(definition, CrewDefinition) and definition.history_input
+        if self.lease.run.turn and talks:
+            inputs[talks] = fit_history(
                 self.lease.history, self.lease.earlier_messages, self._history_tokens
             )
         paths = {}
@@ -198,30 +211,30 @@ class Execution:
             if name in inputs:
                 fetch = partial(files.fetch_dataset, inputs[name], self._identity)
                 paths[name] = str(await self._insist(fetch, _FILE_SECONDS))
-        memories: Sequence[memory_pb2.Memory] = ()
-        if definition.crew.memory:
-            read = partial(self._memories.read, self.lease)
-            memories = await self._insist(read, _FILE_SECONDS)
-        local = await self._local_model.environment(choice.all)
-        return runner_pb2.Execute(
-            run_id=self.lease.run.id,
-            definition_json=to_json(definition),
-            inputs_json=json.dumps(inputs),
-            work_dir=str(runner.work_dir),
-            model=choice.models[0],
-            fallback_models=choice.models[1:],
-            environment={**environment, **local, **self.lease.secrets},
-            policy_json=self.lease.policy_json,
-            terms=runner_pb2.CallTerms(
-                budgeted=self.lease.budgeted, seconds_left=self.lease.run.timeout_seconds
-            ),
-            checkpoints=self.lease.checkpoints,
-            effects=self.lease.effects,
-            answer=self.lease.answer if self.lease.HasField("answer") else None,
-            dataset_paths=paths,
-            memories=memories,
-            cache_dir=str(files.tools_dir(self._identity)),
+        request = make_request(
+            self.lease, choice, json.dumps(inputs), runner.work_dir, environment, paths
         )
+        request.environment.update(await self._local_model.environment(choice.all))
+        request.cache_dir = str(files.tools_dir(self._identity))
+        if isinstance(definition, Project):
+            made = await self._made_files(runner, files)
+            project = await asyncio.to_thread(
+                make_project, definition, made, choice, self.lease.secrets
+            )
+            request.project.CopyFrom(project)
+        elif definition.crew.memory:
+            read = partial(self._memories.read, self.lease)
+            request.memories.extend(await self._insist(read, _FILE_SECONDS))
+        return request
+
+    async def _made_files(self, runner: Runner, files: WorkerFiles) -> Path | None:
+        """Fetch what earlier attempts made: what is finished isn't done again."""
+        if not self.lease.checkpoints:
+            return None
+        directory = runner.work_dir / "made"
+        fetch = partial(files.fetch_artifacts, self.lease.run.id, self._identity, directory)
+        await self._insist(fetch, _FILE_SECONDS)
+        return directory
 
     async def _drive(
         self, runner: Runner, request: runner_pb2.Execute, files: WorkerFiles

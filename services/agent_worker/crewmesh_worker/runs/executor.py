@@ -15,11 +15,11 @@ from crewmesh.v1 import budget_pb2_grpc, run_store_pb2
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.local_model.process import LocalModel
-from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runs.budget import RunBudget
 from crewmesh_worker.runs.execution import Execution
 from crewmesh_worker.runs.log import LogWriter
 from crewmesh_worker.runs.prices import PriceList
+from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.runs.usage import UsageMeter
 from crewmesh_worker.sessions.memory import Memories
@@ -34,15 +34,14 @@ class Executor:
         self,
         slots: Slots,
         crews: CrewLibrary,
-        pool: RunnerPool,
+        runners: Runners,
         writer: LogWriter,
         files: WorkerFiles,
         budgets: budget_pb2_grpc.BudgetServiceAsyncStub,
         signer: IdentitySigner,
         prices: PriceList,
-        models: list[str],
+        settings: RunSettings,
         local_model: LocalModel,
-        environment: dict[str, str],
         input_seconds: int,
         history_tokens: int,
         memories: Memories,
@@ -52,15 +51,14 @@ class Executor:
         self._history_tokens = history_tokens
         self._slots = slots
         self._crews = crews
-        self._pool = pool
+        self._runners = runners
         self._writer = writer
         self._files = files
         self._budgets = budgets
         self._signer = signer
         self._prices = prices
-        self._models = models
+        self._settings = settings
         self._local_model = local_model
-        self._environment = environment
         self._handing_back = False
         # By run and epoch: a run may come back while its last attempt here still ends.
         self._held: dict[tuple[str, int], Execution] = {}
@@ -96,7 +94,7 @@ class Executor:
             if self._handing_back:
                 execution.hand_back()
             started = time.monotonic()
-            how = await execution.run(self._pool, self._files, self._models, self._environment)
+            how = await execution.run(self._runners, self._files, self._settings)
             seconds = round(time.monotonic() - started, 3)
             log.info("attempt ended", crew=run.crew, attempt=run.attempt, how=how, seconds=seconds)
         except CrewmeshError as error:
