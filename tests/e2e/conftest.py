@@ -89,7 +89,9 @@ class Mesh:
 
 
 @contextlib.asynccontextmanager
-async def running_mesh(directory: Path, *options: str, **environment: str) -> AsyncIterator[Mesh]:
+async def running_mesh(
+    directory: Path, *options: str, start_seconds: float = 100, **environment: str
+) -> AsyncIterator[Mesh]:
     """Start `crewmesh up` and stop it with SIGTERM."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "crewmesh.cli", "up",
@@ -105,7 +107,7 @@ async def running_mesh(directory: Path, *options: str, **environment: str) -> As
     )  # fmt: skip
     address_file = directory / "address.json"
     try:
-        async with asyncio.timeout(180):
+        async with asyncio.timeout(start_seconds):
             while not address_file.exists():
                 assert process.returncode is None, "the mesh didn't start"
                 await asyncio.sleep(0.05)

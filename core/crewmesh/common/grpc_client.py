@@ -9,12 +9,16 @@ import grpc
 
 from crewmesh.v1 import (
     agent_pb2_grpc,
+    budget_pb2_grpc,
     crew_store_pb2_grpc,
     delivery_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
     limit_pb2_grpc,
     run_store_pb2_grpc,
+    session_pb2_grpc,
+    session_store_pb2_grpc,
+    tenant_pb2_grpc,
 )
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
@@ -41,6 +45,28 @@ _REPEATABLE = {
         "SetCurrentVersion",
         "PublishCrews",
     ),
+    "BudgetService": (
+        "ReserveBudget",
+        "SettleBudget",
+        "ListBudgets",
+        "PutBudgets",
+        "GetUsage",
+    ),
+    "TenantService": (
+        "PutSecret",
+        "ListSecrets",
+        "GetSecret",
+        "GetPolicy",
+        "PutPolicy",
+    ),
+    "SessionStoreService": (
+        "GetSession",
+        "ListSessions",
+        "ListMessages",
+        "ForgetMemory",
+        "ReadMemories",
+    ),
+    "SessionService": ("GetSession", "ListSessions", "ListMessages", "ForgetMemory"),
     "AgentService": (
         "ListCrews",
         "GetCrew",
@@ -151,3 +177,25 @@ def delivery_stub(channel: grpc.aio.Channel) -> delivery_pb2_grpc.DeliveryServic
 def crew_store_stub(channel: grpc.aio.Channel) -> crew_store_pb2_grpc.CrewStoreServiceAsyncStub:
     """Return a client of the store's crews."""
     return crew_store_pb2_grpc.CrewStoreServiceStub(channel)  # type: ignore[return-value]
+
+
+def budget_stub(channel: grpc.aio.Channel) -> budget_pb2_grpc.BudgetServiceAsyncStub:
+    """Return a client of the store's budgets."""
+    return budget_pb2_grpc.BudgetServiceStub(channel)  # type: ignore[return-value]
+
+
+def tenant_stub(channel: grpc.aio.Channel) -> tenant_pb2_grpc.TenantServiceAsyncStub:
+    """Return a client of the store's secrets and policies."""
+    return tenant_pb2_grpc.TenantServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_stub(channel: grpc.aio.Channel) -> session_pb2_grpc.SessionServiceAsyncStub:
+    """Return a client of the agent workers' conversations."""
+    return session_pb2_grpc.SessionServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_store_stub(
+    channel: grpc.aio.Channel,
+) -> session_store_pb2_grpc.SessionStoreServiceAsyncStub:
+    """Return a client of the store's sessions."""
+    return session_store_pb2_grpc.SessionStoreServiceStub(channel)  # type: ignore[return-value]

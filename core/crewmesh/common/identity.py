@@ -20,10 +20,11 @@ IDENTITY_METADATA_KEY: Final = "crewmesh-identity"
 TOKEN_SECONDS: Final = 120
 # Reason of the error for a statement that can't be trusted.
 INVALID_IDENTITY: Final = "INVALID_IDENTITY"
+# Who may set what holds for everybody, and who may set what crews need.
+MANAGERS: Final = ("owner", "admin")
+BUILDERS: Final = ("owner", "admin", "developer")
 _AUDIENCE: Final = "crewmesh-mesh"
 _ALGORITHM: Final = "HS256"
-# Who may change what an organisation runs.
-_DEVELOPERS: Final = frozenset({"owner", "admin", "developer"})
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Identity:
     role: str = ""
     email: str = ""
     org_name: str = ""
+    # By which the caller came; empty for another credential.
+    api_key_id: str = ""
 
     def require_org(self) -> str:
         """Return the organisation, or refuse a caller that acts for none."""
@@ -47,20 +50,12 @@ class Identity:
             raise ForbiddenError("this call is made on behalf of an organisation only")
         return self.org_id
 
-    def require_role(self, *roles: str) -> None:
-        """Refuse a caller who has none of the roles."""
+    def require_role(self, *roles: str) -> str:
+        """Return the organisation, or refuse a caller that has none of these roles in it."""
+        org_id = self.require_org()
         if self.role not in roles:
             raise ForbiddenError(
-                f"this is for the roles {' and '.join(roles)}; yours is {self.role or 'none'}"
-            )
-
-    def require_developer(self) -> str:
-        """Return the organisation, or refuse a caller who may only look at it or operate it."""
-        org_id = self.require_org()
-        if self.role not in _DEVELOPERS:
-            raise ForbiddenError(
-                f"your role, {self.role or 'none'}, may not change crews; "
-                "a developer, an admin or the owner may"
+                f"this is for the roles {', '.join(roles)}, and yours is {self.role or 'none'}"
             )
         return org_id
 
@@ -97,6 +92,7 @@ class IdentitySigner:
             "role": identity.role,
             "email": identity.email,
             "org_name": identity.org_name,
+            "key": identity.api_key_id,
         }
         token = jwt.encode(claims, self.secret, algorithm=_ALGORITHM)
         self._kept[identity] = (expires, token)
@@ -140,6 +136,7 @@ class IdentityVerifier:
             role=claims.get("role", ""),
             email=claims.get("email", ""),
             org_name=claims.get("org_name", ""),
+            api_key_id=claims.get("key", ""),
         )
         if len(self._checked) > 10_000:
             self._checked.clear()

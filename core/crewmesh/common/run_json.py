@@ -13,10 +13,12 @@ import orjson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crewmesh.v1.budget_pb2 import BudgetLimit
 from crewmesh.v1.run_pb2 import Run, RunStatus, TaskState
 
 JsonObject = dict[str, Any]
 
+MICROS = 1_000_000
 _STATUS_PREFIX = "RUN_STATUS_"
 STATUS_NAMES = {
     number: name.removeprefix(_STATUS_PREFIX).lower()
@@ -44,6 +46,7 @@ def run_json(run: Run) -> JsonObject:
         "status": STATUS_NAMES[run.status],
         "inputs": spliced(run.inputs_json, "{}"),
         "output": run.output if run.status == RunStatus.RUN_STATUS_SUCCEEDED else None,
+        "output_partial": run.output_partial or None,
         "output_json": spliced(run.output_json, "null"),
         "error": _error_json(run),
         "attempt": run.attempt,
@@ -52,13 +55,18 @@ def run_json(run: Run) -> JsonObject:
         "priority": run.priority,
         "timeout_seconds": run.timeout_seconds,
         "session_id": run.session_id or None,
+        "turn": run.turn or None,
         "worker_id": run.worker_id or None,
         "created_by": run.created_by,
+        "models": list(run.models),
+        "budget": limit_json(run.budget) if run.HasField("budget") else None,
         "usage": {
             "prompt_tokens": run.usage.prompt_tokens,
             "completion_tokens": run.usage.completion_tokens,
             "total_tokens": run.usage.total_tokens,
             "model_calls": run.usage.model_calls,
+            "cost_usd": usd(run.usage.cost_micros),
+            "unpriced_calls": run.usage.unpriced_calls,
         },
         "tasks": [_task_json(task) for task in run.tasks],
         "last_seq": run.last_seq,
@@ -68,6 +76,19 @@ def run_json(run: Run) -> JsonObject:
         "cancel_requested_at": time_or_none(run, "cancel_requested_at"),
         "webhook": _webhook_json(run),
     }
+
+
+def limit_json(limit: BudgetLimit) -> JsonObject:
+    """Return what may be spent."""
+    return {
+        "max_tokens": limit.max_tokens if limit.HasField("max_tokens") else None,
+        "max_usd": usd(limit.max_micros) if limit.HasField("max_micros") else None,
+    }
+
+
+def usd(micros: int) -> float:
+    """Return millionths of a US dollar as dollars."""
+    return micros / MICROS
 
 
 def rfc3339(moment: Timestamp) -> str:

@@ -67,4 +67,5 @@ class Authenticator:
             role=principal.role,
             email=principal.email,
             org_name=principal.org_name,
+            api_key_id=principal.api_key_id,
         )

@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from crewmesh.common.settings import Settings
+from crewmesh_worker.local_model.files import find_weights
+from crewmesh_worker.local_model.settings import LocalModelSettings
 from crewmesh_worker.tools.network import settings as network
 
 # An external API's base address: a way to put a cache, a paid plan or a test in its place.
@@ -33,8 +35,36 @@ class WorkerSettings(Settings):
         default_factory=lambda: 8 * (os.cpu_count() or 1), ge=1, le=1000,
         description="runs at the same time",
     )  # fmt: skip
-    model: str = Field("offline", description="the default model of all crews")
-    crews_dir: Path | None = Field(None, description="further crews: a directory of *.yaml files")
+    model: str = Field(
+        "offline",
+        description="the default model of all crews, or several with commas: each is used when those before it fail",
+    )
+    prices: str = Field(
+        "", description="prices of further models, as YAML or JSON; see how-to/choose-models.md"
+    )
+    local_model_file: Path | None = Field(
+        None, description="weights (GGUF) of the model `local`; by default those installed with it"
+    )
+    local_context_tokens: int = Field(
+        4096, ge=512, le=131_072, description="what the model `local` reads and writes at most"
+    )
+    local_max_tokens: int = Field(512, ge=1, le=32_768, description="of that, what it writes")
+    local_max_tool_calls: int = Field(
+        4, ge=0, le=100, description="calls for one task after which the model `local` must answer"
+    )
+    crews_dir: Path | None = Field(
+        None,
+        description="further crews: a directory of *.yaml files and CrewAI projects, or a project",
+    )
+    project_cache_dir: Path | None = Field(
+        None, description="where projects' environments and snapshots are kept"
+    )
+    project_pools: int = Field(
+        4, ge=1, le=100, description="projects' environments whose runners are kept warm"
+    )
+    project_model: str = Field(
+        "", description="a model for all agents of all projects, instead of their own"
+    )
     runner_builder: str = Field(
         "crewmesh_worker.crews.build:build_crew",
         description="module:function that makes a CrewAI crew of a definition, in runners",
@@ -54,6 +84,9 @@ class WorkerSettings(Settings):
     )
     input_timeout_seconds: int = Field(
         7 * 86_400, ge=1, description="how long a run waits for a person"
+    )
+    history_tokens: int = Field(
+        4000, ge=100, le=1_000_000, description="how much of a session a run is told, about"
     )
     drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
     weather_url: BaseUrl = Field(
@@ -80,6 +113,23 @@ class WorkerSettings(Settings):
         "where policy does",
     )
     reflection: bool = Field(False, description="serve gRPC reflection")
+
+    def models(self) -> list[str]:
+        """Return the default models, in order."""
+        return [name.strip() for name in self.model.split(",") if name.strip()] or ["offline"]
+
+    def local_model(self) -> LocalModelSettings | None:
+        """Return how to serve the model `local`; None where it isn't installed."""
+        weights = find_weights(self.local_model_file)
+        if weights is None:
+            return None
+        return LocalModelSettings(
+            weights=weights,
+            context_tokens=self.local_context_tokens,
+            max_tokens=self.local_max_tokens,
+            max_tool_calls=self.local_max_tool_calls,
+            threads=min(4, os.cpu_count() or 1),
+        )
 
     def environment_of_runs(self) -> dict[str, str]:
         """Return the variables that runs may see, with their values here."""

@@ -17,12 +17,16 @@ from crewmesh_gateway.responses import Json
 from crewmesh_gateway.routes import (
     account,
     artifacts,
+    budgets,
     crews,
     datasets,
     events,
     health,
     limits,
+    policy,
     runs,
+    secrets,
+    sessions,
 )
 
 _VERSION = version("crewmesh-gateway")
@@ -42,7 +46,11 @@ def create_app(gateway: Gateway) -> ASGIApp:
     )
     app.state.gateway = gateway
     add_problem_handlers(app)
-    for resource in (runs, events, artifacts, crews, datasets, limits, account, health):
+    resources = (
+        *(runs, events, sessions, artifacts, crews, datasets),
+        *(limits, budgets, policy, secrets, account, health),
+    )
+    for resource in resources:
         app.include_router(resource.router)
     app.add_api_route("/", index, include_in_schema=False)
     describe(app)

@@ -142,4 +142,5 @@ def _identity(principal: Principal) -> Identity:
         role=principal.role,
         email=principal.email,
         org_name=principal.org_name,
+        api_key_id=principal.api_key_id,
     )

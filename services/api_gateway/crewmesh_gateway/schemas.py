@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from crewmesh_gateway.params import CREW_VERSION, MEANINGS, NAME, PRINTABLE_NAME, SESSION_ID
+from crewmesh_gateway.params import (
+    CREW_VERSION,
+    MEANINGS,
+    MODEL,
+    NAME,
+    PRINTABLE_NAME,
+    SESSION_ID,
+)
 
 Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "timed_out"]
 Item = TypeVar("Item")
 
 
-class _Input(BaseModel):
+class Input(BaseModel):
+    """A request's body: nothing that it doesn't name, and no conversions."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Webhook(_Input):
+class BudgetLimit(Input):
+    """What may be spent; at least one of the two."""
+
+    max_tokens: Annotated[int | None, Field(ge=1, le=10**15)] = None
+    max_usd: Annotated[float | None, Field(ge=0.000001, le=10**9)] = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.max_tokens is None and self.max_usd is None:
+            raise ValueError("give max_tokens, max_usd or both")
+        return self
+
+
+class Webhook(Input):
     """Where a run is posted when it has ended."""
 
     url: Annotated[str, Field(min_length=1, max_length=2000)]
@@ -31,7 +53,7 @@ class Webhook(_Input):
     ] = ""
 
 
-class StartRun(_Input):
+class StartRun(Input):
     """What to run. What is left out takes the mesh's defaults."""
 
     model_config = ConfigDict(
@@ -57,6 +79,16 @@ class StartRun(_Input):
         int | None, Field(ge=1, le=86_400, description="Wall-clock limit of one attempt.")
     ] = None
     max_attempts: Annotated[int | None, Field(ge=1, le=20)] = None
+    models: Annotated[
+        list[Annotated[str, Field(pattern=MODEL)]],
+        Field(
+            max_length=20,
+            description="Instead of the crew's own: the first, and in order those to go on with "
+            "when one fails for good.",
+            examples=[["openai/gpt-5-mini", "offline"]],
+        ),
+    ] = []
+    budget: BudgetLimit | None = None
     webhook: Annotated[
         Webhook | str | None,
         Field(
@@ -69,13 +101,13 @@ class StartRun(_Input):
         return Webhook(url=self.webhook) if isinstance(self.webhook, str) else self.webhook
 
 
-class CancelRun(_Input):
+class CancelRun(Input):
     """Why a run is cancelled."""
 
     reason: Annotated[str, Field(max_length=500)] = ""
 
 
-class RespondToRun(_Input):
+class RespondToRun(Input):
     """A person's answer to a run that waits for one."""
 
     text: Annotated[str, Field(max_length=100_000)]
@@ -91,7 +123,7 @@ class RespondToRun(_Input):
     ] = None
 
 
-class RollBackCrew(_Input):
+class RollBackCrew(Input):
     """Which of a crew's versions to go back (or forward) to."""
 
     version: Annotated[int | str, Field(examples=[1])]
@@ -104,7 +136,28 @@ class RollBackCrew(_Input):
         return version
 
 
-class CreateApiKey(_Input):
+class CreateSession(Input):
+    """A conversation with a crew."""
+
+    crew: Annotated[
+        str, Field(pattern=NAME, description="One with an input of the format session-message.")
+    ]
+    title: Annotated[str, Field(max_length=200)] = ""
+    inputs: Annotated[
+        dict[str, Any], Field(description="What every run gets besides message and history.")
+    ] = {}
+
+
+class PostMessage(Input):
+    """What a person says."""
+
+    content: Annotated[str, Field(min_length=1, max_length=100_000)]
+    timeout_seconds: Annotated[
+        int | None, Field(ge=1, le=86_400, description="Wall-clock limit of one attempt.")
+    ] = None
+
+
+class CreateApiKey(Input):
     """A new API key of the caller's."""
 
     name: Annotated[str, Field(pattern=PRINTABLE_NAME, examples=["continuous integration"])]
@@ -113,7 +166,7 @@ class CreateApiKey(_Input):
 _AtMost = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class SetLimits(_Input):
+class SetLimits(Input):
     """All limits of an organisation, which replace those that there are."""
 
     max_running: Annotated[
@@ -174,6 +227,17 @@ class Usage(BaseModel):
     completion_tokens: int
     total_tokens: int
     model_calls: int
+    cost_usd: Annotated[float, Field(description="Of the calls whose price is known.")]
+    unpriced_calls: Annotated[
+        int, Field(description="Calls whose price isn't known; their cost is missing.")
+    ]
+
+
+class Limit(BaseModel):
+    """What may be spent."""
+
+    max_tokens: int | None
+    max_usd: float | None
 
 
 class WebhookState(BaseModel):
@@ -211,6 +275,10 @@ class Run(BaseModel):
     status: Status
     inputs: dict[str, Any]
     output: Annotated[str | None, Field(description="The final answer, once it succeeded.")]
+    output_partial: Annotated[
+        str | None,
+        Field(description="What a run had finished that ended for want of budget, as Markdown."),
+    ]
     output_json: Annotated[Any, Field(description="The answer as data, where the crew has one.")]
     error: RunError | None
     attempt: int
@@ -221,8 +289,13 @@ class Run(BaseModel):
     priority: int
     timeout_seconds: int
     session_id: str | None
+    turn: Annotated[
+        int | None, Field(description="Which of its session's messages it answers, from 1.")
+    ]
     worker_id: str | None
     created_by: str
+    models: Annotated[list[str], Field(description="Those that it was started with.")]
+    budget: Limit | None
     usage: Usage
     tasks: Annotated[list[Task], Field(description="Filled by GET /v1/runs/{run_id} only.")]
     last_seq: Annotated[int, Field(description="Number of the newest event.")]
@@ -248,6 +321,56 @@ class RunEvent(BaseModel):
     payload: dict[str, Any]
 
 
+class Session(BaseModel):
+    """A conversation with a crew."""
+
+    id: str
+    crew: str
+    title: str
+    inputs: dict[str, Any]
+    created_by: str
+    turns: Annotated[int, Field(description="Messages posted so far.")]
+    open_turns: Annotated[int, Field(description="Of those, how many are not answered yet.")]
+    created_at: datetime
+    updated_at: datetime
+
+
+class SessionMessage(BaseModel):
+    """One message of a conversation."""
+
+    number: Annotated[
+        int, Field(description="The nth posted message is 2n - 1, and its answer 2n.")
+    ]
+    role: Annotated[
+        Literal["user", "assistant", "system"],
+        Field(description="system: why a message got no answer."),
+    ]
+    content: str
+    run_id: Annotated[str, Field(description="The run that answers, or answered.")]
+    created_at: datetime
+
+
+class PostedMessage(BaseModel):
+    """A message, the run that answers it, and the answer if there is one already."""
+
+    message: SessionMessage
+    run: Run
+    answer: SessionMessage | None
+
+
+class MessagePage(BaseModel):
+    """A part of a conversation."""
+
+    items: list[SessionMessage]
+    next_cursor: Annotated[str | None, Field(description="null on the last page.")]
+
+
+class ForgottenMemory(BaseModel):
+    """What was deleted of a session's memory."""
+
+    deleted: Annotated[int, Field(description="How many records there were.")]
+
+
 class CrewAgent(BaseModel):
     """An agent of a crew."""
 
@@ -270,7 +393,11 @@ class Crew(BaseModel):
 
     name: str
     description: str
-    version: Annotated[str, Field(description="1, 2, 3, ... for an uploaded crew.")]
+    version: Annotated[
+        str, Field(description="1, 2, 3, ... for an uploaded crew; else its content's hash.")
+    ]
+    kind: Literal["crew", "flow"]
+    error: Annotated[str | None, Field(description="Why it can't be run; null when it can be.")]
     inputs: Annotated[dict[str, Any], Field(description="JSON Schema of a run's inputs.")]
     agents: list[CrewAgent]
     tasks: list[CrewTask]

@@ -5,24 +5,35 @@ What is JSON already (inputs, payloads, schemas) goes in as it is, unparsed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from crewmesh.common.run_json import (
     ENDED,
+    MICROS,
     STATUS_NAMES,
     STATUS_NUMBERS,
     JsonObject,
+    limit_json,
     rfc3339,
     run_json,
     spliced,
     time_or_none,
+    usd,
 )
 from crewmesh.v1.agent_pb2 import CrewVersion, Tool
+from crewmesh.v1.budget_pb2 import Budget, BudgetLimit, BudgetPeriod, UsageGroup
 from crewmesh.v1.crew_pb2 import Crew, CrewSource
 from crewmesh.v1.file_pb2 import Artifact, Dataset
 from crewmesh.v1.identity_pb2 import ApiKey, Principal
 from crewmesh.v1.limit_pb2 import Limits
 from crewmesh.v1.run_pb2 import RunEvent
+from crewmesh.v1.session_pb2 import Session, SessionMessage
+from crewmesh.v1.tenant_pb2 import Secret
+from crewmesh_gateway import schemas
 
 __all__ = [
     "ENDED",
@@ -66,12 +77,40 @@ def event_json(event: RunEvent) -> JsonObject:
     }
 
 
+def session_json(session: Session) -> JsonObject:
+    """Return a session."""
+    return {
+        "id": session.id,
+        "crew": session.crew,
+        "title": session.title,
+        "inputs": spliced(session.inputs_json, "{}"),
+        "created_by": session.created_by,
+        "turns": session.turns,
+        "open_turns": session.open_turns,
+        "created_at": rfc3339(session.created_at),
+        "updated_at": rfc3339(session.updated_at),
+    }
+
+
+def message_json(message: SessionMessage) -> JsonObject:
+    """Return one message of a session."""
+    return {
+        "number": message.number,
+        "role": message.role,
+        "content": message.content,
+        "run_id": message.run_id,
+        "created_at": rfc3339(message.created_at),
+    }
+
+
 def crew_json(crew: Crew) -> JsonObject:
     """Return a crew with the schema of its inputs."""
     return {
         "name": crew.name,
         "description": crew.description,
         "version": crew.version,
+        "kind": crew.kind or "crew",
+        "error": crew.error or None,
         "inputs": spliced(crew.inputs_schema_json, "{}"),
         "agents": [
             {"role": agent.role, "goal": agent.goal, "tools": list(agent.tools)}
@@ -168,3 +207,56 @@ def principal_json(principal: Principal) -> JsonObject:
         "role": principal.role,
         "key": {"id": principal.api_key_id, "scopes": list(principal.scopes)},
     }
+
+
+def limit_proto(limit: schemas.BudgetLimit) -> BudgetLimit:
+    """Return what may be spent, in the mesh's units."""
+    micros = None if limit.max_usd is None else round(limit.max_usd * MICROS)
+    return BudgetLimit(max_tokens=limit.max_tokens, max_micros=micros)
+
+
+def budget_json(budget: Budget) -> JsonObject:
+    """Return a budget with what is gone of it."""
+    return {
+        "api_key_id": budget.api_key_id or None,
+        "period": BudgetPeriod.Name(budget.period).removeprefix("BUDGET_PERIOD_").lower(),
+        **limit_json(budget.limit),
+        # Of a total, there is none.
+        "period_start": rfc3339(budget.period_start) if budget.period_start.seconds else None,
+        "spent_tokens": budget.spent.tokens,
+        "spent_usd": usd(budget.spent.micros),
+        "reserved_tokens": budget.reserved.tokens,
+        "reserved_usd": usd(budget.reserved.micros),
+    }
+
+
+def usage_group_json(group: UsageGroup, grouped_by: Sequence[str]) -> JsonObject:
+    """Return what a group of model calls consumed; what it isn't grouped by is null."""
+    return {
+        **{n: getattr(group, n) if n in grouped_by else None for n in ("crew", "model", "day")},
+        "model_calls": group.model_calls,
+        "prompt_tokens": group.prompt_tokens,
+        "completion_tokens": group.completion_tokens,
+        "total_tokens": group.total_tokens,
+        "cost_usd": usd(group.cost_micros),
+        "unpriced_calls": group.unpriced_calls,
+    }
+
+
+def secret_json(secret: Secret) -> JsonObject:
+    """Return what may be known of a secret."""
+    return {
+        "name": secret.name,
+        "ending": secret.ending,
+        "created_by": secret.created_by,
+        "created_at": rfc3339(secret.created_at),
+    }
+
+
+def as_timestamp(moment: datetime | None) -> Timestamp | None:
+    """Return a time as a message, if there is one."""
+    if moment is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

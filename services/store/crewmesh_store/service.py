@@ -22,6 +22,7 @@ from crewmesh.common.lifecycle import (
 )
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import (
+    budget_pb2_grpc,
     crew_store_pb2_grpc,
     delivery_pb2_grpc,
     file_pb2_grpc,
@@ -29,7 +30,11 @@ from crewmesh.v1 import (
     limit_pb2_grpc,
     run_store_pb2,
     run_store_pb2_grpc,
+    session_store_pb2_grpc,
+    tenant_pb2_grpc,
 )
+from crewmesh_store.budgets.repository import BudgetRepository
+from crewmesh_store.budgets.servicer import BudgetServicer
 from crewmesh_store.crews.repository import CrewRepository
 from crewmesh_store.crews.servicer import CrewStoreServicer
 from crewmesh_store.database import Database
@@ -45,12 +50,17 @@ from crewmesh_store.limits.servicer import LimitServicer
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.hub import EventHub
-from crewmesh_store.runs.maintenance import expire, make_partitions
+from crewmesh_store.runs.maintenance import charge_lost_calls, expire, make_partitions
 from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.retention import Retention
 from crewmesh_store.runs.servicer import RunStoreServicer
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
+from crewmesh_store.sessions.repository import SessionRepository
+from crewmesh_store.sessions.servicer import SessionStoreServicer
 from crewmesh_store.settings import StoreSettings
+from crewmesh_store.tenants.repository import TenantRepository
+from crewmesh_store.tenants.servicer import TenantServicer
+from crewmesh_store.tenants.vault import Vault
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +77,11 @@ class Store:
         self._settings = settings
         self._database = Database(settings.database_url, settings.database_connections)
         self._verifier = IdentityVerifier(settings.mesh_secret)
-        self._runs = RunRepository(self._database, timedelta(seconds=settings.lease_seconds))
+        vault = Vault(settings.secrets_key)
+        lease_ttl = timedelta(seconds=settings.lease_seconds)
+        self._runs = RunRepository(self._database, lease_ttl, vault)
+        self._budgets = BudgetRepository(self._database)
+        self._tenants = TenantRepository(self._database, vault)
         self._identities = IdentityRepository(self._database)
         self._hub = EventHub()
         self._wakeups = Wakeups(settings.database_url, self._on_wakeup)
@@ -81,6 +95,9 @@ class Store:
         )
         self._limits_servicer = LimitServicer(
             LimitRepository(self._database), self._runs_servicer.announce_queued
+        )
+        self._sessions_servicer = SessionStoreServicer(
+            SessionRepository(self._database), self._runs_servicer.cancel
         )
         objects = Objects(settings.object_store_url)
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
@@ -152,6 +169,21 @@ class Store:
             "crewmesh.v1.CrewStoreService",
         )
         self._server.add(
+            budget_pb2_grpc.add_BudgetServiceServicer_to_server,
+            BudgetServicer(self._budgets),
+            "crewmesh.v1.BudgetService",
+        )
+        self._server.add(
+            tenant_pb2_grpc.add_TenantServiceServicer_to_server,
+            TenantServicer(self._tenants),
+            "crewmesh.v1.TenantService",
+        )
+        self._server.add(
+            session_store_pb2_grpc.add_SessionStoreServiceServicer_to_server,
+            self._sessions_servicer,
+            "crewmesh.v1.SessionStoreService",
+        )
+        self._server.add(
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
             self._deliveries_servicer,
             "crewmesh.v1.DeliveryService",
@@ -164,6 +196,7 @@ class Store:
             asyncio.create_task(self._dispatcher.run()),
             asyncio.create_task(expire(self._runs, self._runs_servicer.run_moved)),
             asyncio.create_task(make_partitions(self._runs)),
+            asyncio.create_task(charge_lost_calls(self._budgets)),
             asyncio.create_task(self._retention.run()),
         ]
         try:

@@ -25,6 +25,9 @@ class StoreSettings(Settings):
     retention_days: int = Field(
         90, ge=0, le=10_000, description="how long finished runs are kept; 0 is for ever"
     )
+    secrets_key: str = Field(
+        "", description="encrypts tenants' secrets; several with commas: the first encrypts"
+    )
     webhook_retry_seconds: float = Field(
         5.0,
         gt=0,

@@ -33,6 +33,7 @@ from crewai.tasks.task_output import TaskOutput
 from crewai.tools import BaseTool
 from pydantic import BaseModel, PrivateAttr
 
+from crewmesh_worker.models.guarded import GuardedModel
 from crewmesh_worker.runner import artifacts
 from crewmesh_worker.tools.statistics import parts, pool
 
@@ -302,13 +303,13 @@ _TOOLS = {
 
 
 def make_llm(model: str) -> ScriptedModel:
-    return ScriptedModel(model=model)
+    return ScriptedModel(model=model, provider="crewmesh")
 
 
-def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: ScriptedModel) -> Crew:
+def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: GuardedModel) -> Crew:
     if "build_error" in definition:
         raise ValueError(definition["build_error"])
-    llm._scripts.update({task["name"]: task for task in definition["tasks"]})
+    llm.first._scripts.update({task["name"]: task for task in definition["tasks"]})
     agent = Agent(
         role="analyst of {topic}", goal="g", backstory="b", llm=llm,
         tools=[_TOOLS[task["tool"][0]] for task in definition["tasks"] if "tool" in task],

@@ -25,9 +25,12 @@ def test_what_is_unset_is_null() -> None:
     nulls = {name for name, value in run.items() if value is None}
     assert nulls == {
         "output",
+        "output_partial",
         "output_json",
+        "budget",
         "error",
         "session_id",
+        "turn",
         "worker_id",
         "started_at",
         "finished_at",

@@ -17,6 +17,7 @@ from crewmesh.cli.commands.common import (
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_table, say
+from crewmesh.cli.errors import CliError
 from crewmesh.cli.text import clean, one_line
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def list_crews(
             crew["name"],
             crew["version"],
             crew["source"].replace("_", "-"),
-            one_line(crew["description"], 120),
+            one_line(_what(crew), 120),
         ]
         for crew in page["items"]
     ]
@@ -75,6 +76,11 @@ def show_crew(
         print_json(crew)
         return
     if as_yaml:
+        if crew["definition"] is None:
+            raise CliError(
+                f"{name} is a project, which is no definition",
+                next_step="look at its files; `crewmesh crews show` tells what it is made of",
+            )
         from crewmesh.common.documents import write_yaml
 
         say(clean(write_yaml(crew["definition"])).rstrip("\n"))
@@ -94,6 +100,9 @@ def _print_crew(crew: dict[str, Any]) -> None:
 
     say(f"{clean(crew['name'])} {clean(crew['version'])}")
     say(clean(crew["description"]).strip() + "\n")
+    if crew.get("error"):
+        say(f"It can't be run: {clean(crew['error'])}")
+        return
     schema = crew["inputs"]
     required = schema.get("required", [])
     rows = [
@@ -109,6 +118,11 @@ def _print_crew(crew: dict[str, Any]) -> None:
     tasks = [[t["name"], t["agent"], one_line(t["description"], 100)] for t in crew["tasks"]]
     print_table(["TASK", "AGENT", "WHAT"], tasks)
     say(f"\nRun it with: {example(crew['name'], required, schema)}")
+
+
+def _what(crew: dict[str, Any]) -> str:
+    error = crew.get("error")
+    return clean(f"can't be run: {error}" if error else crew["description"])
 
 
 def _default(prop: dict[str, Any]) -> str:

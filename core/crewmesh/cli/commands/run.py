@@ -48,6 +48,23 @@ def run(
             "--timeout", metavar="SECONDS", min=1, help="Time limit of the run.", show_default=False
         ),
     ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Use this model instead of the crew's; repeated, those to go on with.",
+            show_default=False,
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", min=1, help="The most it may consume.", show_default=False),
+    ] = None,
+    max_usd: Annotated[
+        float | None,
+        typer.Option("--max-usd", min=0.000001, help="The most it may cost.", show_default=False),
+    ] = None,
     webhook: Annotated[
         str | None,
         typer.Option(
@@ -85,6 +102,11 @@ def run(
         body: dict[str, Any] = {"crew": crew, "inputs": values}
         if timeout is not None:
             body["timeout_seconds"] = timeout
+        if models:
+            body["models"] = models
+        limits = {"max_tokens": max_tokens, "max_usd": max_usd}
+        if budget := {name: limit for name, limit in limits.items() if limit is not None}:
+            body["budget"] = budget
         if webhook is not None:
             body["webhook"] = {"url": webhook, "secret": webhook_secret or ""}
         started = await client.start_run(body)

@@ -19,6 +19,7 @@ from crewai.tools.tool_failure import ToolFailurePolicy
 from pydantic import BaseModel, PrivateAttr
 
 from crewmesh_worker.crews.model import AgentDefinition, CrewDefinition, TaskDefinition
+from crewmesh_worker.models.guarded import GuardedModel
 from crewmesh_worker.tools.context import enter_run
 from crewmesh_worker.tools.registry import Tool, load_tool, tool_names
 
@@ -53,7 +54,7 @@ class _RegisteredTool(BaseTool):
 def build_crew(
     definition: CrewDefinition | dict[str, Any], inputs: dict[str, Any], llm: BaseLLM
 ) -> Crew:
-    """Return the crew, ready for `kickoff(inputs=inputs)`; every agent runs on `llm`.
+    """Return the crew, ready for `kickoff(inputs=inputs)`; agents without a model run on `llm`.
 
     `definition` may be what `to_json` wrote, as plain data. `inputs` are complete, those
     that are datasets being paths: they become the tables that the run's tools see.
@@ -108,6 +109,8 @@ def _enter_run(definition: CrewDefinition, inputs: dict[str, Any], crew: Crew) -
 
 def _build_agent(agent: AgentDefinition, llm: BaseLLM) -> Agent:
     plan = agent.planning_config
+    if isinstance(llm, GuardedModel):
+        llm = llm.instead(agent.models)
     return Agent(
         role=agent.role,
         goal=agent.goal,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from crewmesh.common.errors import NotFoundError
 from crewmesh_worker.crews.definition import CrewDefinition, load_definitions
+from crewmesh_worker.projects.discovery import is_project
 
 BUILT_IN = Path(__file__).parent
 
@@ -27,7 +28,7 @@ class Catalogue:
 
         Raises InvalidInputError for a definition with faults.
         """
-        own = load_definitions(directory) if directory is not None else {}
+        own = load_definitions(directory) if directory and not is_project(directory) else {}
         return cls({**load_definitions(BUILT_IN), **own}, own)
 
     def get(self, name: str) -> CrewDefinition:

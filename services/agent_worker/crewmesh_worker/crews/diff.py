@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Final
 
-from crewmesh_worker.crews.definition import to_yaml
+from crewmesh.common.errors import StateError
+from crewmesh_worker.crews.definition import CrewDefinition, to_yaml
 from crewmesh_worker.crews.sources import CrewVersion
 
 _CONTEXT: Final = 3
@@ -16,14 +17,26 @@ _MAX_COMPARISONS: Final = 1_000_000
 
 
 def diff_versions(first: CrewVersion, second: CrewVersion) -> str:
-    """Return a unified diff of both as YAML; "" where they are the same."""
+    """Return a unified diff of both as YAML; "" where they are the same.
+
+    Raises StateError for a project's: they are directories of files.
+    """
     lines = diff_lines(
-        to_yaml(first.definition).splitlines(),
-        to_yaml(second.definition).splitlines(),
+        _yaml(first).splitlines(),
+        _yaml(second).splitlines(),
         f"{first.definition.name} {first.version}",
         f"{second.definition.name} {second.version}",
     )
     return "".join(f"{line}\n" for line in lines)
+
+
+def _yaml(crew: CrewVersion) -> str:
+    if not isinstance(crew.definition, CrewDefinition):
+        raise StateError(
+            f"{crew.definition.name!r} is a project: compare its files where they are kept",
+            reason="NOT_A_DEFINITION",
+        )
+    return to_yaml(crew.definition)
 
 
 def diff_lines(

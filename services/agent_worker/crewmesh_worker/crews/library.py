@@ -16,7 +16,7 @@ from crewmesh.common.errors import (
     UnavailableError,
     Violation,
 )
-from crewmesh.common.identity import Identity
+from crewmesh.common.identity import BUILDERS, Identity
 from crewmesh.v1 import agent_pb2, crew_store_pb2
 from crewmesh_worker.crews.definition import to_json
 from crewmesh_worker.crews.diff import diff_versions
@@ -35,8 +35,8 @@ _DEFAULT_PAGE, _MAX_PAGE = 50, 200
 class CrewLibrary:
     """Asks each source in turn: a name means the first that has it.
 
-    What comes with workers is first, so its names are nobody's. Only an organisation that
-    had a crew of such a name before keeps it (`_owners`): for them, theirs is first.
+    What comes with workers is first, and of that `others` are, so its names are nobody's. Only
+    an organisation that had a crew of such a name before keeps it: for them, theirs is first.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class CrewLibrary:
         self._shared = shared
         self._uploaded = uploaded
         self._others = list(others)
+        # Who had crews with names of the shared ones before: organisations and names.
         self._owners: frozenset[tuple[str, str]] = frozenset()
 
     async def publish(self) -> None:
@@ -107,20 +108,19 @@ class CrewLibrary:
                 violations=[Violation("page_size", f"1 to {_MAX_PAGE}")],
             )
         size = size or _DEFAULT_PAGE
-        sources: list[CrewSource] = [self._uploaded, self._shared, *self._others]
-        pages = [await source.page(token, size, identity) for source in sources]
+        sources: list[CrewSource] = [self._uploaded, *self._others, self._shared]
+        pages = {source: await source.page(token, size, identity) for source in sources}
         # After the last name of a page that has more, another source's names can't be told yet.
-        ends = [page.crews[-1].name for page in pages if page.more and page.crews]
-        crews = {}
-        for page in pages:
-            for crew in page.crews:
-                owned = (identity.org_id, crew.name) in self._owners
-                if crew.name not in crews or (crew.name in self._shared and not owned):
-                    crews[crew.name] = crew
-        names = [name for name in sorted(crews) if not ends or name <= min(ends)]
+        ends = [page.crews[-1].name for page in pages.values() if page.more and page.crews]
+        crews = {source: {crew.name: crew for crew in page.crews} for source, page in pages.items()}
+        names = sorted({name for found in crews.values() for name in found})
+        names = [name for name in names if not ends or name <= min(ends)]
         more = bool(ends) or len(names) > size
         return agent_pb2.ListCrewsResponse(
-            crews=[crews[name] for name in names[:size]],
+            crews=[
+                next(crews[s][name] for s in self._sources(name, identity) if name in crews[s])
+                for name in names[:size]
+            ],
             next_page_token=names[:size][-1] if more and names else "",
         )
 
@@ -145,8 +145,8 @@ class CrewLibrary:
         Raises InvalidInputError with every fault and its place, ConflictError for a name that
         comes with the workers.
         """
-        identity.require_developer()
-        if name in self._shared and (identity.org_id, name) not in self._owners:
+        identity.require_role(*BUILDERS)
+        if await self._is_taken(name, identity):
             raise ConflictError(
                 f"the crew {name!r} comes with the workers: put yours under another name",
                 reason="CREW_NOT_YOURS",
@@ -166,14 +166,14 @@ class CrewLibrary:
 
     async def delete(self, name: str, identity: Identity) -> None:
         """Delete an organisation's own crew."""
-        identity.require_developer()
-        self._refuse_shared(name, identity)
+        identity.require_role(*BUILDERS)
+        await self._refuse_taken(name, identity)
         await self._uploaded.delete(name, identity)
 
     async def roll_back(self, name: str, version: str, identity: Identity) -> CrewVersion:
         """Make a version of an organisation's own crew current."""
-        identity.require_developer()
-        self._refuse_shared(name, identity)
+        identity.require_role(*BUILDERS)
+        await self._refuse_taken(name, identity)
         return await self._uploaded.set_current(name, version, identity)
 
     async def diff(
@@ -206,11 +206,19 @@ class CrewLibrary:
         )
 
     def _sources(self, name: str, identity: Identity) -> list[CrewSource]:
-        first: list[CrewSource] = [self._shared, *self._others, self._uploaded]
-        return first[::-1] if (identity.org_id, name) in self._owners else first
+        of_workers: list[CrewSource] = [*self._others, self._shared]
+        # The store tells who owns a shared name, and nobody who owns another source's.
+        theirs = (identity.org_id, name) in self._owners or any(name in s for s in self._others)
+        return [self._uploaded, *of_workers] if theirs else [*of_workers, self._uploaded]
 
-    def _refuse_shared(self, name: str, identity: Identity) -> None:
-        if name in self._shared and (identity.org_id, name) not in self._owners:
+    async def _is_taken(self, name: str, identity: Identity) -> bool:
+        """Tell whether the name comes with the workers, and isn't the organisation's own."""
+        if any(name in source for source in self._others):
+            return await self._uploaded.versions(name, 1, "", identity) is None
+        return name in self._shared and (identity.org_id, name) not in self._owners
+
+    async def _refuse_taken(self, name: str, identity: Identity) -> None:
+        if await self._is_taken(name, identity):
             raise StateError(
                 f"the crew {name!r} comes with the workers and can't be changed",
                 reason="CREW_NOT_YOURS",

@@ -5,18 +5,32 @@ from __future__ import annotations
 import json
 
 from crewmesh.v1 import agent_pb2, crew_pb2, crew_store_pb2
-from crewmesh_worker.crews.definition import to_json
+from crewmesh_worker.crews.definition import CrewDefinition, to_json
 from crewmesh_worker.crews.sources import CrewVersion
 
 
 def crew_message(crew: CrewVersion, *, whole: bool = False) -> crew_pb2.Crew:
     """Return what clients see of the crew; `whole` with its definition."""
     definition = crew.definition
+    parts = _parts(definition) if isinstance(definition, CrewDefinition) else definition.to_proto()
+    parts.MergeFrom(
+        crew_pb2.Crew(
+            name=definition.name,
+            description=definition.description,
+            version=crew.version,
+            source=crew.source,
+            created_at=crew.created_at,
+            current_version=crew.current_version,
+        )
+    )
+    if whole and isinstance(definition, CrewDefinition):
+        parts.definition_json = to_json(definition)
+    return parts
+
+
+def _parts(definition: CrewDefinition) -> crew_pb2.Crew:
     agents = definition.crew.agents
     return crew_pb2.Crew(
-        name=definition.name,
-        description=definition.description,
-        version=crew.version,
         inputs_schema_json=json.dumps(definition.inputs),
         agents=[
             crew_pb2.CrewAgent(role=agent.role, goal=agent.goal, tools=agent.tools)
@@ -31,10 +45,6 @@ def crew_message(crew: CrewVersion, *, whole: bool = False) -> crew_pb2.Crew:
             )
             for task in definition.crew.tasks
         ],
-        source=crew.source,
-        created_at=crew.created_at,
-        current_version=crew.current_version,
-        definition_json=to_json(definition) if whole else "",
     )
 
 

@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 DATASET_FORMAT = "dataset"
+# In a conversation: what the person says now, and what was said before, as text.
+MESSAGE_FORMAT = "session-message"
+HISTORY_FORMAT = "session-history"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Key = Annotated[str, Field(pattern=r"^\w[\w -]{0,99}$")]
@@ -25,6 +28,9 @@ Rpm = Annotated[int, Field(ge=1, le=100_000)]
 Retries = Annotated[int, Field(ge=0, le=10)]
 JsonSchema = dict[str, Any]
 ToolFailurePolicy = Literal["ignore", "warn", "raise"]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}$")]
+# One, or several in order: the next is used when one fails for good.
+Models = ModelName | Annotated[list[ModelName], Field(min_length=1, max_length=20)]
 
 
 class _Part(BaseModel):
@@ -52,6 +58,9 @@ class AgentDefinition(_Part):
     role: Label = Field(description="who it is; no two agents have the same role")
     goal: Text = Field(description="what it is after")
     backstory: Text = Field(description="what it brings, and how it works")
+    model: Models | None = Field(
+        None, description="its model, or several in order; by default the crew's"
+    )
     tools: Tools = Field(
         default_factory=list, description="names of tools that it may use; see `crewmesh tools ls`"
     )
@@ -70,6 +79,11 @@ class AgentDefinition(_Part):
     )
     planning: bool = Field(False, description="whether it plans its steps before it works")
     planning_config: PlanningDefinition | None = Field(None, description="how; implies planning")
+
+    @property
+    def models(self) -> list[str]:
+        """The agent's own models in order; none where it uses the crew's."""
+        return _as_list(self.model)
 
 
 class TaskDefinition(_Part):
@@ -124,8 +138,16 @@ class CrewBody(_Part):
     process: Literal["sequential", "hierarchical"] = Field(
         "sequential", description="in a hierarchical crew a manager hands the tasks out"
     )
+    model: Models | None = Field(
+        None, description="its model, or several in order; by default the tenant's or the mesh's"
+    )
     manager_agent: str | None = Field(
         None, description="key of the agent that manages; without tools, and without a task"
+    )
+    memory: bool = Field(
+        False,
+        description="whether it keeps what its tasks brought out and recalls what helps later "
+        "ones: of the same session, or of all runs of the organisation without one",
     )
     planning: bool = Field(False, description="whether all tasks are planned before the first")
     max_rpm: Rpm | None = Field(None, description="model calls a minute of all agents together")
@@ -133,6 +155,17 @@ class CrewBody(_Part):
     tool_failure_policy: ToolFailurePolicy | None = Field(
         None, description="for agents that have none"
     )
+
+    @property
+    def models(self) -> list[str]:
+        """The crew's models in order; none where the tenant or the mesh chooses."""
+        return _as_list(self.model)
+
+    @property
+    def all_tools(self) -> list[str]:
+        """The tools that any of the agents has, or any of the tasks, each once."""
+        named = [*(a.tools for a in self.agents.values()), *(t.tools or () for t in self.tasks)]
+        return list(dict.fromkeys(tool for tools in named for tool in tools))
 
 
 class ReplyDefinition(_Part):
@@ -172,5 +205,32 @@ class CrewDefinition(_Part):
     @property
     def dataset_inputs(self) -> list[str]:
         """The names of the inputs that are datasets."""
+        return self._inputs_of(DATASET_FORMAT)
+
+    @property
+    def message_input(self) -> str | None:
+        """The name of the input that is a session's message; None where nobody can talk to it."""
+        return next(iter(self._inputs_of(MESSAGE_FORMAT)), None)
+
+    @property
+    def history_input(self) -> str | None:
+        """The name of the input that gets what was said before."""
+        return next(iter(self._inputs_of(HISTORY_FORMAT)), None)
+
+    def _inputs_of(self, form: str) -> list[str]:
         properties = self.inputs.get("properties", {})
-        return [name for name, prop in properties.items() if prop.get("format") == DATASET_FORMAT]
+        return [name for name, prop in properties.items() if prop.get("format") == form]
+
+    def without_models(self) -> CrewDefinition:
+        """Return the same crew with no choice of models of its own."""
+        agents = {
+            key: agent.model_copy(update={"model": None}) for key, agent in self.crew.agents.items()
+        }
+        body = self.crew.model_copy(update={"agents": agents, "model": None})
+        return self.model_copy(update={"crew": body})
+
+
+def _as_list(model: str | list[str] | None) -> list[str]:
+    if model is None:
+        return []
+    return [model] if isinstance(model, str) else list(model)

@@ -32,6 +32,7 @@ class SharedCrews:
 
     def __init__(self, catalogue: Catalogue, store: CrewStore) -> None:
         self._store = store
+        self._definitions = catalogue.all()
         self._crews = {
             definition.name: CrewVersion(
                 definition,
@@ -42,7 +43,7 @@ class SharedCrews:
                 None,
                 version,
             )
-            for definition in catalogue.all()
+            for definition in self._definitions
         }
         self._created_at: dict[str, Timestamp] = {}
 
@@ -56,12 +57,12 @@ class SharedCrews:
         """
         crews = [
             crew_store_pb2.StoredCrew(
-                name=crew.definition.name,
-                version=crew.version,
-                definition_json=to_json(crew.definition),
-                source=crew.source,
+                name=definition.name,
+                version=self._crews[definition.name].version,
+                definition_json=to_json(definition),
+                source=self._crews[definition.name].source,
             )
-            for crew in self._crews.values()
+            for definition in self._definitions
         ]
         request = crew_store_pb2.PublishCrewsRequest(crews=crews)
         answer = await self._store.call(self._store.stub.PublishCrews, request)

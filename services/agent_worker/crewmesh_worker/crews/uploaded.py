@@ -19,6 +19,9 @@ class UploadedCrews:
         # The version that was current when last asked for, by organisation and name.
         self._current: dict[tuple[str, str], str] = {}
 
+    def __contains__(self, name: str) -> bool:
+        return False  # each organisation has names of its own
+
     async def find(
         self, name: str, version: str, identity: Identity, *, pinned: bool = False
     ) -> CrewVersion | None:

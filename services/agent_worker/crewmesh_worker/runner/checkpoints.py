@@ -39,12 +39,20 @@ def resume(
     for index, task in enumerate(crew.tasks):
         if index in saved:
             task.output = _task_output(task, json.loads(saved[index]))
-        elif resumed is not None and resumed.approved and task is resumed.task:
+        elif _is_approved(resumed, task):
+            assert resumed is not None
             task.output = _approved_output(task, resumed.draft)
         else:
             break
         # CrewAI skips the leading tasks that have an output when this is set.
         crew.checkpoint_kickoff_event_id = "resume"
+
+
+def _is_approved(resumed: ResumedTask | None, task: Task) -> bool:
+    """Return whether the task's draft is its output; an approved call isn't a finished task."""
+    return (
+        resumed is not None and resumed.call is None and resumed.approved and task is resumed.task
+    )
 
 
 def _approved_output(task: Task, draft: str) -> TaskOutput:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,9 +22,8 @@ from crewai.context import get_current_task_id
 from crewai.tools import BaseTool
 
 from crewmesh.v1.run_store_pb2 import Effect
-
-# Returns once the effect is kept for good.
-Keep = Callable[[Effect], None]
+from crewmesh.v1.runner_pb2 import FromRunner
+from crewmesh_worker.runner.stream import Ask
 
 _current: ContextVar[str] = ContextVar("current_effect", default="")
 
@@ -39,20 +39,27 @@ def current_key() -> str:
 class EffectJournal:
     """The effects of one run, those of earlier attempts included."""
 
-    def __init__(self, made: Iterable[Effect], keep: Keep, run_id: str = "") -> None:
+    def __init__(self, made: Iterable[Effect], ask: Ask, run_id: str = "") -> None:
         self._run_id = run_id
         self._made = {effect.key: effect.result for effect in made}
-        self._keep = keep
+        self._ask = ask
         # The numbers of equal calls that were made or are being made.
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
         self._task_keys: dict[str, str] = {}
         self._lock = Lock()
 
-    def guard(self, crew: Crew) -> None:
-        """Have every tool of the crew that has side effects make each call once."""
-        self._task_keys = {str(task.id): str(index) for index, task in enumerate(crew.tasks)}
-        for tool in _tools(crew):
-            if getattr(tool, "side_effects", False):
+    def guard(
+        self, crew: Crew, acts: Callable[[str], bool] = lambda _: False, prefix: str = ""
+    ) -> None:
+        """Have every tool of the crew that has side effects make each call once.
+
+        So do those of which `acts` says so, by their names. `prefix` tells the crew's tasks from
+        those of other crews of the run.
+        """
+        for index, task in enumerate(crew.tasks):
+            self._task_keys[str(task.id)] = f"{prefix}{index}"
+        for tool in tools_of(crew):
+            if getattr(tool, "side_effects", False) or acts(tool.name):
                 # Whatever CrewAI does with a tool ends in this method of it.
                 object.__setattr__(tool, "_run", self._guarded(tool))
 
@@ -68,6 +75,12 @@ class EffectJournal:
                 return self._made[key]
 
         return run_once
+
+    def _keep(self, effect: Effect) -> None:
+        """Return once the mesh has kept the effect for good."""
+        reply = self._ask(FromRunner(effect=effect))
+        if reply.effect_kept.key != effect.key:
+            os._exit(1)  # it is out of step: what this run does now must not count
 
     def _execute(self, execute: Callable[..., Any], key: str, args: Any, kwargs: Any) -> str:
         token = _current.set(f"{self._run_id}/{key}")
@@ -94,7 +107,8 @@ class EffectJournal:
             raise
 
 
-def _tools(crew: Crew) -> Iterator[BaseTool]:
+def tools_of(crew: Crew) -> Iterator[BaseTool]:
+    """Yield every tool that an agent or a task of the crew has, each once."""
     seen: set[int] = set()
     holders: list[Any] = [*crew.agents, *crew.tasks]
     for holder in holders:

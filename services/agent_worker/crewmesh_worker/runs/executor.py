@@ -10,14 +10,19 @@ from collections.abc import Callable
 import structlog
 
 from crewmesh.common.errors import CrewmeshError
-from crewmesh.common.identity import Identity
-from crewmesh.v1 import run_store_pb2
+from crewmesh.common.identity import Identity, IdentitySigner
+from crewmesh.v1 import budget_pb2_grpc, run_store_pb2
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
-from crewmesh_worker.runner.pool import RunnerPool
+from crewmesh_worker.local_model.process import LocalModel
+from crewmesh_worker.runs.budget import RunBudget
 from crewmesh_worker.runs.execution import Execution
 from crewmesh_worker.runs.log import LogWriter
+from crewmesh_worker.runs.prices import PriceList
+from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
+from crewmesh_worker.runs.usage import UsageMeter
+from crewmesh_worker.sessions.memory import Memories
 
 log = structlog.get_logger(__name__)
 
@@ -29,21 +34,31 @@ class Executor:
         self,
         slots: Slots,
         crews: CrewLibrary,
-        pool: RunnerPool,
+        runners: Runners,
         writer: LogWriter,
         files: WorkerFiles,
-        model: str,
-        environment: dict[str, str],
+        budgets: budget_pb2_grpc.BudgetServiceAsyncStub,
+        signer: IdentitySigner,
+        prices: PriceList,
+        settings: RunSettings,
+        local_model: LocalModel,
         input_seconds: int,
+        history_tokens: int,
+        memories: Memories,
     ) -> None:
+        self._memories = memories
         self._input_seconds = input_seconds
+        self._history_tokens = history_tokens
         self._slots = slots
         self._crews = crews
-        self._pool = pool
+        self._runners = runners
         self._writer = writer
         self._files = files
-        self._model = model
-        self._environment = environment
+        self._budgets = budgets
+        self._signer = signer
+        self._prices = prices
+        self._settings = settings
+        self._local_model = local_model
         self._handing_back = False
         # By run and epoch: a run may come back while its last attempt here still ends.
         self._held: dict[tuple[str, int], Execution] = {}
@@ -70,13 +85,16 @@ class Executor:
         try:
             identity = Identity("agent_worker", run.org_id, run.created_by)
             execution = self._held[run.id, lease.epoch] = Execution(
-                lease, self._crews, identity, self._writer.open(lease), self._input_seconds,
+                lease, self._crews, identity, self._writer.open(lease),
+                UsageMeter(run.usage, self._prices),
+                RunBudget(lease, self._budgets, self._signer, self._prices),
+                self._input_seconds, self._history_tokens, self._memories, self._local_model,
                 good_until,
             )  # fmt: skip
             if self._handing_back:
                 execution.hand_back()
             started = time.monotonic()
-            how = await execution.run(self._pool, self._files, self._model, self._environment)
+            how = await execution.run(self._runners, self._files, self._settings)
             seconds = round(time.monotonic() - started, 3)
             log.info("attempt ended", crew=run.crew, attempt=run.attempt, how=how, seconds=seconds)
         except CrewmeshError as error:

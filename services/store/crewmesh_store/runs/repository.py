@@ -6,17 +6,27 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 import psycopg
-from google.protobuf.timestamp_pb2 import Timestamp
 from uuid6 import uuid7
 
-from crewmesh.common.errors import ConflictError, ExhaustedError, InvalidInputError, StateError
+from crewmesh.common.errors import (
+    ConflictError,
+    CrewmeshError,
+    ExhaustedError,
+    InvalidInputError,
+    NotFoundError,
+    StateError,
+)
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
+from crewmesh_store.budgets.messages import limit_columns
 from crewmesh_store.database import Database, Row, load_statements
+from crewmesh_store.messages import moment, parse_id
+from crewmesh_store.runs.columns import append_columns
 from crewmesh_store.runs.messages import (
     event_from_row,
     run_from_row,
@@ -26,8 +36,13 @@ from crewmesh_store.runs.messages import (
     webhook_from_json,
     worker_from_row,
 )
+from crewmesh_store.sessions.repository import SessionRepository
+from crewmesh_store.tenants.vault import Vault
 
 SQL = load_statements("runs")
+
+# Messages of a session that may wait for their answers at once.
+MAX_OPEN_TURNS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -46,22 +61,28 @@ class Stored:
     result: run_store_pb2.AppendResult
     # As they now stand in the log; none where this call stored none.
     events: Sequence[run_pb2.RunEvent] = ()
-    # Whether a queued run may start now that couldn't before: this one, or one that waited
-    # for a limit of its organisation.
+    # Whether a queued run may start now that couldn't before: this one, its session's next, or
+    # one that waited for a limit of its organisation.
     makes_room: bool = False
 
 
 class RunRepository:
     """Runs, leases and logs in Postgres."""
 
-    def __init__(self, database: Database, lease_ttl: timedelta) -> None:
+    def __init__(
+        self, database: Database, lease_ttl: timedelta, vault: Vault | None = None
+    ) -> None:
         self._database = database
+        self._sessions = SessionRepository(database)
         self.lease_ttl = lease_ttl
+        self._vault = vault or Vault("")
 
     async def create(self, request: run_store_pb2.CreateRunRequest, identity: Identity) -> Created:
         """Record a run and its first event; lease it to the asking worker if nothing waits.
 
-        Raises ConflictError (IDEMPOTENCY_KEY_REUSED) when the key stands for another request.
+        With a message, that is recorded too, as the next of its session. Raises ConflictError
+        (IDEMPOTENCY_KEY_REUSED) when the key stands for another request, NotFoundError when
+        there is no such session, and ExhaustedError when too much waits already.
         """
         spec = request.spec
         key = spec.idempotency_key or None
@@ -82,27 +103,56 @@ class RunRepository:
             request_hash=request_hash,
             worker_id=request.worker_id or None,
             lease_ttl=self.lease_ttl,
+            models=list(spec.models),
+            api_key_id=identity.api_key_id or None,
+            **limit_columns(spec.budget),
+            message=spec.message or None,
+            conversation=parse_id(spec.session_id, "session") if spec.message else None,
+            max_open_turns=MAX_OPEN_TURNS,
             webhook_url=spec.webhook.url or None,
             webhook_secret=spec.webhook.secret,
         )
         if row is not None:
-            lease = self._lease(row) if row["status"] == "running" else None
+            lease = await self._complete_lease(row) if row["status"] == "running" else None
             return Created(run_from_row(row), lease=lease)
         row = await self._database.fetch_one(
             SQL["find_idempotent_run"], org_id=identity.org_id, key=key
         )
         if row is None:
-            raise ExhaustedError(
-                "the queue of your organisation is full; try again when some runs have started",
-                reason="QUEUE_FULL",
-                retry_after_seconds=5,
-            )
+            raise await self._refusal_of(spec, identity)
         if row["request_hash"] != request_hash:
             raise ConflictError(
                 "this Idempotency-Key was used for another request; send a new key",
                 reason="IDEMPOTENCY_KEY_REUSED",
             )
         return Created(run_from_row(row), replayed=True)
+
+    async def _refusal_of(self, spec: agent_pb2.RunSpec, identity: Identity) -> CrewmeshError:
+        """Return why a run with a new key, or none, wasn't taken."""
+        if spec.message:
+            session = await self._sessions.get(spec.session_id, identity.org_id)
+            if session is None:
+                return NotFoundError(
+                    f"there is no session {spec.session_id[:64]!r}", reason="SESSION_NOT_FOUND"
+                )
+            if session.open_turns >= MAX_OPEN_TURNS:
+                return ExhaustedError(
+                    f"{session.open_turns} messages of this session wait for their answers; "
+                    "post the next one when some have been answered",
+                    reason="SESSION_BUSY",
+                    retry_after_seconds=5,
+                )
+        return ExhaustedError(
+            "the queue of your organisation is full; try again when some runs have started",
+            reason="QUEUE_FULL",
+            retry_after_seconds=5,
+        )
+
+    async def _complete_lease(self, row: Row) -> run_store_pb2.Lease:
+        lease = self._lease(row)
+        if lease.run.turn:
+            await self._sessions.add_history(lease)
+        return lease
 
     async def claim(self, worker_ids: Sequence[str]) -> list[run_store_pb2.Lease]:
         """Lease queued runs to the workers named, one for each entry, as far as there are any."""
@@ -112,7 +162,7 @@ class RunRepository:
             worker_ids=list(worker_ids),
             lease_ttl=self.lease_ttl,
         )
-        leases = {row["id"]: self._lease(row) for row in rows}
+        leases = {row["id"]: await self._complete_lease(row) for row in rows}
         again = [row["id"] for row in rows if row["attempt"] > 1]
         if again:
             for row in await self._database.fetch(SQL["read_checkpoints"], run_ids=again):
@@ -130,6 +180,10 @@ class RunRepository:
         lease.ttl.FromTimedelta(self.lease_ttl)
         if row["answer"] is not None:
             lease.answer.CopyFrom(run_store_pb2.HumanAnswer(**json.loads(row["answer"])))
+        terms = json.loads(row["terms"])
+        lease.budgeted = terms["budgeted"]
+        lease.policy_json = terms["policy"] or ""
+        lease.secrets.update(self._vault.open_all(str(row["org_id"]), terms["secrets"] or ()))
         return lease
 
     async def append(self, appends: Sequence[run_store_pb2.Append]) -> list[Stored]:
@@ -138,7 +192,7 @@ class RunRepository:
         Returns what came of each, in the same order.
         """
         try:
-            rows = await self._database.fetch(SQL["append_events"], **_append_parameters(appends))
+            rows = await self._database.fetch(SQL["append_events"], **append_columns(appends))
         except psycopg.DataError as error:
             raise InvalidInputError(f"an event can't be stored: {error}") from error
         accepted = {str(row["id"]): row for row in rows}
@@ -286,8 +340,8 @@ class RunRepository:
             status=status_name(request.status),
             crew=request.crew or None,
             session_id=request.session_id or None,
-            created_after=_moment(request, "created_after"),
-            created_before=_moment(request, "created_before"),
+            created_after=moment(request, "created_after"),
+            created_before=moment(request, "created_before"),
             limit=limit,
         )
         return [run_from_row(row) for row in rows]
@@ -333,14 +387,6 @@ def _hash_of(spec: agent_pb2.RunSpec) -> bytes:
     return hashlib.sha256(spec.SerializeToString(deterministic=True)).digest()
 
 
-def _datetime(moment: Timestamp) -> datetime:
-    return moment.ToDatetime(tzinfo=UTC)
-
-
-def _moment(request: agent_pb2.ListRunsRequest, field: str) -> datetime | None:
-    return _datetime(getattr(request, field)) if request.HasField(field) else None  # type: ignore[arg-type]
-
-
 def _stored(append: run_store_pb2.Append, row: Row) -> Stored:
     result = run_store_pb2.AppendResult(
         outcome=run_store_pb2.APPEND_OUTCOME_STORED, last_seq=row["last_seq"]
@@ -367,60 +413,3 @@ def _refusal(append: run_store_pb2.Append, head: Row | None) -> run_store_pb2.Ap
     else:
         outcome = run_store_pb2.APPEND_OUTCOME_OUT_OF_ORDER
     return run_store_pb2.AppendResult(outcome=outcome, last_seq=head["last_seq"])
-
-
-def _append_parameters(appends: Sequence[run_store_pb2.Append]) -> dict[str, list[object]]:
-    """Spread the appends into one array for each column."""
-    columns: dict[str, list[object]] = {name: [] for name in _APPEND_COLUMNS}
-
-    def add(**values: object) -> None:
-        for name, value in values.items():
-            columns[name].append(value)
-
-    for append in appends:
-        run = run_id(append.run_id)
-        change = append.transition
-        succeeded = change.status == run_pb2.RUN_STATUS_SUCCEEDED
-        add(
-            run_ids=run,
-            epochs=append.epoch,
-            first_seqs=append.first_seq,
-            counts=len(append.events),
-            statuses=status_name(change.status),
-            outputs=change.output if succeeded else None,
-            output_jsons=change.output_json or None,
-            error_codes=change.error.code or None,
-            error_messages=change.error.message or None,
-            prompt_tokens=change.usage.prompt_tokens,
-            completion_tokens=change.usage.completion_tokens,
-            total_tokens=change.usage.total_tokens,
-            model_calls=change.usage.model_calls,
-            waits=change.wait.ToTimedelta(),
-        )
-        for seq, event in enumerate(append.events, append.first_seq):
-            add(
-                event_run_ids=run,
-                event_seqs=seq,
-                event_ats=_datetime(event.at),
-                event_types=event.type,
-                event_tasks=event.task,
-                event_agents=event.agent,
-                event_payloads=event.payload_json,
-            )
-        for checkpoint in append.checkpoints:
-            add(
-                checkpoint_run_ids=run,
-                checkpoint_tasks=checkpoint.task_index,
-                checkpoint_outputs=checkpoint.output,
-                checkpoint_waitings=checkpoint.waiting,
-            )
-    return columns
-
-
-_APPEND_COLUMNS = (
-    "run_ids", "epochs", "first_seqs", "counts", "statuses", "outputs", "output_jsons",
-    "error_codes", "error_messages", "prompt_tokens", "completion_tokens", "total_tokens",
-    "model_calls", "waits", "event_run_ids", "event_seqs", "event_ats", "event_types", "event_tasks",
-    "event_agents", "event_payloads", "checkpoint_run_ids", "checkpoint_tasks",
-    "checkpoint_outputs", "checkpoint_waitings",
-)  # fmt: skip

@@ -35,7 +35,7 @@ _TYPES: Final = {
     "task": {"task", "Task", "crewai.Task", "crewai.task.Task"},
 }
 # By kind of part and key: what ours calls it.
-_RENAMED: Final = {("agent", "reasoning"): "planning"}
+_RENAMED: Final = {("agent", "reasoning"): "planning", ("agent", "llm"): "model"}
 _CREW_KEYS: Final = frozenset(CrewBody.model_fields) - {"agents", "tasks"}
 
 
@@ -182,7 +182,9 @@ class _Conversion:
                 continue
             if isinstance(value, Mapping) and set(value) == {"python"}:
                 self._fault((*place, key), PYTHON_REFERENCE)
-            elif (renamed := _RENAMED.get((kind, key))) is not None:
+            elif (renamed := _RENAMED.get((kind, key))) is not None and not isinstance(
+                value, Mapping
+            ):
                 kept[renamed] = value
             elif key in keys:
                 kept[key] = value
