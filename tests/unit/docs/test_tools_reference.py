@@ -18,7 +18,9 @@ def test_the_reference_is_what_the_registry_holds() -> None:
     assert page == render(), "python -m crewmesh_worker.tools.reference > docs/reference/tools.md"
 
 
-@pytest.mark.parametrize("name", ["assistant", "data-analyst", "researcher"])
+@pytest.mark.parametrize(
+    "name", ["assistant", "data-analyst", "process-automation", "recommender", "researcher"]
+)
 def test_the_page_of_a_crew_names_its_inputs_and_its_tools(name: str) -> None:
     definition = Catalogue.load().get(name)
     page = (DOCS / "crews" / f"{name}.md").read_text(encoding="utf-8")

@@ -152,7 +152,11 @@ def _make(directory: str, started: Any, made: Any) -> None:
         assert np.load(kept / "array.npy").tolist() == list(range(10))
 
 
-def test_of_processes_that_want_the_same_at_once_one_makes_it(tmp_path: Path) -> None:
+def test_of_processes_that_want_the_same_at_once_one_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The processes get this path, and find this module by it.
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3]))
     spawn = multiprocessing.get_context("spawn")
     started, made = spawn.Barrier(4), spawn.Value("i", 0)
     processes = [spawn.Process(target=_make, args=(tmp_path, started, made)) for _ in range(4)]
