@@ -6,7 +6,7 @@ import pytest
 
 from crewmesh.common.errors import InvalidInputError
 from crewmesh_worker.projects import snapshot
-from crewmesh_worker.projects.snapshot import content_version, copy_files, project_files
+from crewmesh_worker.projects.snapshot import content_digest, copy_files, project_files
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def version(root: Path) -> str:
-    return content_version(root, project_files(root))
+    return content_digest(root, project_files(root))
 
 
 def test_what_runs_leave_behind_and_secrets_are_no_part_of_the_version(root: Path) -> None:

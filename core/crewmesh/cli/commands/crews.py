@@ -17,6 +17,7 @@ from crewmesh.cli.commands.common import (
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_table, say
+from crewmesh.cli.errors import CliError
 from crewmesh.cli.text import clean, one_line
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ def show_crew(
         print_json(crew)
         return
     if as_yaml:
+        if crew["definition"] is None:
+            raise CliError(
+                f"{name} is a project, which is no definition",
+                next_step="look at its files; `crewmesh crews show` tells what it is made of",
+            )
         from crewmesh.common.documents import write_yaml
 
         say(clean(write_yaml(crew["definition"])).rstrip("\n"))
