@@ -260,6 +260,7 @@ def _write(taken: dict[str, list[float]], directory: Path) -> None:
         events=f"{count:,}",
         runs=BUSY_RUNS,
         rate=round(BUSY_RUNS / _BUSY_GAP_SECONDS),
+        load=f"{os.getloadavg()[0]:.0f}",
         table="\n".join(f"| {' | '.join(line)} |" for line in lines),
     )
     (directory / "replicas.md").write_text(page, encoding="utf-8")
@@ -275,7 +276,7 @@ arrival, the commit included. {events} events a line, 5 to 120 ms apart.
 {table}
 
 Beside other runs: {runs} of them append through the first store, {rate} times a second in all, and each is watched at the second.
-Everything shares the machine, the load generator too.
+Everything shares the machine, the load generator too, and whatever else it does: its load average was {load} at the end.
 
 Wake-ups between replicas are joined: the first goes at once, the next not before 40 ms later. So an event waits up to 40 ms for
 its wake-up, and then for the reading. What is watched at the store that it is appended through doesn't wait for either.

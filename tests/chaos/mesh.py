@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -34,9 +34,20 @@ _STOP_SECONDS = 60.0
 
 
 class Mesh:
-    """Postgres, 2 stores, 3 workers and 2 gateways under `root`."""
+    """Postgres, 2 stores, 3 workers and 2 gateways under `root`.
 
-    def __init__(self, root: Path, rng: random.Random) -> None:
+    `worker_environment` is for the workers besides, and overrides what is usual.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        rng: random.Random,
+        lease_seconds: float = LEASE_SECONDS,
+        worker_environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._lease_seconds = lease_seconds
+        self._worker_environment = worker_environment or {}
         self.ledger = root / "ledger.jsonl"
         self.hunger = root / "hungry"
         self.logs = root / "logs"
@@ -69,6 +80,10 @@ class Mesh:
     def worker_addresses(self) -> list[str]:
         """Return where clients reach the workers, over gRPC."""
         return [link.address for link in self.links_between("client", "worker")]
+
+    def address_of(self, name: str) -> str:
+        """Return where a part listens."""
+        return self._ports[name].address
 
     def parts_of(self, kind: str) -> list[Part]:
         """Return the parts of a kind: postgres, store, worker or gateway."""
@@ -173,7 +188,7 @@ class Mesh:
             "CREWMESH_DATABASE_URL": f"postgresql://crewmesh@{database}/crewmesh",
             "CREWMESH_STORE_ADDRESS": self._ports[name].address,
             "CREWMESH_OBJECT_STORE_URL": (self._root / "objects").as_uri(),
-            "CREWMESH_LEASE_SECONDS": str(LEASE_SECONDS),
+            "CREWMESH_LEASE_SECONDS": str(self._lease_seconds),
             "CREWMESH_BOOTSTRAP_API_KEY": self.api_key,
         })  # fmt: skip
 
@@ -191,6 +206,7 @@ class Mesh:
             "CREWMESH_DRAIN_SECONDS": "1",
             ledger.LEDGER_VARIABLE: str(self.ledger),
             HUNGER_VARIABLE: str(self.hunger),
+            **self._worker_environment,
         })  # fmt: skip
 
     def _gateway(self, name: str, shared: dict[str, str]) -> ServiceSpec:

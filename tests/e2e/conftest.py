@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CREWS = Path(__file__).parent / "crews"
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"a secret of the tests").decode()
 
 
 @dataclass
@@ -88,7 +90,7 @@ class Mesh:
 
 @contextlib.asynccontextmanager
 async def running_mesh(
-    directory: Path, *options: str, start_seconds: float = 100, **environment: str
+    directory: Path, *options: str, start_seconds: float = 180, **environment: str
 ) -> AsyncIterator[Mesh]:
     """Start `crewmesh up` and stop it with SIGTERM."""
     process = await asyncio.create_subprocess_exec(
@@ -125,4 +127,16 @@ async def running_mesh(
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     """One mesh with two workers for all tests that don't break it."""
     async with running_mesh(tmp_path_factory.mktemp("mesh"), "--workers", "2") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def private_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
+    """One whose tools and webhooks may reach this machine, and that tries again soon."""
+    async with running_mesh(
+        tmp_path_factory.mktemp("private-mesh"),
+        CREWMESH_PRIVATE_NETWORK="true",
+        CREWMESH_WEBHOOK_RETRY_SECONDS="0.1",
+        WEBHOOK_SECRET=WEBHOOK_SECRET,
+    ) as running:
         yield running

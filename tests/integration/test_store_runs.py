@@ -292,11 +292,14 @@ async def test_waiting_for_a_run_ends_with_the_time(store: StoreClient) -> None:
 
 
 class Attached:
-    """A worker attached to the store, driven by the test."""
+    """A worker attached to the store, driven by the test, that repeats what it said last."""
 
     def __init__(self, store: StoreClient, worker_id: str) -> None:
         self.call = store.runs.AttachWorker(metadata=store.service)
         self.worker_id = worker_id
+        self._said = run_store_pb2.AttachWorkerRequest()
+        self._writing = asyncio.Lock()
+        self._repeating: asyncio.Task[None] | None = None
 
     async def say(
         self,
@@ -309,14 +312,27 @@ class Attached:
     ) -> None:
         if hello:
             greeting = run_store_pb2.WorkerHello(worker_id=self.worker_id, slots=free_slots)
-            await self.call.write(run_store_pb2.AttachWorkerRequest(hello=greeting))
+            await self._write(run_store_pb2.AttachWorkerRequest(hello=greeting))
         capacity = run_store_pb2.WorkerCapacity(
             free_slots=free_slots,
             leases_received=leases_received,
             draining=draining,
             sent_at_us=at_us,
         )
-        await self.call.write(run_store_pb2.AttachWorkerRequest(capacity=capacity))
+        self._said = run_store_pb2.AttachWorkerRequest(capacity=capacity)
+        await self._write(self._said)
+        if self._repeating is None:
+            self._repeating = asyncio.create_task(self._repeat())
+            self.call.add_done_callback(lambda _: self._repeating.cancel())
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            await self._write(self._said)
+
+    async def _write(self, request: run_store_pb2.AttachWorkerRequest) -> None:
+        async with self._writing:
+            await self.call.write(request)
 
     async def lease(self) -> run_store_pb2.Lease:
         message = await self.call.read()

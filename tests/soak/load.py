@@ -52,7 +52,8 @@ class SteadyLoad:
         if len(set(client.accepted)) != 1 or client.complaints:
             self.faults.append(f"{client.key}: {client.accepted} {client.complaints}")
         if status != "succeeded" and not (status == "cancelled" and client.cancels):
-            self.faults.append(f"{client.key} is {status}")
+            error = client.final["error"] if client.final else None
+            self.faults.append(f"{client.key} ({client.run_id}) is {status}: {error}")
         last_seq = client.final["last_seq"] if client.final else 0
         for seen in client.seen:
             if [event["seq"] for event in seen] != list(range(1, last_seq + 1)):

@@ -111,6 +111,14 @@ class MeshClient:
         run: Json = response.json()
         return run
 
+    async def post_message(self, session_id: str, content: str) -> Json:
+        """Post a message to a session, once, however often the request must be sent."""
+        path = f"/v1/sessions/{session_id}/messages"
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        response = await self._repeat("POST", path, json={"content": content}, headers=headers)
+        posted: Json = response.json()
+        return posted
+
     async def cancel_run(self, run_id: str, reason: str) -> Json:
         """Ask for a run to be cancelled; harmless when it has ended."""
         path = f"/v1/runs/{run_id}/cancel"

@@ -8,8 +8,9 @@ import sys
 
 import typer
 
-from crewmesh.cli.commands import crews, datasets, keys, limits, runs, secrets, tools
+from crewmesh.cli.commands import crews, datasets, keys, limits, runs, secrets, sessions, tools
 from crewmesh.cli.commands.backup import backup
+from crewmesh.cli.commands.chat import chat
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
 from crewmesh.cli.commands.login import login
@@ -42,7 +43,9 @@ def version(as_json: JsonOption = False) -> None:
 
 app.command()(up)
 app.command()(run)
+app.command()(chat)
 app.add_typer(runs.app, name="runs")
+app.add_typer(sessions.app, name="sessions")
 app.add_typer(crews.app, name="crews")
 app.add_typer(tools.app, name="tools")
 app.add_typer(datasets.app, name="datasets")

@@ -142,6 +142,11 @@ _CLASS_BY_STATUS: dict[str, type[CrewmeshError]] = {
 }
 
 
+# What gRPC says itself of a call whose connection broke or whose server ended meanwhile. Errors
+# of ours have details.
+_BROKEN_OFF = frozenset({"CANCELLED", "UNKNOWN", "INTERNAL"})
+
+
 def status_from_error(error: CrewmeshError, max_violations_bytes: int) -> status_pb2.Status:
     """Return the error as a `google.rpc.Status` with its details packed.
 
@@ -176,15 +181,14 @@ def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> CrewmeshError:
     """Return what the other side raised, or the nearest class for a bare status."""
     from grpc_status import rpc_status
 
-    if rpc_error.code().name == "CANCELLED":
-        # By the other side, or we wouldn't be here.
-        return UnavailableError("the service stopped before it answered")
-    cls = _CLASS_BY_STATUS.get(rpc_error.code().name, CrewmeshError)
     message = rpc_error.details() or rpc_error.code().name
     reason: str | None = None
     violations: list[Violation] = []
     retry_after: float | None = None
     status = rpc_status.from_call(rpc_error)  # type: ignore[arg-type]  # an aio error has the same methods
+    cls = _CLASS_BY_STATUS.get(rpc_error.code().name, CrewmeshError)
+    if status is None and rpc_error.code().name in _BROKEN_OFF:
+        cls, message = UnavailableError, f"the call was broken off: {message}"
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
         bad_request = error_details_pb2.BadRequest()

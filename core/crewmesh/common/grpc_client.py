@@ -11,10 +11,13 @@ from crewmesh.v1 import (
     agent_pb2_grpc,
     budget_pb2_grpc,
     crew_store_pb2_grpc,
+    delivery_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
     limit_pb2_grpc,
     run_store_pb2_grpc,
+    session_pb2_grpc,
+    session_store_pb2_grpc,
     tenant_pb2_grpc,
 )
 
@@ -32,6 +35,7 @@ _REPEATABLE = {
         "WatchRun",
         "CancelRun",
     ),
+    "DeliveryService": ("ReportDelivery",),
     "IdentityService": ("Authenticate",),
     "LimitService": ("GetLimits",),
     "CrewStoreService": (
@@ -55,6 +59,14 @@ _REPEATABLE = {
         "GetPolicy",
         "PutPolicy",
     ),
+    "SessionStoreService": (
+        "GetSession",
+        "ListSessions",
+        "ListMessages",
+        "ForgetMemory",
+        "ReadMemories",
+    ),
+    "SessionService": ("GetSession", "ListSessions", "ListMessages", "ForgetMemory"),
     "AgentService": (
         "ListCrews",
         "GetCrew",
@@ -157,6 +169,11 @@ def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
     return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]
 
 
+def delivery_stub(channel: grpc.aio.Channel) -> delivery_pb2_grpc.DeliveryServiceAsyncStub:
+    """Return a client of the store's webhooks."""
+    return delivery_pb2_grpc.DeliveryServiceStub(channel)  # type: ignore[return-value]
+
+
 def crew_store_stub(channel: grpc.aio.Channel) -> crew_store_pb2_grpc.CrewStoreServiceAsyncStub:
     """Return a client of the store's crews."""
     return crew_store_pb2_grpc.CrewStoreServiceStub(channel)  # type: ignore[return-value]
@@ -170,3 +187,15 @@ def budget_stub(channel: grpc.aio.Channel) -> budget_pb2_grpc.BudgetServiceAsync
 def tenant_stub(channel: grpc.aio.Channel) -> tenant_pb2_grpc.TenantServiceAsyncStub:
     """Return a client of the store's secrets and policies."""
     return tenant_pb2_grpc.TenantServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_stub(channel: grpc.aio.Channel) -> session_pb2_grpc.SessionServiceAsyncStub:
+    """Return a client of the agent workers' conversations."""
+    return session_pb2_grpc.SessionServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_store_stub(
+    channel: grpc.aio.Channel,
+) -> session_store_pb2_grpc.SessionStoreServiceAsyncStub:
+    """Return a client of the store's sessions."""
+    return session_store_pb2_grpc.SessionStoreServiceStub(channel)  # type: ignore[return-value]

@@ -37,6 +37,12 @@ class WorkerFiles:
         self._cache_dir = cache_dir
         self._fetching: dict[str, asyncio.Lock] = {}
 
+    def tools_dir(self, identity: Identity) -> Path:
+        """Return where runs of the organisation keep what they have made of its datasets."""
+        path = self._cache_dir / identity.require_org() / "tools"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
     async def find_dataset(self, id_or_name: str, identity: Identity) -> file_pb2.Dataset:
         """Return a dataset of the organisation; raise NotFoundError if there is none."""
         with rpc_errors():

@@ -12,14 +12,16 @@ import structlog
 import uvloop
 from uuid6 import uuid7
 
-from crewmesh.common.errors import CrewmeshError
+from crewmesh.common.errors import CrewmeshError, UnavailableError
 from crewmesh.common.grpc_client import (
     budget_stub,
     crew_store_stub,
+    delivery_stub,
     file_stub,
     identity_stub,
     open_channel,
     run_store_stub,
+    session_store_stub,
     tenant_stub,
 )
 from crewmesh.common.grpc_server import GrpcServer
@@ -32,7 +34,7 @@ from crewmesh.common.lifecycle import (
     until_stopped,
 )
 from crewmesh.common.logging import configure_logging
-from crewmesh.v1 import agent_pb2_grpc, run_store_pb2
+from crewmesh.v1 import agent_pb2_grpc, run_store_pb2, session_pb2_grpc
 from crewmesh_worker.authentication import Authenticator
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.crews.library import CrewLibrary
@@ -40,11 +42,16 @@ from crewmesh_worker.crews.shared import SharedCrews
 from crewmesh_worker.crews.store import CrewStore
 from crewmesh_worker.crews.uploaded import UploadedCrews
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.local_model.environment import MODEL
+from crewmesh_worker.local_model.files import explain_missing
+from crewmesh_worker.local_model.process import LocalModel
 from crewmesh_worker.projects.catalogue import Projects
 from crewmesh_worker.projects.pools import ProjectPools
+from crewmesh_worker.relay import StoreRelay
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runs.admission import Admission
+from crewmesh_worker.runs.deliveries import Deliverer
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
@@ -53,7 +60,10 @@ from crewmesh_worker.runs.prices import PriceList
 from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.servicer import AgentServicer
+from crewmesh_worker.sessions.memory import Memories
+from crewmesh_worker.sessions.servicer import SessionServicer
 from crewmesh_worker.settings import WorkerSettings
+from crewmesh_worker.tools.network.policy import NetworkPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -97,17 +107,22 @@ class Worker:
             UploadedCrews(crew_store),
             [self._projects],
         )
+        self._local_model = LocalModel(settings.local_model())
+        sessions = session_store_stub(self._channel)
         self._executor = Executor(
             self._slots, self._crews, self._runners, self._writer, files,
             budget_stub(self._channel), self._signer, PriceList(settings.prices),
-            run_settings, settings.input_timeout_seconds,
+            run_settings, self._local_model, settings.input_timeout_seconds,
+            settings.history_tokens, Memories(sessions, self._signer),
         )  # fmt: skip
         admission = Admission(
             self.worker_id, self._store, self._signer, self._crews, files, self._slots,
             self._executor, TenantPolicies(tenant_stub(self._channel), self._signer),
             run_settings, settings.default_timeout_seconds, settings.default_max_attempts,
         )  # fmt: skip
-        self._servicer = AgentServicer(self._crews, admission, self._store, self._signer)
+        relay = StoreRelay(self._signer)
+        self._servicer = AgentServicer(self._crews, admission, self._store, self._signer, relay)
+        self._sessions = SessionServicer(self._crews, admission, sessions, relay)
         self._server = GrpcServer(
             Authenticator(
                 IdentityVerifier(settings.mesh_secret),
@@ -119,6 +134,11 @@ class Worker:
         self._keeper = LeaseKeeper(
             self._store, self._signer, self.worker_id, self._slots, self._executor
         )
+        self._deliverer = Deliverer(
+            delivery_stub(self._channel),
+            self._signer,
+            NetworkPolicy(private=settings.private_network),
+        )
         self.address = ""
 
     async def start(self) -> LeaseReceiver:
@@ -127,6 +147,12 @@ class Worker:
         Callers balance over all workers that listen, and a run that is started here meanwhile
         would have to wait, its lease running out, for runners that others have.
         """
+        settings = self._settings
+        if MODEL in settings.models() and settings.local_model() is None:
+            raise UnavailableError(explain_missing(settings.local_model_file))
+        # Its weights are read while the runners' imports are; a model that no run uses by
+        # default is started by the first that does.
+        await self._local_model.environment(settings.models())
         log.info("waiting for runners (CrewAI's import takes some seconds)")
         await asyncio.gather(
             self._runners.start(),
@@ -137,6 +163,11 @@ class Worker:
             agent_pb2_grpc.add_AgentServiceServicer_to_server,
             self._servicer,
             "crewmesh.v1.AgentService",
+        )
+        self._server.add(
+            session_pb2_grpc.add_SessionServiceServicer_to_server,
+            self._sessions,
+            "crewmesh.v1.SessionService",
         )
         port = await self._server.start(self._settings.worker_address)
         self.address = f"{self._settings.worker_address.rpartition(':')[0]}:{port}"
@@ -154,6 +185,7 @@ class Worker:
         background = [
             asyncio.create_task(self._writer.run()),
             asyncio.create_task(self._keeper.run()),
+            asyncio.create_task(self._deliverer.run()),
         ]
         try:
             await receiver.attached.wait()
@@ -175,6 +207,7 @@ class Worker:
         """Let calls under way end, then end the runners."""
         await self._server.stop(_STOP_GRACE_SECONDS)
         await self._runners.stop()
+        await self._local_model.stop()
         await self._channel.close()
 
 

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import grpc
 import structlog
 
-from crewmesh.common.errors import UnavailableError
+from crewmesh.common.errors import InvalidInputError, UnavailableError, Violation
 from crewmesh.common.grpc_server import caller, rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
-from crewmesh.v1 import agent_pb2, agent_pb2_grpc, run_pb2, run_store_pb2_grpc
+from crewmesh.v1 import (
+    agent_pb2,
+    agent_pb2_grpc,
+    run_pb2,
+    run_store_pb2,
+    run_store_pb2_grpc,
+)
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.crews.messages import crew_message, version_message
+from crewmesh_worker.relay import StoreRelay
 from crewmesh_worker.runs.admission import Admission
 from crewmesh_worker.tools.listing import ToolListing
 
 log = structlog.get_logger(__name__)
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-
-# For callers that set no deadline of their own.
-_DEFAULT_SECONDS: Final = 10.0
 _MAX_WAIT_SECONDS: Final = 60.0
 # How long a watch outlives the store that it reads from.
 _REWATCH_ATTEMPTS: Final = 20
@@ -41,12 +41,14 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         admission: Admission,
         store: run_store_pb2_grpc.RunStoreServiceAsyncStub,
         signer: IdentitySigner,
+        relay: StoreRelay,
     ) -> None:
         self._crews = crews
         self._tools = ToolListing()
         self._admission = admission
         self._store = store
         self._signer = signer
+        self._relay = relay.call
 
     # Crews --------------------------------------------------------------------
 
@@ -112,33 +114,28 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         self, request: agent_pb2.StartRunRequest, context: Any
     ) -> agent_pb2.StartRunResponse:
         identity = caller()
-        created = await self._admission.admit(request.spec, identity)
+        created = await self._admit(request.spec, identity)
         run = created.run
         wait = min(request.wait.ToTimedelta().total_seconds(), _MAX_WAIT_SECONDS)
         if wait > 0:
-            run = await self._wait_for_end(run.id, wait, identity)
+            run = await self._admission.wait_for_end(run.id, wait, identity)
         return agent_pb2.StartRunResponse(run=run, replayed=created.replayed)
 
-    async def _wait_for_end(self, run_id: str, seconds: float, identity: Identity) -> run_pb2.Run:
-        """Return the run as it is when it has ended, or when the time is up."""
-        end = time.monotonic() + seconds
-        # The store needn't be asked to wait for a run that is executed here.
-        await self._admission.executor.wait_for(run_id, seconds)
-        request = agent_pb2.GetRunRequest(run_id=run_id)
-        request.wait.FromMilliseconds(max(0, int((end - time.monotonic()) * 1000)))
-        with rpc_errors():
-            response = await self._store.GetRun(
-                request,
-                metadata=self._signer.metadata(identity),
-                timeout=seconds + _DEFAULT_SECONDS,
+    async def _admit(
+        self, spec: agent_pb2.RunSpec, identity: Identity
+    ) -> run_store_pb2.CreateRunResponse:
+        if spec.message:
+            raise InvalidInputError(
+                "a message is posted with SessionService.PostMessage",
+                violations=[Violation("message", "leave it out")],
             )
-        return response.run
+        return await self._admission.admit(spec, identity)
 
     async def RunCrew(
         self, request: agent_pb2.RunCrewRequest, context: Any
     ) -> AsyncIterator[agent_pb2.RunCrewResponse]:
         identity = caller()
-        created = await self._admission.admit(request.spec, identity)
+        created = await self._admit(request.spec, identity)
         async for events in self._watch(created.run.id, 0, identity):
             yield agent_pb2.RunCrewResponse(events=events)
 
@@ -197,20 +194,3 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         self, request: agent_pb2.RespondToRunRequest, context: Any
     ) -> agent_pb2.RespondToRunResponse:
         return await self._relay(self._store.RespondToRun, request, context)
-
-    async def _relay(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
-        request: Request,
-        context: Any,
-        wait_seconds: float = 0.0,
-    ) -> Response:
-        """Ask the store the same, on behalf of the same caller, within the same deadline."""
-        limit = _DEFAULT_SECONDS + wait_seconds
-        remaining = context.time_remaining()
-        with rpc_errors():
-            return await method(
-                request,
-                metadata=self._signer.metadata(caller()),
-                timeout=limit if remaining is None else min(remaining, limit),
-            )

@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from crewmesh.common.settings import Settings
+from crewmesh_worker.local_model.files import find_weights
+from crewmesh_worker.local_model.settings import LocalModelSettings
 from crewmesh_worker.tools.network import settings as network
 
 # An external API's base address: a way to put a cache, a paid plan or a test in its place.
@@ -18,7 +20,7 @@ _MODEL_VARIABLES = (
     "OPENAI_API_KEY,OPENAI_BASE_URL,ANTHROPIC_API_KEY,GEMINI_API_KEY,GOOGLE_API_KEY,"
     "AZURE_API_KEY,AZURE_ENDPOINT,AZURE_API_VERSION,AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,"
     "AWS_REGION_NAME,GROQ_API_KEY,MISTRAL_API_KEY,OPENROUTER_API_KEY,DEEPSEEK_API_KEY,"
-    "OLLAMA_HOST,CREWMESH_OFFLINE_LATENCY_MS"
+    "OLLAMA_HOST,CREWMESH_OFFLINE_LATENCY_MS,WEBHOOK_SECRET"
 )
 
 
@@ -39,6 +41,16 @@ class WorkerSettings(Settings):
     )
     prices: str = Field(
         "", description="prices of further models, as YAML or JSON; see how-to/choose-models.md"
+    )
+    local_model_file: Path | None = Field(
+        None, description="weights (GGUF) of the model `local`; by default those installed with it"
+    )
+    local_context_tokens: int = Field(
+        4096, ge=512, le=131_072, description="what the model `local` reads and writes at most"
+    )
+    local_max_tokens: int = Field(512, ge=1, le=32_768, description="of that, what it writes")
+    local_max_tool_calls: int = Field(
+        4, ge=0, le=100, description="calls for one task after which the model `local` must answer"
     )
     crews_dir: Path | None = Field(
         None,
@@ -73,6 +85,9 @@ class WorkerSettings(Settings):
     input_timeout_seconds: int = Field(
         7 * 86_400, ge=1, description="how long a run waits for a person"
     )
+    history_tokens: int = Field(
+        4000, ge=100, le=1_000_000, description="how much of a session a run is told, about"
+    )
     drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
     weather_url: BaseUrl = Field(
         network.ADDRESSES["weather_url"], description="Open-Meteo's forecasts, for get_weather"
@@ -93,13 +108,28 @@ class WorkerSettings(Settings):
         description="a URL or e-mail address by which hosts that tools fetch from can reach you",
     )
     private_network: bool = Field(
-        False, description="let tools reach private networks and this machine, where policy does"
+        False,
+        description="let tools and webhooks reach private networks and this machine, "
+        "where policy does",
     )
     reflection: bool = Field(False, description="serve gRPC reflection")
 
     def models(self) -> list[str]:
         """Return the default models, in order."""
         return [name.strip() for name in self.model.split(",") if name.strip()] or ["offline"]
+
+    def local_model(self) -> LocalModelSettings | None:
+        """Return how to serve the model `local`; None where it isn't installed."""
+        weights = find_weights(self.local_model_file)
+        if weights is None:
+            return None
+        return LocalModelSettings(
+            weights=weights,
+            context_tokens=self.local_context_tokens,
+            max_tokens=self.local_max_tokens,
+            max_tool_calls=self.local_max_tool_calls,
+            threads=min(4, os.cpu_count() or 1),
+        )
 
     def environment_of_runs(self) -> dict[str, str]:
         """Return the variables that runs may see, with their values here."""

@@ -26,6 +26,7 @@ from crewmesh_gateway.routes import (
     policy,
     runs,
     secrets,
+    sessions,
 )
 
 _VERSION = version("crewmesh-gateway")
@@ -46,7 +47,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     app.state.gateway = gateway
     add_problem_handlers(app)
     resources = (
-        *(runs, events, artifacts, crews, datasets),
+        *(runs, events, sessions, artifacts, crews, datasets),
         *(limits, budgets, policy, secrets, account, health),
     )
     for resource in resources:

@@ -16,6 +16,7 @@ from crewmesh.common.grpc_client import (
     identity_stub,
     limit_stub,
     open_channel,
+    session_stub,
     tenant_stub,
 )
 from crewmesh.common.grpc_server import REQUEST_ID_METADATA_KEY
@@ -42,6 +43,7 @@ class Mesh:
         }
         workers, store = self._channels["agent_worker"], self._channels["store"]
         self.agents = agent_stub(workers)
+        self.sessions = session_stub(workers)
         self.identities = identity_stub(store)
         self.limits = limit_stub(store)
         self.files = file_stub(store)

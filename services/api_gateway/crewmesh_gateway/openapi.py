@@ -22,6 +22,7 @@ Times are RFC 3339 in UTC, ids are UUIDv7, lists come in pages, and errors are
 
 TAGS = [
     {"name": "runs", "description": "One execution of a crew each: start, follow, steer, read."},
+    {"name": "sessions", "description": "Conversations: each message starts a run."},
     {"name": "crews", "description": "What can be run: crews, their versions, and tools."},
     {"name": "datasets", "description": "Data that runs work on."},
     {"name": "artifacts", "description": "Files that runs made."},

@@ -26,7 +26,7 @@ MEANINGS = {
     SESSION_ID: "it must be 1 to 128 letters, digits and any of _ . : - after the first",
     IDEMPOTENCY_KEY: "it must be 1 to 255 visible ASCII characters, without spaces",
     CURSOR: "take next_cursor of the page before",
-    SEQ: "it must be an event's number",
+    SEQ: "it must be a whole number",
     CREW_VERSION: "take a version from the crew's versions",
     MODEL: "it must be a model's name, such as offline or openai/gpt-5-mini",
     VARIABLE: "it must be an environment variable's name, such as OPENAI_API_KEY",

@@ -40,6 +40,19 @@ class BudgetLimit(Input):
         return self
 
 
+class Webhook(Input):
+    """Where a run is posted when it has ended."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    secret: Annotated[
+        str,
+        Field(
+            max_length=500,
+            description="Signs what is posted (Standard Webhooks); without one it isn't signed.",
+        ),
+    ] = ""
+
+
 class StartRun(Input):
     """What to run. What is left out takes the mesh's defaults."""
 
@@ -76,6 +89,16 @@ class StartRun(Input):
         ),
     ] = []
     budget: BudgetLimit | None = None
+    webhook: Annotated[
+        Webhook | str | None,
+        Field(
+            description="The run's JSON is posted there when it has ended: a URL, or with a secret."
+        ),
+    ] = None
+
+    def webhook_or_none(self) -> Webhook | None:
+        """Return the webhook, however it was given."""
+        return Webhook(url=self.webhook) if isinstance(self.webhook, str) else self.webhook
 
 
 class CancelRun(Input):
@@ -111,6 +134,27 @@ class RollBackCrew(Input):
         if not re.fullmatch(CREW_VERSION, str(version)):
             raise ValueError(MEANINGS[CREW_VERSION])
         return version
+
+
+class CreateSession(Input):
+    """A conversation with a crew."""
+
+    crew: Annotated[
+        str, Field(pattern=NAME, description="One with an input of the format session-message.")
+    ]
+    title: Annotated[str, Field(max_length=200)] = ""
+    inputs: Annotated[
+        dict[str, Any], Field(description="What every run gets besides message and history.")
+    ] = {}
+
+
+class PostMessage(Input):
+    """What a person says."""
+
+    content: Annotated[str, Field(min_length=1, max_length=100_000)]
+    timeout_seconds: Annotated[
+        int | None, Field(ge=1, le=86_400, description="Wall-clock limit of one attempt.")
+    ] = None
 
 
 class CreateApiKey(Input):
@@ -196,6 +240,21 @@ class Limit(BaseModel):
     max_usd: float | None
 
 
+class WebhookState(BaseModel):
+    """How a run's webhook stands."""
+
+    url: str
+    status: Annotated[
+        Literal["waiting", "due", "delivered", "failed"],
+        Field(description="waiting for the run's end, due (again), delivered, or given up."),
+    ]
+    tries: int
+    last_status: Annotated[int | None, Field(description="HTTP status of the last answer.")]
+    last_error: str | None
+    next_try_at: datetime | None
+    delivered_at: datetime | None
+
+
 class Task(BaseModel):
     """One of a run's tasks."""
 
@@ -230,6 +289,9 @@ class Run(BaseModel):
     priority: int
     timeout_seconds: int
     session_id: str | None
+    turn: Annotated[
+        int | None, Field(description="Which of its session's messages it answers, from 1.")
+    ]
     worker_id: str | None
     created_by: str
     models: Annotated[list[str], Field(description="Those that it was started with.")]
@@ -241,6 +303,9 @@ class Run(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
+    webhook: Annotated[
+        WebhookState | None, Field(description="Filled by GET /v1/runs/{run_id} only.")
+    ]
 
 
 class RunEvent(BaseModel):
@@ -254,6 +319,56 @@ class RunEvent(BaseModel):
     task: str | None
     agent: str | None
     payload: dict[str, Any]
+
+
+class Session(BaseModel):
+    """A conversation with a crew."""
+
+    id: str
+    crew: str
+    title: str
+    inputs: dict[str, Any]
+    created_by: str
+    turns: Annotated[int, Field(description="Messages posted so far.")]
+    open_turns: Annotated[int, Field(description="Of those, how many are not answered yet.")]
+    created_at: datetime
+    updated_at: datetime
+
+
+class SessionMessage(BaseModel):
+    """One message of a conversation."""
+
+    number: Annotated[
+        int, Field(description="The nth posted message is 2n - 1, and its answer 2n.")
+    ]
+    role: Annotated[
+        Literal["user", "assistant", "system"],
+        Field(description="system: why a message got no answer."),
+    ]
+    content: str
+    run_id: Annotated[str, Field(description="The run that answers, or answered.")]
+    created_at: datetime
+
+
+class PostedMessage(BaseModel):
+    """A message, the run that answers it, and the answer if there is one already."""
+
+    message: SessionMessage
+    run: Run
+    answer: SessionMessage | None
+
+
+class MessagePage(BaseModel):
+    """A part of a conversation."""
+
+    items: list[SessionMessage]
+    next_cursor: Annotated[str | None, Field(description="null on the last page.")]
+
+
+class ForgottenMemory(BaseModel):
+    """What was deleted of a session's memory."""
+
+    deleted: Annotated[int, Field(description="How many records there were.")]
 
 
 class CrewAgent(BaseModel):

@@ -5,89 +5,58 @@ What is JSON already (inputs, payloads, schemas) goes in as it is, unparsed.
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import orjson
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crewmesh.common.run_json import (
+    ENDED,
+    MICROS,
+    STATUS_NAMES,
+    STATUS_NUMBERS,
+    JsonObject,
+    limit_json,
+    rfc3339,
+    run_json,
+    spliced,
+    time_or_none,
+    usd,
+)
 from crewmesh.v1.agent_pb2 import CrewVersion, Tool
 from crewmesh.v1.budget_pb2 import Budget, BudgetLimit, BudgetPeriod, UsageGroup
 from crewmesh.v1.crew_pb2 import Crew, CrewSource
 from crewmesh.v1.file_pb2 import Artifact, Dataset
 from crewmesh.v1.identity_pb2 import ApiKey, Principal
 from crewmesh.v1.limit_pb2 import Limits
-from crewmesh.v1.run_pb2 import Run, RunEvent, RunStatus, TaskState
+from crewmesh.v1.run_pb2 import RunEvent
+from crewmesh.v1.session_pb2 import Session, SessionMessage
 from crewmesh.v1.tenant_pb2 import Secret
 from crewmesh_gateway import schemas
 
-JsonObject = dict[str, Any]
-
-_MICROS = 1_000_000
-_STATUS_PREFIX = "RUN_STATUS_"
-STATUS_NAMES = {
-    number: name.removeprefix(_STATUS_PREFIX).lower()
-    for name, number in RunStatus.items()
-    if number != RunStatus.RUN_STATUS_UNSPECIFIED
-}
-STATUS_NUMBERS = {name: number for number, name in STATUS_NAMES.items()}
+__all__ = [
+    "ENDED",
+    "SOURCE_NAMES",
+    "STATUS_NAMES",
+    "STATUS_NUMBERS",
+    "api_key_json",
+    "artifact_json",
+    "crew_json",
+    "crew_version_json",
+    "dataset_json",
+    "event_json",
+    "limits_json",
+    "principal_json",
+    "rfc3339",
+    "run_json",
+    "tool_json",
+]
 
 _SOURCE_PREFIX = "CREW_SOURCE_"
 SOURCE_NAMES = {
     number: name.removeprefix(_SOURCE_PREFIX).lower() for name, number in CrewSource.items()
 }
-
-ENDED = frozenset(
-    {
-        RunStatus.RUN_STATUS_SUCCEEDED,
-        RunStatus.RUN_STATUS_FAILED,
-        RunStatus.RUN_STATUS_CANCELLED,
-        RunStatus.RUN_STATUS_TIMED_OUT,
-    }
-)
-
-
-def run_json(run: Run) -> JsonObject:
-    """Return a run; its tasks are those that the message holds."""
-    return {
-        "id": run.id,
-        "crew": run.crew,
-        "crew_version": run.crew_version,
-        "status": STATUS_NAMES[run.status],
-        "inputs": _spliced(run.inputs_json, "{}"),
-        "output": run.output if run.status == RunStatus.RUN_STATUS_SUCCEEDED else None,
-        "output_partial": run.output_partial or None,
-        "output_json": _spliced(run.output_json, "null"),
-        "error": _error_json(run),
-        "attempt": run.attempt,
-        "max_attempts": run.max_attempts,
-        "failures": run.failures,
-        "priority": run.priority,
-        "timeout_seconds": run.timeout_seconds,
-        "session_id": run.session_id or None,
-        "worker_id": run.worker_id or None,
-        "created_by": run.created_by,
-        "models": list(run.models),
-        "budget": limit_json(run.budget) if run.HasField("budget") else None,
-        "usage": {
-            "prompt_tokens": run.usage.prompt_tokens,
-            "completion_tokens": run.usage.completion_tokens,
-            "total_tokens": run.usage.total_tokens,
-            "model_calls": run.usage.model_calls,
-            "cost_usd": usd(run.usage.cost_micros),
-            "unpriced_calls": run.usage.unpriced_calls,
-        },
-        "tasks": [_task_json(task) for task in run.tasks],
-        "last_seq": run.last_seq,
-        "created_at": rfc3339(run.created_at),
-        "started_at": _time_or_none(run, "started_at"),
-        "finished_at": _time_or_none(run, "finished_at"),
-        "cancel_requested_at": _time_or_none(run, "cancel_requested_at"),
-    }
 
 
 def event_json(event: RunEvent) -> JsonObject:
@@ -108,6 +77,32 @@ def event_json(event: RunEvent) -> JsonObject:
     }
 
 
+def session_json(session: Session) -> JsonObject:
+    """Return a session."""
+    return {
+        "id": session.id,
+        "crew": session.crew,
+        "title": session.title,
+        "inputs": spliced(session.inputs_json, "{}"),
+        "created_by": session.created_by,
+        "turns": session.turns,
+        "open_turns": session.open_turns,
+        "created_at": rfc3339(session.created_at),
+        "updated_at": rfc3339(session.updated_at),
+    }
+
+
+def message_json(message: SessionMessage) -> JsonObject:
+    """Return one message of a session."""
+    return {
+        "number": message.number,
+        "role": message.role,
+        "content": message.content,
+        "run_id": message.run_id,
+        "created_at": rfc3339(message.created_at),
+    }
+
+
 def crew_json(crew: Crew) -> JsonObject:
     """Return a crew with the schema of its inputs."""
     return {
@@ -116,7 +111,7 @@ def crew_json(crew: Crew) -> JsonObject:
         "version": crew.version,
         "kind": crew.kind or "crew",
         "error": crew.error or None,
-        "inputs": _spliced(crew.inputs_schema_json, "{}"),
+        "inputs": spliced(crew.inputs_schema_json, "{}"),
         "agents": [
             {"role": agent.role, "goal": agent.goal, "tools": list(agent.tools)}
             for agent in crew.agents
@@ -132,8 +127,8 @@ def crew_json(crew: Crew) -> JsonObject:
         ],
         "source": SOURCE_NAMES[crew.source],
         "current_version": crew.current_version,
-        "created_at": _time_or_none(crew, "created_at"),
-        "definition": _spliced(crew.definition_json, "null"),
+        "created_at": time_or_none(crew, "created_at"),
+        "definition": spliced(crew.definition_json, "null"),
     }
 
 
@@ -142,7 +137,7 @@ def crew_version_json(version: CrewVersion) -> JsonObject:
     return {
         "version": version.version,
         "current": version.current,
-        "created_at": _time_or_none(version, "created_at"),
+        "created_at": time_or_none(version, "created_at"),
         "created_by": version.created_by or None,
     }
 
@@ -152,7 +147,7 @@ def tool_json(tool: Tool) -> JsonObject:
     return {
         "name": tool.name,
         "description": tool.description,
-        "arguments": _spliced(tool.arguments_schema_json, "{}"),
+        "arguments": spliced(tool.arguments_schema_json, "{}"),
         "side_effects": tool.side_effects,
     }
 
@@ -190,8 +185,8 @@ def api_key_json(api_key: ApiKey) -> JsonObject:
         "name": api_key.name,
         "prefix": api_key.prefix,
         "created_at": rfc3339(api_key.created_at),
-        "last_used_at": _time_or_none(api_key, "last_used_at"),
-        "revoked_at": _time_or_none(api_key, "revoked_at"),
+        "last_used_at": time_or_none(api_key, "last_used_at"),
+        "revoked_at": time_or_none(api_key, "revoked_at"),
     }
 
 
@@ -214,17 +209,9 @@ def principal_json(principal: Principal) -> JsonObject:
     }
 
 
-def limit_json(limit: BudgetLimit) -> JsonObject:
-    """Return what may be spent."""
-    return {
-        "max_tokens": limit.max_tokens if limit.HasField("max_tokens") else None,
-        "max_usd": usd(limit.max_micros) if limit.HasField("max_micros") else None,
-    }
-
-
 def limit_proto(limit: schemas.BudgetLimit) -> BudgetLimit:
     """Return what may be spent, in the mesh's units."""
-    micros = None if limit.max_usd is None else round(limit.max_usd * _MICROS)
+    micros = None if limit.max_usd is None else round(limit.max_usd * MICROS)
     return BudgetLimit(max_tokens=limit.max_tokens, max_micros=micros)
 
 
@@ -266,11 +253,6 @@ def secret_json(secret: Secret) -> JsonObject:
     }
 
 
-def usd(micros: int) -> float:
-    """Return millionths of a US dollar as dollars."""
-    return micros / _MICROS
-
-
 def as_timestamp(moment: datetime | None) -> Timestamp | None:
     """Return a time as a message, if there is one."""
     if moment is None:
@@ -278,38 +260,3 @@ def as_timestamp(moment: datetime | None) -> Timestamp | None:
     timestamp = Timestamp()
     timestamp.FromDatetime(moment)
     return timestamp
-
-
-def rfc3339(moment: Timestamp) -> str:
-    """Return a time in UTC with microseconds: 2026-11-23T06:39:00.000000Z."""
-    return f"{_second(moment.seconds)}.{moment.nanos // 1000:06d}Z"
-
-
-@functools.lru_cache(maxsize=1024)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-
-
-def _time_or_none(message: Message, field: str) -> str | None:
-    return rfc3339(getattr(message, field)) if message.HasField(field) else None
-
-
-def _spliced(text: str, default: str) -> orjson.Fragment:
-    return orjson.Fragment(text or default)
-
-
-def _error_json(run: Run) -> JsonObject | None:
-    if not run.HasField("error"):
-        return None
-    return {"code": run.error.code, "message": run.error.message}
-
-
-def _task_json(task: TaskState) -> JsonObject:
-    return {
-        "name": task.name,
-        "agent": task.agent,
-        "status": task.status,
-        "output": task.output if task.status == "completed" else None,
-        "started_at": _time_or_none(task, "started_at"),
-        "finished_at": _time_or_none(task, "finished_at"),
-    }

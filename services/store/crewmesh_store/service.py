@@ -24,11 +24,13 @@ from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import (
     budget_pb2_grpc,
     crew_store_pb2_grpc,
+    delivery_pb2_grpc,
     file_pb2_grpc,
     identity_pb2_grpc,
     limit_pb2_grpc,
     run_store_pb2,
     run_store_pb2_grpc,
+    session_store_pb2_grpc,
     tenant_pb2_grpc,
 )
 from crewmesh_store.budgets.repository import BudgetRepository
@@ -36,6 +38,8 @@ from crewmesh_store.budgets.servicer import BudgetServicer
 from crewmesh_store.crews.repository import CrewRepository
 from crewmesh_store.crews.servicer import CrewStoreServicer
 from crewmesh_store.database import Database
+from crewmesh_store.deliveries.repository import DeliveryRepository
+from crewmesh_store.deliveries.servicer import DeliveryServicer
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
@@ -51,6 +55,8 @@ from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.retention import Retention
 from crewmesh_store.runs.servicer import RunStoreServicer
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
+from crewmesh_store.sessions.repository import SessionRepository
+from crewmesh_store.sessions.servicer import SessionStoreServicer
 from crewmesh_store.settings import StoreSettings
 from crewmesh_store.tenants.repository import TenantRepository
 from crewmesh_store.tenants.servicer import TenantServicer
@@ -83,8 +89,15 @@ class Store:
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
         )
+        first_pause = timedelta(seconds=settings.webhook_retry_seconds)
+        self._deliveries_servicer = DeliveryServicer(
+            DeliveryRepository(self._database, first_pause), self._runs
+        )
         self._limits_servicer = LimitServicer(
             LimitRepository(self._database), self._runs_servicer.announce_queued
+        )
+        self._sessions_servicer = SessionStoreServicer(
+            SessionRepository(self._database), self._runs_servicer.cancel
         )
         objects = Objects(settings.object_store_url)
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
@@ -164,6 +177,16 @@ class Store:
             tenant_pb2_grpc.add_TenantServiceServicer_to_server,
             TenantServicer(self._tenants),
             "crewmesh.v1.TenantService",
+        )
+        self._server.add(
+            session_store_pb2_grpc.add_SessionStoreServiceServicer_to_server,
+            self._sessions_servicer,
+            "crewmesh.v1.SessionStoreService",
+        )
+        self._server.add(
+            delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
+            self._deliveries_servicer,
+            "crewmesh.v1.DeliveryService",
         )
 
     async def serve(self, stop: asyncio.Event) -> None:

@@ -28,6 +28,12 @@ class StoreSettings(Settings):
     secrets_key: str = Field(
         "", description="encrypts tenants' secrets; several with commas: the first encrypts"
     )
+    webhook_retry_seconds: float = Field(
+        5.0,
+        gt=0,
+        le=3600,
+        description="pause before a webhook's second try; each is 4 times longer",
+    )
     bootstrap_api_key: str = Field(
         "", description="the first owner's key; used on an empty database only"
     )

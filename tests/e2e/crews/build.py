@@ -86,6 +86,44 @@ class Shouter(BaseLLM):
         return "Thought: said.\nFinal Answer: loud"
 
 
+class Talker(BaseLLM):
+    """Tells what it heard: now, and how many lines before; streams it word by word."""
+
+    def call(self, messages: Any, *_args: Any, **kwargs: Any) -> str:
+        """Answer, after a pause or with a failure when the message asks for it."""
+        task, agent = kwargs.get("from_task"), kwargs.get("from_agent")
+        prompt = messages[-1]["content"]
+        message = re.findall(r"<message>(.*?)</message>", prompt, re.DOTALL)[-1]
+        history = re.findall(r"<history>(.*?)</history>", prompt, re.DOTALL)[-1]
+        if match := re.fullmatch(r"pause (\d+) ms.*", message):
+            time.sleep(int(match[1]) / 1000)
+        if message == "fail":
+            raise ValueError("told to fail")
+        before = [line for line in history.splitlines() if not line.startswith(" ")]
+        answer = f"heard {message!r} after {len(before)} lines"
+        if message == "what did I say first?":
+            answer = before[0].removeprefix("user: ")
+        with llm_call_context():
+            self._emit_call_started_event(messages, from_task=task, from_agent=agent)
+            for word in re.findall(r"\S+\s*", answer):
+                self._emit_stream_chunk_event(word, from_task=task, from_agent=agent)
+            self._emit_call_completed_event(
+                answer, LLMCallType.LLM_CALL, task, agent, usage={"total_tokens": 1}
+            )
+        return f"Thought: I heard it.\nFinal Answer: {answer}"
+
+
+class Rememberer(BaseLLM):
+    """Says what its memory brought up, and nothing else."""
+
+    def call(self, messages: Any, *_args: Any, **_kwargs: Any) -> str:
+        """Answer with the facts that the prompt's memories hold."""
+        prompt = "\n".join(str(message["content"]) for message in messages)
+        recalled = prompt.partition("Relevant memories:")[2]
+        facts = sorted(set(re.findall(r"code-[a-z0-9]+", recalled)))
+        return f"Thought: I recall.\nFinal Answer: recalled {' '.join(facts) or 'nothing'}"
+
+
 class AppendLine(BaseTool):
     """Has an effect outside of its run: one line more in a file."""
 
@@ -139,6 +177,12 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM)
         return build_real_crew(definition, inputs, Speaker(model="speaker"))
     if definition["name"] == "loud":
         return build_real_crew(definition, inputs, Shouter(model="shouter"))
+    if definition["name"] == "talker":
+        if inputs["pid_file"]:
+            Path(inputs["pid_file"]).write_text(str(os.getpid()), encoding="utf-8")
+        return build_real_crew(definition, inputs, Talker(model="talker"))
+    if definition["name"] == "rememberer":
+        return build_real_crew(definition, inputs, Rememberer(model="rememberer"))
     if definition["name"] == "effectful":
         model = AppendsThenDies(model="appends", file=inputs["file"])
         crew = build_real_crew(definition, inputs, model)

@@ -13,7 +13,7 @@ from crewmesh.common.errors import (
     Violation,
 )
 from crewmesh.v1 import run_pb2
-from crewmesh_gateway.routes import runs
+from crewmesh_gateway import waiting as gateway_waiting
 from crewmesh_gateway.schemas import Crew, Page, Run
 from tests.conftest import until
 from tests.integration.gateway.fake_agents import FakeRun
@@ -111,7 +111,7 @@ async def test_waiting_answers_202_when_the_run_takes_longer(
 async def test_a_long_wait_is_made_of_short_calls(
     mesh: FakeMesh, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_WAIT_SLICE_SECONDS", 0.02)
+    monkeypatch.setattr(gateway_waiting, "WAIT_SLICE_SECONDS", 0.02)
 
     waiting = asyncio.create_task(client.post("/v1/runs?wait=30", json=START))
     await until(lambda: _has(mesh.agents.waits, 4))
@@ -129,7 +129,7 @@ async def _has(items: list[Any], count: int) -> bool:
 async def test_an_accepted_run_is_told_even_when_the_wait_for_its_end_fails(
     mesh: FakeMesh, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_WAIT_SLICE_SECONDS", 0.02)
+    monkeypatch.setattr(gateway_waiting, "WAIT_SLICE_SECONDS", 0.02)
     mesh.agents.on_start = lambda _: mesh.agents.failures.append(ExhaustedError("no"))
 
     response = await client.post("/v1/runs?wait=30", json=START)

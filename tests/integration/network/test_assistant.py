@@ -175,5 +175,5 @@ async def test_a_host_that_the_operator_has_not_opened_is_not_reached(
 ) -> None:
     closed = runs_crews(pool, {"CREWMESH_GEOCODING_URL": httpserver.url_for("")})
     done = await closed("assistant", message="Weather in Lisbon?")
-    assert "127.0.0.1 is loopback, and tools reach public addresses only" in done.answer
+    assert "127.0.0.1 is loopback, and only public addresses may be reached" in done.answer
     assert httpserver.log == []

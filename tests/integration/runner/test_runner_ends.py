@@ -58,6 +58,23 @@ async def test_a_killed_run_leaves_no_process_and_no_file(
     await runner.release()
 
 
+async def test_a_killed_run_takes_its_pool_of_processes_along(
+    pool: RunnerPool, execute: Any, tmp_path: Path, processes_of: Find
+) -> None:
+    runner = await pool.acquire("pool")
+    started = str(tmp_path / "pool")
+    request = execute({"name": "t", "answer": "a", "tool": ["count_in_pool", {"started": started}]})
+    following = asyncio.create_task(follow(runner, request))
+    await until(lambda: len(list(tmp_path.iterdir())) == 2)
+    assert len(processes_of(started)) >= 2
+    await runner.kill()
+    assert processes_of(started) == []
+    assert not psutil.pid_exists(runner.pid)
+    with pytest.raises(RunnerDiedError):
+        await following
+    await runner.release()
+
+
 async def test_processes_that_heed_sigterm_are_given_the_time_for_it(
     pool: RunnerPool, execute: Any, tmp_path: Path
 ) -> None:

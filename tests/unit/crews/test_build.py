@@ -53,7 +53,7 @@ def test_every_agent_runs_on_the_given_model_with_its_tools() -> None:
     assert all(agent.llm is model for agent in crew.agents)
     assert [[tool.name for tool in agent.tools or []] for agent in crew.agents] == [
         ["profile_dataset"],
-        ["query_sql"],
+        ["query_sql", "compute_statistics"],
         ["draw_chart"],
         ["write_report"],
     ]

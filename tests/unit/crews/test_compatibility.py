@@ -247,7 +247,7 @@ def facts_of(crew: Crew) -> dict[str, Any]:
 
 
 def agent_facts(one: Any) -> dict[str, Any]:
-    names = set(AgentDefinition.model_fields) - {"tools", "planning_config"}
+    names = set(AgentDefinition.model_fields) - {"tools", "planning_config", "model"}
     plan = one.planning_config
     return {
         **{name: getattr(one, name) for name in sorted(names)},

@@ -150,7 +150,6 @@ def test_every_fault_is_listed_with_its_place() -> None:
         ("crew.tasks.0.condition", {"python": "os.system"}),
         ("crew.tasks.0.config", {"output_file": "/etc/passwd"}),
         ("crew.manager_llm", "openai/gpt-4o"),
-        ("crew.memory", True),
         ("crew.output_log_file", "/tmp/log"),
         ("crew.prompt_file", "/etc/passwd"),
         ("crew.trained_agents_file", "/tmp/agents.pkl"),
@@ -278,3 +277,24 @@ def test_reading_definitions_loads_neither_crewai_nor_a_tool() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_conversations_inputs_are_strings_and_each_is_there_once() -> None:
+    message = {"type": "string", "format": "session-message"}
+    history = {"type": "string", "format": "session-history", "default": ""}
+    properties = {"topic": {"type": "string"}, "depth": {"type": "integer", "default": 2}}
+    good = changed("inputs.properties", {**properties, "said": message, "before": history})
+    definition = parse_definition(good)
+    assert (definition.message_input, definition.history_input) == ("said", "before")
+    assert parse_definition(DATA).message_input is None
+    bad = {
+        **properties,
+        "one": message,
+        "two": {**message, "type": "integer"},
+        "before": {"type": "string", "format": "session-history"},
+    }
+    assert set(faults_of(changed("inputs.properties", bad))) == {
+        "inputs.properties.two.type",
+        "inputs.properties.two.format",
+        "inputs.properties.before.default",
+    }

@@ -90,7 +90,6 @@ HOSTILE: list[tuple[dict[str, Any], str, str]] = [
     (crew(agent={"from_repository": "x"}), "agents.a.from_repository", "mesh's tools"),
     (crew(agent={"base_url": "http://169.254.169.254"}), "agents.a.base_url", "mesh's tools"),
     (crew(agent={"api_key": "sk-1"}), "agents.a.api_key", "mesh's tools"),
-    (crew(agent={"llm": "openai/gpt-4o"}), "agents.a.llm", "model"),
     (crew(agent={"llm": {"model": "x", "base_url": "y"}}), "agents.a.llm", "model"),
     (crew(embedder={"provider": "ollama"}), "embedder", "dataset"),
     (crew(tracing=True), "tracing", "nothing leaves"),
@@ -175,7 +174,7 @@ HOSTILE: list[tuple[dict[str, Any], str, str]] = [
     (crew(task={"agent": None}), "tasks[0].agent", "names its agent"),
     (crew(task={"context": ["t"]}), "tasks[0].context[0]", "no task before"),
     (crew(inputs=["topic"]), "inputs", "default values"),
-    (crew(memory=True), "memory", "leave it out"),
+    (crew(memory={"storage": "/etc"}), "memory", "boolean"),
     (crew(invented=1), "invented", "keys of the reference"),
 ]
 
@@ -194,7 +193,12 @@ def test_what_is_more_than_data_is_refused(
 def test_all_faults_are_told_at_once() -> None:
     document = {
         "agents": {
-            "a": {**AGENT, "llm": "x", "tools": ["nothing"], "settings": {"max_iter": 0}},
+            "a": {
+                **AGENT,
+                "llm": {"model": "x"},
+                "tools": ["nothing"],
+                "settings": {"max_iter": 0},
+            },
             "b": {**AGENT, "mcps": ["x"], "goal": ""},
         },
         "tasks": {
@@ -202,7 +206,7 @@ def test_all_faults_are_told_at_once() -> None:
             "second": {"description": "D", "callback": PYTHON, "output_json": {"$ref": "x"}},
         },
         "process": "parallel",
-        "memory": True,
+        "memory": {"embedder": "x"},
     }
     assert faults_of(document).keys() == {
         "agents.a.llm",

@@ -34,6 +34,7 @@ def test_what_is_unset_is_null() -> None:
         "started_at",
         "finished_at",
         "cancel_requested_at",
+        "webhook",
     }
     assert run["inputs"] == {}
     assert run["tasks"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from crewmesh.v1 import run_pb2, run_store_pb2
@@ -31,8 +32,10 @@ class Queue:
 
 
 @contextlib.asynccontextmanager
-async def dispatching(queue: Queue) -> AsyncIterator[Dispatcher]:
-    dispatcher = Dispatcher(queue.claim, queue.hand_back)
+async def dispatching(
+    queue: Queue, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[Dispatcher]:
+    dispatcher = Dispatcher(queue.claim, queue.hand_back, clock)
     task = asyncio.create_task(dispatcher.run())
     yield dispatcher
     task.cancel()
@@ -69,3 +72,17 @@ async def test_a_lease_is_not_sent_over_a_stream_that_was_opened_after_the_claim
         async with dispatching(queue) as dispatcher:
             hear(streams.enter_context(dispatcher.attach("w1")), dispatcher, 7)
             assert (await queue.handed_back.get()).run.id == "run-1"
+
+
+async def test_a_worker_that_has_gone_silent_is_given_nothing_until_it_speaks_again() -> None:
+    now = 0.0
+    queue = Queue(meanwhile=lambda: None)
+    async with dispatching(queue, lambda: now) as dispatcher:
+        with dispatcher.attach("w1") as silent, dispatcher.attach("w2") as other:
+            silent.set_capacity(run_store_pb2.WorkerCapacity(free_slots=4))
+            now = 2.0
+            hear(other, dispatcher, 7)
+            assert (await anext(other.messages())).lease.run.worker_id == "w2"
+            assert silent.available == 0
+            hear(silent, dispatcher, 8)
+            assert silent.available == 1

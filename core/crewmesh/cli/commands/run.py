@@ -65,6 +65,25 @@ def run(
         float | None,
         typer.Option("--max-usd", min=0.000001, help="The most it may cost.", show_default=False),
     ] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook",
+            metavar="URL",
+            help="Where the mesh posts the run when it has ended.",
+            show_default=False,
+        ),
+    ] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook-secret",
+            envvar="CREWMESH_WEBHOOK_SECRET",
+            help="Signs what is posted there.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -88,6 +107,8 @@ def run(
         limits = {"max_tokens": max_tokens, "max_usd": max_usd}
         if budget := {name: limit for name, limit in limits.items() if limit is not None}:
             body["budget"] = budget
+        if webhook is not None:
+            body["webhook"] = {"url": webhook, "secret": webhook_secret or ""}
         started = await client.start_run(body)
         if detach:
             _print_started(started, as_json)

@@ -42,6 +42,7 @@ class _RegisteredTool(BaseTool):
             description=tool.description,
             args_schema=tool.arguments,
             side_effects=tool.side_effects,
+            result_as_answer=tool.result_as_answer,
         )
         self._tool = tool
 
@@ -88,7 +89,7 @@ def build_crew(
 
 def _enter_run(definition: CrewDefinition, inputs: dict[str, Any], crew: Crew) -> None:
     datasets = {name: inputs[name] for name in definition.dataset_inputs if name in inputs}
-    context = enter_run({name: Path(path) for name, path in datasets.items()})
+    context = enter_run({name: Path(path) for name, path in datasets.items()}, inputs)
     # Numbers in what the person asked for are no claims of the report.
     context.evidence.add([value for name, value in inputs.items() if name not in datasets])
 
@@ -97,7 +98,12 @@ def _enter_run(definition: CrewDefinition, inputs: dict[str, Any], crew: Crew) -
         done = [task for task in crew.tasks if task.output and task.start_time is None]
         return [task.output.raw for task in done if task.output]
 
+    def approved_outputs() -> list[str]:
+        done = [task for task in crew.tasks if task.output and task.human_input]
+        return [task.output.raw for task in done if task.output]
+
     context.earlier_outputs = earlier_outputs
+    context.approved_outputs = approved_outputs
 
 
 def _build_agent(agent: AgentDefinition, llm: BaseLLM) -> Agent:

@@ -13,6 +13,7 @@ from typing import Any
 
 from crewmesh.common.errors import Violation
 from crewmesh_worker.crews.inputs import schema_faults
+from crewmesh_worker.crews.model import HISTORY_FORMAT, MESSAGE_FORMAT
 from crewmesh_worker.crews.outputs import output_faults
 from crewmesh_worker.crews.replies import reply_faults
 from crewmesh_worker.tools.registry import tool_names
@@ -40,6 +41,7 @@ def cross_faults(data: object) -> list[Violation]:
         *_async_faults(tasks),
         *_placeholder_faults(agents, tasks, schema),
         *reply_faults(_mapping(definition.get("replies")), _mapping(schema.get("properties"))),
+        *_conversation_faults(schema),
     ]
 
 
@@ -210,6 +212,22 @@ def _texts(
         for name in names:
             if isinstance(text := part.get(name), str):
                 yield f"{place}.{name}", text
+
+
+def _conversation_faults(schema: Mapping[str, Any]) -> Iterator[Violation]:
+    properties = {n: _mapping(p) for n, p in _mapping(schema.get("properties")).items()}
+    for form in (MESSAGE_FORMAT, HISTORY_FORMAT):
+        names = [name for name, prop in properties.items() if prop.get("format") == form]
+        for name in names:
+            place = f"inputs.properties.{name}"
+            if properties[name].get("type") != "string":
+                yield Violation(f"{place}.type", f"an input of the format {form} is a string")
+            if name != names[0]:
+                yield Violation(f"{place}.format", f"{names[0]!r} has the format {form} already")
+            if form == HISTORY_FORMAT and properties[name].get("default") != "":
+                yield Violation(
+                    f"{place}.default", 'it must be "": the first message has no history'
+                )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -32,6 +32,7 @@ HINTS: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("knowledge", "knowledge_sources", "knowledge_config", "embedder", "skills"), _KNOWLEDGE
     ),
+    "memory": "a memory is the whole crew's: set `memory: true` there",
     "input_files": f"{_FILE}: take the file as an input that is a dataset",
     "output_file": f"{_FILE}: the result is the run's output; tools such as write_report make "
     "artifacts",
@@ -39,7 +40,6 @@ HINTS: Final[dict[str, str]] = {
     "prompt_file": f"{_FILE}: write it into the agents' and tasks' texts",
     "trained_agents_file": f"{_FILE}: write what was learnt into the agents' texts",
     "config": "write its keys beside it, one by one",
-    "memory": "nothing is remembered from run to run by the crew itself; leave it out",
     "checkpoint": "finished tasks are kept without it",
     "max_execution_time": "it would stop nothing: limit the run with timeout_seconds",
     "max_retries": "its name is guardrail_max_retries",

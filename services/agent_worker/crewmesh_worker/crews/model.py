@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 DATASET_FORMAT = "dataset"
+# In a conversation: what the person says now, and what was said before, as text.
+MESSAGE_FORMAT = "session-message"
+HISTORY_FORMAT = "session-history"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Key = Annotated[str, Field(pattern=r"^\w[\w -]{0,99}$")]
@@ -141,6 +144,11 @@ class CrewBody(_Part):
     manager_agent: str | None = Field(
         None, description="key of the agent that manages; without tools, and without a task"
     )
+    memory: bool = Field(
+        False,
+        description="whether it keeps what its tasks brought out and recalls what helps later "
+        "ones: of the same session, or of all runs of the organisation without one",
+    )
     planning: bool = Field(False, description="whether all tasks are planned before the first")
     max_rpm: Rpm | None = Field(None, description="model calls a minute of all agents together")
     cache: bool = Field(False, description="whether equal tool calls are made once")
@@ -197,8 +205,21 @@ class CrewDefinition(_Part):
     @property
     def dataset_inputs(self) -> list[str]:
         """The names of the inputs that are datasets."""
+        return self._inputs_of(DATASET_FORMAT)
+
+    @property
+    def message_input(self) -> str | None:
+        """The name of the input that is a session's message; None where nobody can talk to it."""
+        return next(iter(self._inputs_of(MESSAGE_FORMAT)), None)
+
+    @property
+    def history_input(self) -> str | None:
+        """The name of the input that gets what was said before."""
+        return next(iter(self._inputs_of(HISTORY_FORMAT)), None)
+
+    def _inputs_of(self, form: str) -> list[str]:
         properties = self.inputs.get("properties", {})
-        return [name for name, prop in properties.items() if prop.get("format") == DATASET_FORMAT]
+        return [name for name, prop in properties.items() if prop.get("format") == form]
 
     def without_models(self) -> CrewDefinition:
         """Return the same crew with no choice of models of its own."""

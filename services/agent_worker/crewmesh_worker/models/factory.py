@@ -8,6 +8,9 @@ from typing import Any
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 
+from crewmesh_worker.local_model.environment import MODEL
+from crewmesh_worker.local_model.files import explain_missing
+from crewmesh_worker.models.local import local_llm
 from crewmesh_worker.models.offline import OfflineLLM
 
 # Without a word from the provider for so long, a call has failed.
@@ -21,17 +24,17 @@ class ModelError(ValueError):
 
 
 def make_llm(model: str) -> BaseLLM:
-    """Return the model of that name: `offline`, or any that CrewAI knows, as `openai/gpt-4o`.
+    """Return the model of that name: `offline`, `local`, or CrewAI's, as `openai/gpt-4o`.
 
     Keys come from the run's environment, as CrewAI's models read them.
     """
     if model == "offline":
         return OfflineLLM(latency_seconds=_latency_seconds())
-    if model == "local":
-        raise ModelError(
-            "the model 'local' isn't available yet; use 'offline', or a provider's model such as "
-            "'openai/gpt-4o-mini' with its key"
-        )
+    if model == MODEL:
+        llm = local_llm()
+        if llm is None:
+            raise ModelError(explain_missing(None))
+        return llm
     try:
         return _ready(LLM(model=model, stream=True, **_options(model)))
     except Exception as error:

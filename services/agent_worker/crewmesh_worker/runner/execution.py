@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from crewmesh.v1.runner_pb2 import (
     RunnerArtifact,
     Waiting,
 )
+from crewmesh_worker.crews.model import MESSAGE_FORMAT
 from crewmesh_worker.models.guarded import GuardedModel
-from crewmesh_worker.runner import artifacts, endings
+from crewmesh_worker.runner import approvals, artifacts, cache, endings
 from crewmesh_worker.runner.approval import ApprovalGate
 from crewmesh_worker.runner.calls import CallRefused, ModelCalls
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
@@ -37,6 +39,7 @@ from crewmesh_worker.runner.events import EventProjection
 from crewmesh_worker.runner.framing import FramingError
 from crewmesh_worker.runner.human import Paused, ResumedTask, find_resumed, use_provider
 from crewmesh_worker.runner.logs import redacted_logs
+from crewmesh_worker.runner.memory import RunMemory
 from crewmesh_worker.runner.output import PrintedLines
 from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.replying import reply_at_once
@@ -75,7 +78,7 @@ class Run:
 
     def __init__(self, request: Execute, send: Send, ask: Ask, factories: Factories) -> None:
         self._request = request
-        self._effects = EffectJournal(request.effects, ask)
+        self._effects = EffectJournal(request.effects, ask, request.run_id)
         self._factories = factories
         self._stream = EventStream(send)
         self._projection = EventProjection(self._stream, self._on_usage)
@@ -86,6 +89,9 @@ class Run:
         self._crew: Crew | None = None
         # One for each crew of the run.
         self._approvals: list[ApprovalGate] = []
+        # Results that nobody needs to approve.
+        self._waived: Container[str] = frozenset()
+        self._memory: RunMemory | None = None
 
     def outcome(self) -> FromRunner:
         """Run the crew; return Finished, or Failed whatever it raised."""
@@ -99,9 +105,11 @@ class Run:
         try:
             with (
                 artifacts.saving(work_dir, self._announce),
+                cache.using(Path(self._request.cache_dir) if self._request.cache_dir else None),
                 endings.closing(),
                 contextlib.redirect_stdout(printed),
                 self._surroundings(),
+                approvals.waivable() as self._waived,
             ):
                 return self._finished(self._kick_off())
         except Paused as pause:
@@ -114,6 +122,8 @@ class Run:
         finally:
             printed.finish()
             self._stream.close()
+            if self._memory is not None:
+                self._memory.close()
 
     def failed(self, error: BaseException) -> FromRunner:
         """Return what tells of a crew that raised."""
@@ -144,7 +154,9 @@ class Run:
         definition = json.loads(self._request.definition_json)
         if (reply := reply_at_once(definition, inputs, self._stream)) is not None:
             return reply
-        return self._run_crew(self._factories.build_crew(definition, inputs, self._model()), inputs)
+        crew: Crew = self._factories.build_crew(definition, inputs, self._model())
+        self._remember(crew, definition, inputs)
+        return self._run_crew(crew, inputs)
 
     def _model(self) -> GuardedModel:
         """Return what runs where nothing else is said."""
@@ -175,7 +187,7 @@ class Run:
         """
         self._calls.guard(crew)
         resume(crew, checkpoints, resumed)
-        use_provider(resumed)
+        use_provider(resumed, self._waived)
         self._effects.guard(crew, self._policy.needs_approval, prefix)
         # After it, so that a call that was made once isn't asked for again.
         approval = ApprovalGate(self._policy, self._calls, resumed)
@@ -202,6 +214,16 @@ class Run:
         self._checkpoint(str(task.id), task.output)
         self._projection.task_completed(task, task.output)
 
+    def _remember(self, crew: Crew, definition: dict[str, Any], inputs: dict[str, Any]) -> None:
+        """Give the crew its long-term memory, if its definition asks for one."""
+        if not (definition.get("crew") or {}).get("memory"):
+            return
+        properties = (definition.get("inputs") or {}).get("properties", {})
+        said = [n for n, prop in properties.items() if prop.get("format") == MESSAGE_FORMAT]
+        self._memory = RunMemory(self._request.memories, str(inputs[said[0]]) if said else "")
+        # The one is where its agents look, and is set from the other again and again.
+        crew.memory = crew._memory = self._memory
+
     def _receive(self, source: Any, event: Any) -> None:
         """Take an event of CrewAI's; never raise, or the agent would try its step again."""
         if any(approval.stopped for approval in self._approvals):
@@ -209,10 +231,19 @@ class Run:
         try:
             if event.type == "task_completed":
                 # Before the event: they are stored together, so none is without the other.
+                self._tell_memories()
                 self._checkpoint(str(source.id), event.output)
             self._projection.receive(source, event)
         except Exception as error:
             log.error("an event could not be told", type=event.type, exc_info=error)
+
+    def _tell_memories(self) -> None:
+        if self._memory is None or (changes := self._memory.take_changes()) is None:
+            return
+        try:
+            self._stream.message(FromRunner(memories=changes))
+        except FramingError as error:
+            log.warning("what a task remembers is too large to keep", reason=str(error))
 
     def _checkpoint(self, task_id: str, output: Any) -> None:
         index = self._projection.task_index(task_id)

@@ -9,6 +9,7 @@ stopped, or makes the call that was waiting.
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,10 +66,16 @@ class Paused(BaseException):
 
 
 class PausingProvider(SyncHumanInputProvider):
-    """Stops the run where CrewAI would ask at a terminal."""
+    """Stops the run where CrewAI would ask at a terminal.
 
-    def __init__(self, resumed: ResumedTask | None = None) -> None:
+    `waived` are results that nobody needs to approve.
+    """
+
+    def __init__(
+        self, resumed: ResumedTask | None = None, waived: Container[str] = frozenset()
+    ) -> None:
         self._resumed = resumed
+        self._waived = waived
 
     def setup_messages(self, context: Any) -> bool:
         """Put back the conversation of the task that was waiting, with the answer at its end."""
@@ -82,12 +89,14 @@ class PausingProvider(SyncHumanInputProvider):
         return True
 
     def handle_feedback(self, formatted_answer: Any, context: Any) -> Any:
-        """Stop here, with the draft."""
+        """Stop here, with the draft, unless its approval is waived."""
         draft = self._get_output_string(formatted_answer)
+        if draft in self._waived:
+            return formatted_answer
         raise Paused(context.task, draft, list(context.messages))
 
     async def handle_feedback_async(self, formatted_answer: Any, context: Any) -> Any:
-        """Stop here, with the draft."""
+        """Stop here, with the draft, unless its approval is waived."""
         return self.handle_feedback(formatted_answer, context)
 
 
@@ -107,9 +116,9 @@ class ResumedTask:
             self.call.decided[self.call.key] = None if self.approved else said
 
 
-def use_provider(resumed: ResumedTask | None) -> None:
+def use_provider(resumed: ResumedTask | None, waived: Container[str] = frozenset()) -> None:
     """From here on, stop the run where a task asks a person; `resumed` has been answered."""
-    set_provider(PausingProvider(resumed))
+    set_provider(PausingProvider(resumed, waived))
 
 
 def find_resumed(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from typing import Any
 
 from crewmesh.common.errors import ForbiddenError, InvalidInputError, NotFoundError, Violation
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.common.policy import Policy
-from crewmesh.v1 import agent_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_worker import clock
 from crewmesh_worker.crews.definition import CrewDefinition
 from crewmesh_worker.crews.inputs import dataset_inputs, validate_inputs
@@ -23,6 +24,9 @@ from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.policies import TenantPolicies
 from crewmesh_worker.runs.runners import RunSettings
 from crewmesh_worker.runs.slots import Slots
+from crewmesh_worker.tools.network.errors import RefusedError
+from crewmesh_worker.tools.network.policy import NetworkPolicy
+from crewmesh_worker.tools.network.urls import parse_url
 
 _STORE_SECONDS = 10.0
 _MAX_MODELS = 20
@@ -75,7 +79,7 @@ class Admission:
         checked.CopyFrom(spec)
         _check_limits(spec)
         apply_policy(await self._policies.get(identity), checked, definition, self._settings)
-        checked.inputs_json = await self._check_inputs(definition, spec.inputs_json, identity)
+        checked.inputs_json = await self.check_inputs(definition, spec.inputs_json, identity)
         checked.timeout_seconds = spec.timeout_seconds or self._default_timeout_seconds
         checked.max_attempts = spec.max_attempts or self._default_max_attempts
         # A caller that goes away must not leave a lease that nobody carries out; nor does it
@@ -110,10 +114,28 @@ class Admission:
             if can_start and not started:
                 self._slots.give_back()
 
-    async def _check_inputs(
+    async def wait_for_end(self, run_id: str, seconds: float, identity: Identity) -> run_pb2.Run:
+        """Return the run as it is when it has ended, or when the time is up."""
+        end = time.monotonic() + seconds
+        # The store needn't be asked to wait for a run that is executed here.
+        await self.executor.wait_for(run_id, seconds)
+        request = agent_pb2.GetRunRequest(run_id=run_id)
+        request.wait.FromMilliseconds(max(0, int((end - time.monotonic()) * 1000)))
+        with rpc_errors():
+            response = await self._store.GetRun(
+                request,
+                metadata=self._signer.metadata(identity),
+                timeout=seconds + _STORE_SECONDS,
+            )
+        return response.run
+
+    async def check_inputs(
         self, definition: CrewDefinition | Project, inputs_json: str, identity: Identity
     ) -> str:
-        """Return the inputs with defaults filled in and datasets named by their ids."""
+        """Return the inputs with defaults filled in and datasets named by their ids.
+
+        Raises InvalidInputError with every fault found.
+        """
         inputs = validate_inputs(definition, _parse_inputs(inputs_json))
         for name in dataset_inputs(definition):
             if name in inputs:
@@ -170,6 +192,20 @@ def _parse_inputs(inputs_json: str) -> dict[str, Any]:
     return inputs
 
 
+def _webhook_faults(webhook: agent_pb2.Webhook) -> list[Violation]:
+    """Return what shows before the run has ended; who may be reached is judged then."""
+    violations = []
+    if len(webhook.url) > 2000:
+        violations.append(Violation("webhook.url", "at most 2000 characters"))
+    if len(webhook.secret) > 500:
+        violations.append(Violation("webhook.secret", "at most 500 characters"))
+    try:
+        NetworkPolicy(private=True).check_target(parse_url(webhook.url))
+    except RefusedError as error:
+        violations.append(Violation("webhook.url", str(error)))
+    return violations
+
+
 def _check_limits(spec: agent_pb2.RunSpec) -> None:
     violations = []
     if not -100 <= spec.priority <= 100:
@@ -192,5 +228,7 @@ def _check_limits(spec: agent_pb2.RunSpec) -> None:
     limits = [value for _, value in spec.budget.ListFields()]
     if spec.HasField("budget") and not all(0 < limit < 2**63 for limit in limits):
         violations.append(Violation("budget", "limits are above 0"))
+    if spec.HasField("webhook"):
+        violations += _webhook_faults(spec.webhook)
     if violations:
         raise InvalidInputError("the run can't be taken", violations=violations)

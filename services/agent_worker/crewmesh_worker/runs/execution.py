@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -25,9 +24,11 @@ from crewmesh.common.identity import Identity
 from crewmesh.common.policy import parse_policy
 from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
 from crewmesh_worker import clock
+from crewmesh_worker.crews.definition import CrewDefinition
 from crewmesh_worker.crews.inputs import dataset_inputs
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.local_model.process import LocalModel
 from crewmesh_worker.projects.project import Project
 from crewmesh_worker.redaction import Redactor
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError
@@ -41,6 +42,8 @@ from crewmesh_worker.runs.outcome import Outcome
 from crewmesh_worker.runs.requests import make_project, make_request
 from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.usage import UsageMeter
+from crewmesh_worker.sessions.history import fit_history
+from crewmesh_worker.sessions.memory import Memories, checked
 
 log = structlog.get_logger(__name__)
 
@@ -67,12 +70,18 @@ class Execution:
         meter: UsageMeter,
         budget: RunBudget,
         input_seconds: int,
+        history_tokens: int,
+        memories: Memories,
+        local_model: LocalModel,
         good_until: float,
     ) -> None:
         self._meter = meter
         self._budget = budget
         self._redactor = Redactor(lease.secrets.values())
+        self._memories = memories
+        self._local_model = local_model
         self._input_seconds = input_seconds
+        self._history_tokens = history_tokens
         self.lease = lease
         # Until then, by clock.now(), the lease is surely ours. Renewals move it.
         self.good_until = good_until
@@ -190,28 +199,44 @@ class Execution:
         environment: dict[str, str],
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
+        definition = choice.definition
+        if (
+            isinstance(definition, CrewDefinition)
+            and definition.history_input
+            and self.lease.run.turn
+        ):
+            inputs[definition.history_input] = fit_history(
+                self.lease.history, self.lease.earlier_messages, self._history_tokens
+            )
         paths = {}
-        for name in dataset_inputs(choice.definition):
+        for name in dataset_inputs(definition):
             if name in inputs:
                 fetch = partial(files.fetch_dataset, inputs[name], self._identity)
                 paths[name] = str(await self._insist(fetch, _FILE_SECONDS))
-        request = make_request(self.lease, choice, runner.work_dir, environment, paths)
-        if isinstance(choice.definition, Project):
-            made = await self._made_files(runner, files)
-            project = await asyncio.to_thread(
-                make_project, choice.definition, made, choice, self.lease.secrets
-            )
-            request.project.CopyFrom(project)
+        # A project's own models aren't known here: it may come to call the default ones.
+        local = await self._local_model.environment((*choice.all, *choice.models))
+        request = make_request(self.lease, choice, {**environment, **local})
+        request.inputs_json = json.dumps(inputs)
+        request.work_dir = str(runner.work_dir)
+        request.cache_dir = str(files.tools_dir(self._identity))
+        request.dataset_paths.update(paths)
+        if isinstance(definition, Project):
+            request.project.CopyFrom(await self._project(runner, files, choice))
+        elif definition.crew.memory:
+            read = partial(self._memories.read, self.lease)
+            request.memories.extend(await self._insist(read, _FILE_SECONDS))
         return request
 
-    async def _made_files(self, runner: Runner, files: WorkerFiles) -> Path | None:
-        """Fetch what earlier attempts made: what is finished isn't done again."""
-        if not self.lease.checkpoints:
-            return None
-        directory = runner.work_dir / "made"
-        fetch = partial(files.fetch_artifacts, self.lease.run.id, self._identity, directory)
-        await self._insist(fetch, _FILE_SECONDS)
-        return directory
+    async def _project(
+        self, runner: Runner, files: WorkerFiles, choice: ModelChoice
+    ) -> runner_pb2.Project:
+        made = None
+        if self.lease.checkpoints:
+            # What is finished isn't done again, so its files have to be there.
+            made = runner.work_dir / "made"
+            fetch = partial(files.fetch_artifacts, self.lease.run.id, self._identity, made)
+            await self._insist(fetch, _FILE_SECONDS)
+        return await asyncio.to_thread(make_project, choice, made, self.lease.secrets)
 
     async def _drive(
         self, runner: Runner, request: runner_pb2.Execute, files: WorkerFiles
@@ -252,6 +277,8 @@ class Execution:
                     await self._log_event(message.event)
                 elif kind == "checkpoint":
                     self._log.checkpoint(message.checkpoint)
+                elif kind == "memories":
+                    self._log.remember(checked(message.memories))
                 elif kind == "artifact":
                     await self._keep_artifact(runner, message.artifact, files)
                 elif kind == "effect":

@@ -14,6 +14,7 @@ from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import budget_pb2_grpc, run_store_pb2
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.local_model.process import LocalModel
 from crewmesh_worker.runs.budget import RunBudget
 from crewmesh_worker.runs.execution import Execution
 from crewmesh_worker.runs.log import LogWriter
@@ -21,6 +22,7 @@ from crewmesh_worker.runs.prices import PriceList
 from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.runs.usage import UsageMeter
+from crewmesh_worker.sessions.memory import Memories
 
 log = structlog.get_logger(__name__)
 
@@ -39,9 +41,14 @@ class Executor:
         signer: IdentitySigner,
         prices: PriceList,
         settings: RunSettings,
+        local_model: LocalModel,
         input_seconds: int,
+        history_tokens: int,
+        memories: Memories,
     ) -> None:
+        self._memories = memories
         self._input_seconds = input_seconds
+        self._history_tokens = history_tokens
         self._slots = slots
         self._crews = crews
         self._runners = runners
@@ -51,6 +58,7 @@ class Executor:
         self._signer = signer
         self._prices = prices
         self._settings = settings
+        self._local_model = local_model
         self._handing_back = False
         # By run and epoch: a run may come back while its last attempt here still ends.
         self._held: dict[tuple[str, int], Execution] = {}
@@ -80,7 +88,8 @@ class Executor:
                 lease, self._crews, identity, self._writer.open(lease),
                 UsageMeter(run.usage, self._prices),
                 RunBudget(lease, self._budgets, self._signer, self._prices),
-                self._input_seconds, good_until,
+                self._input_seconds, self._history_tokens, self._memories, self._local_model,
+                good_until,
             )  # fmt: skip
             if self._handing_back:
                 execution.hand_back()

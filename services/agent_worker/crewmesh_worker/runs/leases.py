@@ -20,6 +20,9 @@ from crewmesh_worker.runs.slots import Slots
 log = structlog.get_logger(__name__)
 
 _RECONNECT_SECONDS: Final = 0.5
+# After a stream that was good for a while: before the store takes this worker for gone.
+_FIRST_RECONNECT_SECONDS: Final = 0.05
+_GOOD_SECONDS: Final = 1.0
 # How long a worker that drains waits for the store to say that no lease is on its way.
 _RETIRE_SECONDS: Final = 2.0
 _RENEWALS_PER_LEASE: Final = 3
@@ -54,6 +57,7 @@ class LeaseReceiver:
     async def run(self) -> None:
         """Stay attached until cancelled."""
         while True:
+            began = clock.now()
             try:
                 with rpc_errors():
                     await self._attach()
@@ -61,7 +65,8 @@ class LeaseReceiver:
                 log.warning("not attached to the store", reason=error.message)
             finally:
                 self.attached.clear()
-            await asyncio.sleep(_RECONNECT_SECONDS)
+            was_good = clock.now() - began > _GOOD_SECONDS
+            await asyncio.sleep(_FIRST_RECONNECT_SECONDS if was_good else _RECONNECT_SECONDS)
 
     async def retire(self) -> None:
         """Return once no further lease can come, the slots being closed; soon, in any case."""

@@ -19,7 +19,8 @@ import structlog
 from crewmesh.common.errors import CrewmeshError, InvalidInputError, StateError
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
-from crewmesh.v1 import run_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import memory_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh_worker.sessions.memory import merged
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ class _Entry:
     checkpoints: tuple[run_store_pb2.TaskCheckpoint, ...]
     size: int
     call: run_store_pb2.ModelCall | None
+    memories: tuple[memory_pb2.MemoryChanges, ...]
 
 
 class RunLog:
@@ -56,6 +58,7 @@ class RunLog:
         self._pending: deque[_Entry] = deque()
         self._pending_bytes = 0
         self._checkpoints: list[run_store_pb2.TaskCheckpoint] = []
+        self._memories: list[memory_pb2.MemoryChanges] = []
         self._transition: run_store_pb2.Transition | None = None
         self._writer = writer
         self._room = asyncio.Event()
@@ -78,6 +81,10 @@ class RunLog:
         """Keep a task's output; it is stored in one transaction with the next event."""
         self._checkpoints.append(checkpoint)
 
+    def remember(self, changes: memory_pb2.MemoryChanges) -> None:
+        """Keep what a task changed in its crew's memory; stored as a checkpoint is."""
+        self._memories.append(changes)
+
     async def end(self, event: run_pb2.RunEvent, transition: run_store_pb2.Transition) -> None:
         """Queue the last event with the change of state; return once they are stored, or lost."""
         self._queue(event)
@@ -97,10 +104,12 @@ class RunLog:
             raise
 
     def _queue(self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None) -> None:
-        size = event.ByteSize() + sum(c.ByteSize() for c in self._checkpoints)
-        self._pending.append(_Entry(event, tuple(self._checkpoints), size, call))
+        checkpoints, memories = tuple(self._checkpoints), tuple(self._memories)
+        size = sum(message.ByteSize() for message in (event, *checkpoints, *memories))
+        self._pending.append(_Entry(event, checkpoints, size, call, memories))
         self._pending_bytes += size
         self._checkpoints.clear()
+        self._memories.clear()
 
     def abandon(self) -> None:
         """Send nothing more: the run is another worker's."""
@@ -118,15 +127,19 @@ class RunLog:
             first_seq=self._next_seq,
         )
         size = 0
+        memories: list[memory_pb2.MemoryChanges] = []
         for place, entry in enumerate(itertools.islice(self._pending, _MAX_EVENTS_PER_APPEND)):
             append.events.append(entry.event)
             append.checkpoints.extend(entry.checkpoints)
+            memories.extend(entry.memories)
             if entry.call is not None:
                 append.model_calls.append(entry.call)
                 append.model_calls[-1].event = place
             size += entry.size
             if size >= _MAX_BYTES_PER_APPEND:
                 break
+        if (changes := merged(memories)) is not None:
+            append.memories.CopyFrom(changes)
         if self._transition is not None and len(append.events) == len(self._pending):
             append.transition.CopyFrom(self._transition)
         return append

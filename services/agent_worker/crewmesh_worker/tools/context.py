@@ -22,6 +22,8 @@ class RunContext:
 
     # The datasets as tables, named like the inputs.
     database: Database
+    # What the run was given.
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)
     # Names of the PNG files drawn in this attempt.
     charts: list[str] = field(default_factory=list)
@@ -35,6 +37,8 @@ class RunContext:
     _numbers: dict[str, int] = field(default_factory=dict)
     # Gives the outputs of the tasks that an earlier attempt finished: they name its charts.
     earlier_outputs: Callable[[], list[str]] = list
+    # Gives the results of finished tasks that a person approved, or by rule needn't.
+    approved_outputs: Callable[[], list[str]] = list
 
     def require_tool(self, name: str) -> None:
         """Raise ToolError unless the policy lets one tool use another on a run's behalf."""
@@ -56,9 +60,9 @@ class RunContext:
 _current: ContextVar[RunContext] = ContextVar("run_context")
 
 
-def enter_run(datasets: Mapping[str, Path]) -> RunContext:
+def enter_run(datasets: Mapping[str, Path], inputs: Mapping[str, Any] | None = None) -> RunContext:
     """Make this the run that tools called from here on work for."""
-    context = RunContext(Database(datasets))
+    context = RunContext(Database(datasets), inputs or {})
     _current.set(context)
     return context
 

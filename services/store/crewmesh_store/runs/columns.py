@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from crewmesh.v1 import run_pb2, run_store_pb2
+from crewmesh_store.messages import parse_id
 from crewmesh_store.runs.messages import run_id, status_name
 
 _COLUMNS = (
@@ -17,7 +18,9 @@ _COLUMNS = (
     "event_ats", "event_types", "event_tasks", "event_agents", "event_payloads",
     "checkpoint_run_ids", "checkpoint_tasks", "checkpoint_outputs", "checkpoint_waitings",
     "call_run_ids", "call_seqs", "call_ats", "call_models", "call_prompt_tokens",
-    "call_completion_tokens", "call_total_tokens", "call_cost_micros",
+    "call_completion_tokens", "call_total_tokens", "call_cost_micros", "memory_run_ids",
+    "memory_ids", "memory_contents", "memory_records", "memory_embeddings", "memory_embedders",
+    "memory_importances", "forgotten_run_ids", "forgotten_ids",
 )  # fmt: skip
 
 # With an output: the answer, or what a failed run had finished.
@@ -41,6 +44,7 @@ def append_columns(appends: Sequence[run_store_pb2.Append]) -> dict[str, list[ob
         _add_run(columns, append)
         _add_events(columns, append)
         _add_calls(columns, append)
+        _add_memories(columns, append)
     return columns.values
 
 
@@ -100,6 +104,22 @@ def _add_calls(columns: _Columns, append: run_store_pb2.Append) -> None:
             call_total_tokens=call.total_tokens,
             call_cost_micros=call.cost_micros if call.HasField("cost_micros") else None,
         )
+
+
+def _add_memories(columns: _Columns, append: run_store_pb2.Append) -> None:
+    run = run_id(append.run_id)
+    for memory in append.memories.saved:
+        columns.add(
+            memory_run_ids=run,
+            memory_ids=parse_id(memory.id, "memory"),
+            memory_contents=memory.content,
+            memory_records=memory.record_json,
+            memory_embeddings=memory.embedding,
+            memory_embedders=memory.embedder,
+            memory_importances=memory.importance,
+        )
+    for forgotten in append.memories.deleted:
+        columns.add(forgotten_run_ids=run, forgotten_ids=parse_id(forgotten, "memory"))
 
 
 def _datetime(moment: Timestamp) -> datetime:

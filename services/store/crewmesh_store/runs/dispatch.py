@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,13 +18,18 @@ log = structlog.get_logger(__name__)
 _BATCH = 64
 # For runs that become available with time, and for wake-ups that got lost.
 _POLL_SECONDS = 1.0
+# Workers speak several times a second. One that doesn't is frozen or cut off, though its
+# stream is open, and what it were given now would have to expire first.
+_SILENT_SECONDS = 1.0
 
 
 class AttachedWorker:
     """A worker's end of its AttachWorker stream."""
 
-    def __init__(self, worker_id: str) -> None:
+    def __init__(self, worker_id: str, clock: Callable[[], float]) -> None:
         self.worker_id = worker_id
+        self._clock = clock
+        self._heard_at = clock()
         self._outbox: asyncio.Queue[run_store_pb2.AttachWorkerResponse] = asyncio.Queue()
         self._free_slots = 0
         self._leases_received = 0
@@ -33,11 +39,14 @@ class AttachedWorker:
 
     @property
     def available(self) -> int:
-        """Free slots, less those that leases on their way will take."""
+        """Free slots, less those that leases on their way will take; none while it is silent."""
+        if self._clock() - self._heard_at > _SILENT_SECONDS:
+            return 0
         return self._free_slots - (self._leases_sent - self._leases_received)
 
     def set_capacity(self, capacity: run_store_pb2.WorkerCapacity) -> None:
         """Take the worker's own count."""
+        self._heard_at = self._clock()
         self._free_slots = capacity.free_slots
         self._leases_received = capacity.leases_received
         self.heard_us = capacity.sent_at_us
@@ -71,9 +80,11 @@ class Dispatcher:
         self,
         claim: Callable[[Sequence[str]], Awaitable[list[run_store_pb2.Lease]]],
         hand_back: Callable[[run_store_pb2.Lease], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._claim = claim
         self._hand_back = hand_back
+        self._clock = clock
         self._workers: dict[str, AttachedWorker] = {}
         self._wake = asyncio.Event()
         # Held from a claim to the sending of its leases.
@@ -85,7 +96,7 @@ class Dispatcher:
     @contextmanager
     def attach(self, worker_id: str) -> Iterator[AttachedWorker]:
         """Hold a worker in the fleet for the length of a `with` block."""
-        worker = AttachedWorker(worker_id)
+        worker = AttachedWorker(worker_id, self._clock)
         self._workers[worker_id] = worker
         try:
             yield worker
@@ -129,15 +140,17 @@ class Dispatcher:
                 log.warning("can't claim runs", reason=error.message)
 
     async def _dispatch(self) -> None:
-        while places := self._places():
-            self._may_have_queued = False
+        more = True
+        while more:
             async with self._claiming:
-                leases = await self._claim_and_send(places)
-            if len(leases) < len(places):
-                return
-            self._may_have_queued = True
+                more = await self._claim_and_send()
 
-    async def _claim_and_send(self, places: Sequence[str]) -> list[run_store_pb2.Lease]:
+    async def _claim_and_send(self) -> bool:
+        """Return whether there may be more runs for whom there is room."""
+        places = self._places()
+        if not places:
+            return False
+        self._may_have_queued = False
         # Who is here and what they said, before the claim: a lease counts from then.
         asking = {name: (self._workers[name], self._workers[name].heard_us) for name in places}
         leases = await self._claim(places)
@@ -150,7 +163,10 @@ class Dispatcher:
                 astray.append(lease)
         for lease in astray:
             await self._hand_back(lease)
-        return leases
+        if len(leases) < len(places):
+            return False
+        self._may_have_queued = True
+        return True
 
     def _places(self) -> list[str]:
         """Name a worker for each free slot, those with most room first and in turn."""

@@ -58,6 +58,7 @@ def run_from_row(row: Row) -> run_pb2.Run:
         priority=row["priority"],
         timeout_seconds=row["timeout_seconds"],
         session_id=row["session_id"] or "",
+        turn=row["turn"] or 0,
         created_by=row["created_by"],
         worker_id=row["worker_id"] or "",
         usage=run_pb2.Usage(
@@ -110,6 +111,17 @@ def tasks_from_events(task_events_json: str | None) -> list[run_pb2.TaskState]:
             task.finished_at.FromDatetime(datetime.fromisoformat(at))
         task.name, task.agent = name, agent
     return [tasks[index] for index in sorted(tasks)]
+
+
+def webhook_from_json(webhook_json: str) -> run_pb2.WebhookState:
+    """Return the state of a run's webhook; `webhook_json` is an object of its columns."""
+    columns = json.loads(webhook_json)
+    moments = {name: columns.pop(name) for name in ("next_try_at", "delivered_at")}
+    state = run_pb2.WebhookState(**columns)
+    for name, moment in moments.items():
+        if moment is not None:
+            getattr(state, name).FromDatetime(datetime.fromisoformat(moment))
+    return state
 
 
 def worker_from_row(row: Row) -> run_store_pb2.Worker:

@@ -7,17 +7,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 import psycopg
 from uuid6 import uuid7
 
-from crewmesh.common.errors import ConflictError, ExhaustedError, InvalidInputError, StateError
+from crewmesh.common.errors import (
+    ConflictError,
+    CrewmeshError,
+    ExhaustedError,
+    InvalidInputError,
+    NotFoundError,
+    StateError,
+)
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
 from crewmesh_store.budgets.messages import limit_columns
 from crewmesh_store.database import Database, Row, load_statements
-from crewmesh_store.messages import moment
+from crewmesh_store.messages import moment, parse_id
 from crewmesh_store.runs.columns import append_columns
 from crewmesh_store.runs.messages import (
     event_from_row,
@@ -25,11 +33,16 @@ from crewmesh_store.runs.messages import (
     run_id,
     status_name,
     tasks_from_events,
+    webhook_from_json,
     worker_from_row,
 )
+from crewmesh_store.sessions.repository import SessionRepository
 from crewmesh_store.tenants.vault import Vault
 
 SQL = load_statements("runs")
+
+# Messages of a session that may wait for their answers at once.
+MAX_OPEN_TURNS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -48,8 +61,8 @@ class Stored:
     result: run_store_pb2.AppendResult
     # As they now stand in the log; none where this call stored none.
     events: Sequence[run_pb2.RunEvent] = ()
-    # Whether a queued run may start now that couldn't before: this one, or one that waited
-    # for a limit of its organisation.
+    # Whether a queued run may start now that couldn't before: this one, its session's next, or
+    # one that waited for a limit of its organisation.
     makes_room: bool = False
 
 
@@ -60,13 +73,16 @@ class RunRepository:
         self, database: Database, lease_ttl: timedelta, vault: Vault | None = None
     ) -> None:
         self._database = database
+        self._sessions = SessionRepository(database)
         self.lease_ttl = lease_ttl
         self._vault = vault or Vault("")
 
     async def create(self, request: run_store_pb2.CreateRunRequest, identity: Identity) -> Created:
         """Record a run and its first event; lease it to the asking worker if nothing waits.
 
-        Raises ConflictError (IDEMPOTENCY_KEY_REUSED) when the key stands for another request.
+        With a message, that is recorded too, as the next of its session. Raises ConflictError
+        (IDEMPOTENCY_KEY_REUSED) when the key stands for another request, NotFoundError when
+        there is no such session, and ExhaustedError when too much waits already.
         """
         spec = request.spec
         key = spec.idempotency_key or None
@@ -90,25 +106,53 @@ class RunRepository:
             models=list(spec.models),
             api_key_id=identity.api_key_id or None,
             **limit_columns(spec.budget),
+            message=spec.message or None,
+            conversation=parse_id(spec.session_id, "session") if spec.message else None,
+            max_open_turns=MAX_OPEN_TURNS,
+            webhook_url=spec.webhook.url or None,
+            webhook_secret=spec.webhook.secret,
         )
         if row is not None:
-            lease = self._lease(row) if row["status"] == "running" else None
+            lease = await self._complete_lease(row) if row["status"] == "running" else None
             return Created(run_from_row(row), lease=lease)
         row = await self._database.fetch_one(
             SQL["find_idempotent_run"], org_id=identity.org_id, key=key
         )
         if row is None:
-            raise ExhaustedError(
-                "the queue of your organisation is full; try again when some runs have started",
-                reason="QUEUE_FULL",
-                retry_after_seconds=5,
-            )
+            raise await self._refusal_of(spec, identity)
         if row["request_hash"] != request_hash:
             raise ConflictError(
                 "this Idempotency-Key was used for another request; send a new key",
                 reason="IDEMPOTENCY_KEY_REUSED",
             )
         return Created(run_from_row(row), replayed=True)
+
+    async def _refusal_of(self, spec: agent_pb2.RunSpec, identity: Identity) -> CrewmeshError:
+        """Return why a run with a new key, or none, wasn't taken."""
+        if spec.message:
+            session = await self._sessions.get(spec.session_id, identity.org_id)
+            if session is None:
+                return NotFoundError(
+                    f"there is no session {spec.session_id[:64]!r}", reason="SESSION_NOT_FOUND"
+                )
+            if session.open_turns >= MAX_OPEN_TURNS:
+                return ExhaustedError(
+                    f"{session.open_turns} messages of this session wait for their answers; "
+                    "post the next one when some have been answered",
+                    reason="SESSION_BUSY",
+                    retry_after_seconds=5,
+                )
+        return ExhaustedError(
+            "the queue of your organisation is full; try again when some runs have started",
+            reason="QUEUE_FULL",
+            retry_after_seconds=5,
+        )
+
+    async def _complete_lease(self, row: Row) -> run_store_pb2.Lease:
+        lease = self._lease(row)
+        if lease.run.turn:
+            await self._sessions.add_history(lease)
+        return lease
 
     async def claim(self, worker_ids: Sequence[str]) -> list[run_store_pb2.Lease]:
         """Lease queued runs to the workers named, one for each entry, as far as there are any."""
@@ -118,7 +162,7 @@ class RunRepository:
             worker_ids=list(worker_ids),
             lease_ttl=self.lease_ttl,
         )
-        leases = {row["id"]: self._lease(row) for row in rows}
+        leases = {row["id"]: await self._complete_lease(row) for row in rows}
         again = [row["id"] for row in rows if row["attempt"] > 1]
         if again:
             for row in await self._database.fetch(SQL["read_checkpoints"], run_ids=again):
@@ -277,6 +321,8 @@ class RunRepository:
         message = run_from_row(row)
         if tasks:
             message.tasks.extend(tasks_from_events(row["task_events"]))
+            if row["webhook"] is not None:
+                message.webhook.CopyFrom(webhook_from_json(row["webhook"]))
         return message
 
     async def list_page(

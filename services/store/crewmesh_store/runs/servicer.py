@@ -81,6 +81,8 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             raise InvalidInputError("the first message of AttachWorker is hello")
         worker_id, session_id = first.hello.worker_id, UUID(bytes=uuid7().bytes)
         await self._runs.put_worker(first.hello, session_id)
+        # Until it hears from us, the worker's gRPC keeps all that it says, to say it again.
+        await context.send_initial_metadata(())
         try:
             with self._dispatcher.attach(worker_id) as worker:
                 reader = asyncio.create_task(self._read_capacity(request_iterator, worker))
@@ -223,17 +225,23 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> agent_pb2.CancelRunResponse:
         org_id = caller().require_org()
         reason = request.reason or "cancelled on request"
-        row = await self._runs.cancel(request.run_id, org_id, reason)
+        run = await self.cancel(request.run_id, org_id, reason)
+        return agent_pb2.CancelRunResponse(run=run or await self._require_run(request.run_id))
+
+    async def cancel(self, run_id: str, org_id: str, reason: str) -> run_pb2.Run | None:
+        """Cancel a run, or ask its worker to; return None if it has ended or isn't there."""
+        row = await self._runs.cancel(run_id, org_id, reason)
         if row is None:
-            run = await self._require_run(request.run_id)
-            return agent_pb2.CancelRunResponse(run=run)
+            return None
         run = run_from_row(row)
         if run.status == run_pb2.RUN_STATUS_RUNNING:
             self._dispatcher.cancel(run.worker_id, run.id, row["epoch"])
             self._wakeups.cancel_requested(run.worker_id, run.id, row["epoch"])
         else:
             self._announce(run.id, ())
-        return agent_pb2.CancelRunResponse(run=run)
+            if run.turn:
+                self.announce_queued()
+        return run
 
     async def RespondToRun(
         self, request: agent_pb2.RespondToRunRequest, context: Any
@@ -275,7 +283,8 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     def run_moved(self, run: str, status: str) -> None:
         """Tell watchers and dispatchers what maintenance did to a run."""
         self._announce(run, ())
-        if status == "queued":
+        if status != "running":
+            # It is in the queue, or its session's next one may start.
             self.announce_queued()
 
     def announce_queued(self) -> None:

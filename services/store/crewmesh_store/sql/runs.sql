@@ -1,18 +1,30 @@
 -- Runs, leases and logs. Every statement is one transaction, and one round trip.
 
 -- name: create_run
--- One row when the run was made; none when its idempotency key exists already, or
--- when the organisation's queue is full.
--- The run starts at once, leased to the caller, when nothing else is waiting and its
--- organisation has no limits (those are kept by claim_runs, one claim at a time).
+-- One row when the run was made; none when its idempotency key exists already, when the
+-- organisation's queue is full, or when its session isn't there or has too many open turns.
+-- The run starts at once, leased to the caller, when nothing else is waiting, its
+-- organisation has no limits (those are kept by claim_runs, one claim at a time), and its
+-- session has no run before it.
 WITH full_queue AS (
     SELECT FROM runs
     WHERE status = 'queued' AND org_id = %(org_id)s::uuid
     OFFSET (SELECT max_queued - 1 FROM orgs WHERE id = %(org_id)s::uuid) LIMIT 1
+), session AS MATERIALIZED (
+    -- Locked: messages posted at once are numbered one after another, and each sees how
+    -- many are open before it.
+    SELECT id, turns, open_turns FROM sessions
+    WHERE %(message)s::text IS NOT NULL AND id = %(conversation)s::uuid AND org_id = %(org_id)s::uuid
+    FOR UPDATE
+), admitted AS (
+    SELECT WHERE NOT EXISTS (SELECT FROM full_queue) AND (
+        %(message)s::text IS NULL
+        OR EXISTS (SELECT FROM session WHERE open_turns < %(max_open_turns)s::int)
+    )
 ), first_use AS (
     INSERT INTO idempotency_keys (org_id, key, request_hash, run_id)
     SELECT %(org_id)s::uuid, %(key)s, %(request_hash)s::bytea, %(run_id)s::uuid
-    WHERE %(key)s::text IS NOT NULL AND NOT EXISTS (SELECT FROM full_queue)
+    WHERE %(key)s::text IS NOT NULL AND EXISTS (SELECT FROM admitted)
     ON CONFLICT DO NOTHING
     RETURNING run_id
 ), start AS (
@@ -22,12 +34,14 @@ WITH full_queue AS (
         SELECT FROM orgs WHERE id = %(org_id)s::uuid AND max_running IS NOT NULL
     ) AND NOT EXISTS (
         SELECT FROM crew_limits WHERE org_id = %(org_id)s::uuid AND crew = %(crew)s
+    ) AND NOT EXISTS (
+        SELECT FROM session WHERE open_turns > 0
     ) AS at_once
 ), run AS (
     INSERT INTO runs (
         id, org_id, crew, crew_version, status, inputs, max_attempts, priority, timeout_seconds,
         session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq,
-        models, api_key_id, max_tokens, max_micros
+        models, api_key_id, max_tokens, max_micros, turn, has_webhook
     )
     SELECT
         %(run_id)s::uuid, %(org_id)s::uuid, %(crew)s, %(crew_version)s,
@@ -39,11 +53,21 @@ WITH full_queue AS (
         CASE WHEN at_once THEN now() + %(lease_ttl)s::interval END,
         CASE WHEN at_once THEN now() END,
         1 + at_once::int,
-        %(models)s::text[], %(api_key_id)s::uuid, %(max_tokens)s::bigint, %(max_micros)s::bigint
+        %(models)s::text[], %(api_key_id)s::uuid, %(max_tokens)s::bigint, %(max_micros)s::bigint,
+        (SELECT turns + 1 FROM session), %(webhook_url)s::text IS NOT NULL
     FROM start
     WHERE CASE WHEN %(key)s::text IS NULL
-        THEN NOT EXISTS (SELECT FROM full_queue) ELSE EXISTS (SELECT FROM first_use) END
+        THEN EXISTS (SELECT FROM admitted) ELSE EXISTS (SELECT FROM first_use) END
     RETURNING *
+), turned AS (
+    UPDATE sessions s
+    SET turns = s.turns + 1, open_turns = s.open_turns + 1, updated_at = now()
+    FROM run r JOIN session t ON r.turn IS NOT NULL
+    WHERE s.id = t.id
+), said AS (
+    INSERT INTO session_messages (session_id, number, org_id, role, content, run_id)
+    SELECT t.id, 2 * r.turn - 1, r.org_id, 'user', %(message)s, r.id
+    FROM run r JOIN session t ON r.turn IS NOT NULL
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
     SELECT id, 1, org_id, now(), 0, 'run.queued',
@@ -57,6 +81,9 @@ WITH full_queue AS (
     INSERT INTO budgets (org_id, run_id, period, max_tokens, max_micros)
     SELECT org_id, id, 'total', max_tokens, max_micros
     FROM run WHERE max_tokens IS NOT NULL OR max_micros IS NOT NULL
+), webhook AS (
+    INSERT INTO deliveries (run_id, org_id, url, secret)
+    SELECT id, org_id, %(webhook_url)s, %(webhook_secret)s FROM run WHERE has_webhook
 )
 SELECT run.*, CASE WHEN status = 'running'
     THEN lease_terms(org_id, api_key_id, COALESCE(max_tokens, max_micros) IS NOT NULL) END AS terms
@@ -74,7 +101,7 @@ SELECT pg_advisory_xact_lock(7201448);
 -- name: claim_runs
 -- Leases queued runs to workers: the first to worker_ids[1], and so on. Highest priority
 -- first; among equals, the organisation that would then have the fewest running; then the
--- oldest. Limits of organisations and crews hold. The cost depends on how many
+-- oldest. Limits of organisations and crews hold, and so does the order of sessions. The cost depends on how many
 -- organisations wait and how many runs are running, not on how many wait or have ended.
 WITH RECURSIVE waiting (org_id) AS (
     -- Steps from organisation to organisation through the index.
@@ -99,6 +126,11 @@ WITH RECURSIVE waiting (org_id) AS (
     CROSS JOIN LATERAL (
         SELECT id, priority, crew FROM runs r
         WHERE r.status = 'queued' AND r.org_id = o.id AND r.available_at <= now()
+            -- A session's runs go one after another, in the order of their messages.
+            AND (r.turn IS NULL OR NOT EXISTS (
+                SELECT FROM runs e
+                WHERE e.session_id = r.session_id AND e.turn < r.turn AND e.finished_at IS NULL
+            ))
             AND NOT EXISTS (
                 SELECT FROM crew_limits f JOIN running b USING (org_id, crew)
                 WHERE f.org_id = o.id AND f.crew = r.crew AND b.n >= f.max_running
@@ -197,9 +229,10 @@ WITH batch AS (
     FROM batch b, locked l
     WHERE r.id = b.run_id AND r.id = l.id
         AND r.epoch = b.epoch AND r.status = 'running' AND r.last_seq = b.first_seq - 1
-    RETURNING r.id, r.org_id, r.attempt, r.last_seq, r.crew, r.api_key_id,
+    RETURNING r.id, r.org_id, r.attempt, r.last_seq, r.crew, r.api_key_id, r.session_id, r.turn,
         b.status IS NOT NULL AND (
             b.status = 'queued'
+            OR (r.turn IS NOT NULL AND r.finished_at IS NOT NULL)
             OR EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id AND o.max_running IS NOT NULL)
             OR EXISTS (SELECT FROM crew_limits f WHERE f.org_id = r.org_id AND f.crew = r.crew)
         ) AS makes_room
@@ -238,6 +271,31 @@ WITH batch AS (
         run_id, seq, at, model, prompt_tokens, completion_tokens, total_tokens, cost_micros
     )
     JOIN accepted a ON a.id = c.run_id
+), rememberers AS (
+    -- Not of a session that is gone.
+    SELECT a.* FROM accepted a
+    WHERE a.turn IS NULL OR EXISTS (SELECT FROM sessions s WHERE s.id::text = a.session_id)
+), remembered AS (
+    INSERT INTO memories (
+        org_id, session_id, crew, id, content, record, embedding, embedder, importance
+    )
+    SELECT a.org_id, COALESCE(a.session_id, ''), a.crew, m.id, m.content, m.record,
+        m.embedding, m.embedder, m.importance
+    FROM unnest(
+        %(memory_run_ids)s::uuid[], %(memory_ids)s::uuid[], %(memory_contents)s::text[],
+        %(memory_records)s::json[], %(memory_embeddings)s::bytea[], %(memory_embedders)s::text[],
+        %(memory_importances)s::real[]
+    ) AS m (run_id, id, content, record, embedding, embedder, importance)
+    JOIN rememberers a ON a.id = m.run_id
+    ON CONFLICT (org_id, session_id, crew, id) DO UPDATE SET
+        content = excluded.content, record = excluded.record, embedding = excluded.embedding,
+        embedder = excluded.embedder, importance = excluded.importance
+), forgotten AS (
+    DELETE FROM memories m
+    USING unnest(%(forgotten_run_ids)s::uuid[], %(forgotten_ids)s::uuid[]) AS f (run_id, id)
+    JOIN accepted a ON a.id = f.run_id
+    WHERE m.org_id = a.org_id AND m.session_id = COALESCE(a.session_id, '') AND m.crew = a.crew
+        AND m.id = f.id
 )
 SELECT id, attempt, last_seq, makes_room FROM accepted;
 
@@ -363,7 +421,13 @@ SELECT r.*, (
     SELECT json_agg(json_build_array(e.type, e.task, e.agent, e.at, e.payload) ORDER BY e.seq)
     FROM run_events e
     WHERE e.run_id = r.id AND e.type IN ('task.started', 'task.completed', 'task.failed')
-) AS task_events
+) AS task_events, (
+    SELECT json_build_object(
+        'url', d.url, 'status', d.status, 'tries', d.tries, 'last_status', d.last_status,
+        'last_error', d.last_error, 'next_try_at', d.next_try_at, 'delivered_at', d.delivered_at
+    )
+    FROM deliveries d WHERE r.has_webhook AND d.run_id = r.id
+) AS webhook
 FROM runs r WHERE r.id = %(run_id)s AND r.org_id = %(org_id)s;
 
 -- name: list_runs

@@ -182,7 +182,9 @@ class _Conversion:
                 continue
             if isinstance(value, Mapping) and set(value) == {"python"}:
                 self._fault((*place, key), PYTHON_REFERENCE)
-            elif (renamed := _RENAMED.get((kind, key))) is not None:
+            elif (renamed := _RENAMED.get((kind, key))) is not None and not isinstance(
+                value, Mapping
+            ):
                 kept[renamed] = value
             elif key in keys:
                 kept[key] = value

@@ -17,12 +17,7 @@ from crewmesh_worker.tools.network.limits import Limits
 from crewmesh_worker.tools.network.pace import Pace
 from crewmesh_worker.tools.network.policy import NetworkPolicy
 from crewmesh_worker.tools.network.redirects import is_redirect, next_target
-from crewmesh_worker.tools.network.resolver import (
-    CheckedResolver,
-    Lookup,
-    checked_sockets,
-    look_up,
-)
+from crewmesh_worker.tools.network.resolver import Lookup, checked_connector, look_up
 from crewmesh_worker.tools.network.robots import Robots
 from crewmesh_worker.tools.network.settings import PRODUCT
 from crewmesh_worker.tools.network.urls import Target, parse_url
@@ -96,12 +91,7 @@ class NetworkClient:
         self._pace = Pace(self.limits.host_rate, self.limits.concurrent)
         self._robots = Robots(PRODUCT, self._read_robots, self.limits.longest_delay)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=CheckedResolver(policy, lookup),
-                socket_factory=checked_sockets(policy),
-                use_dns_cache=False,
-                limit=0,
-            ),
+            connector=checked_connector(policy, lookup),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": user_agent},
             # A proxy from the environment would look names up itself.

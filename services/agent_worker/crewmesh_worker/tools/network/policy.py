@@ -62,14 +62,14 @@ class NetworkPolicy:
             self.check_address(target.address, target.host)
         elif not self.private and _is_own(target.host):
             raise RefusedError(
-                f"{target.host} is a name in a private network: tools may not use it"
+                f"{target.host} is a name in a private network: it may not be reached"
             )
 
     def check_address(self, address: Address, host: str) -> None:
         """Raise RefusedError unless sockets may connect to the address that a host has."""
         if (why := refusal(address, private=self.private)) is not None:
             named = "" if host == str(address) else f"{host} can't be reached: "
-            raise RefusedError(f"{named}{why}, and tools reach public addresses only")
+            raise RefusedError(f"{named}{why}, and only public addresses may be reached")
 
 
 def _is_own(host: str) -> bool:

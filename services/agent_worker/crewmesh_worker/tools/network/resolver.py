@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from aiohttp import TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from crewmesh_worker.tools.network.errors import UnreachableError
@@ -69,6 +70,16 @@ def checked_sockets(policy: NetworkPolicy) -> Callable[[tuple[Any, ...]], socket
         return socket.socket(family, kind, protocol)
 
     return make
+
+
+def checked_connector(policy: NetworkPolicy, lookup: Lookup = look_up) -> TCPConnector:
+    """Return what opens connections, to addresses that the policy has checked only."""
+    return TCPConnector(
+        resolver=CheckedResolver(policy, lookup),
+        socket_factory=checked_sockets(policy),
+        use_dns_cache=False,
+        limit=0,
+    )
 
 
 def _result(host: str, port: int, address: str) -> ResolveResult:

@@ -62,7 +62,7 @@ def parse_url(text: str) -> Target:
 
 def _target(url: URL, port: int | None, text: str) -> Target:
     if url.scheme not in _PORTS:
-        raise _refused(text, "only http:// and https:// addresses can be fetched")
+        raise _refused(text, "only http:// and https:// addresses can be")
     written = _AUTHORITY.match(text)
     if url.user is not None or url.password is not None or (written and "@" in written[1]):
         raise _refused(text, "user names and passwords in URLs are not allowed")
@@ -113,7 +113,7 @@ def _address(host: str, text: str) -> Address | None:
 
 
 def _refused(text: str, why: str) -> RefusedError:
-    return RefusedError(f"{_shown(text)} can't be fetched: {why}")
+    return RefusedError(f"{_shown(text)} can't be reached: {why}")
 
 
 def _shown(text: str) -> str:
