@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -193,9 +194,7 @@ async def test_dependencies_that_clash_with_ours_and_the_env_file_are_the_projec
         run = await projects.start_run("pinned")
         end = (await events_of(projects, run))[-1]
         assert end["type"] == "run.succeeded", end["payload"]
-        facts = json.loads(
-            end["payload"]["output"].partition("answered:")[2].partition("}")[0] + "}"
-        )
+        facts = facts_of(end)
         assert facts["crewai"] == "1.15.20"
         assert facts["protobuf"] == "5.29.5"
         assert facts["structlog"] == "24.4.0"
@@ -205,6 +204,72 @@ async def test_dependencies_that_clash_with_ours_and_the_env_file_are_the_projec
         assert "CREWMESH_MESH_SECRET_FILE" not in facts
         assert facts["runs"] == 1, "each run has the project's modules anew"
         assert "src" in facts["cwd"]
+
+
+def facts_of(end: dict[str, Any]) -> dict[str, Any]:
+    """Return what the tool of `pinned` told."""
+    text = end["payload"]["output"].partition("answered:")[2].partition("}")[0]
+    facts: dict[str, Any] = json.loads(text + "}")
+    return facts
+
+
+@contextlib.asynccontextmanager
+async def put(mesh: Mesh, path: str, body: dict[str, Any], after: Any) -> AsyncIterator[None]:
+    """Set something of the organisation for a while."""
+    async with mesh.http.put(path, json=body) as response:
+        assert response.status == 200, await response.text()
+    try:
+        yield
+    finally:
+        if after is None:
+            await mesh.http.delete(path)
+        else:
+            await mesh.http.put(path, json=after)
+
+
+async def test_a_tenants_secrets_and_approvals_hold_for_projects_too(projects: Mesh) -> None:
+    value = "of-the-tenant-0123456789"
+    async with (
+        put(projects, "/v1/policy", {"approval": {"tools": ["look_*"]}}, after={}),
+        put(projects, "/v1/secrets/PINNED_SECRET", {"value": value}, after=None),
+    ):
+        run = await projects.start_run("pinned")
+        asked = await wait_for(projects, run, "input.requested")
+        assert asked["payload"]["tool"] == "look_around"
+        await answer(projects, run, approve=True)
+        end = (await events_of(projects, run))[-1]
+    assert end["type"] == "run.succeeded", end["payload"]
+    assert facts_of(end)["PINNED_SECRET"] == "[secret]", "it goes before the project's own"
+
+
+async def test_a_policy_refuses_a_projects_tools(projects: Mesh) -> None:
+    async with put(projects, "/v1/policy", {"tools": {"denied": ["look_*"]}}, after={}):
+        end = (await events_of(projects, await projects.start_run("pinned")))[-1]
+    assert end["type"] == "run.failed"
+    assert end["payload"]["code"] == "policy_denied"
+    assert "look_around" in end["payload"]["message"]
+
+
+async def start_within(mesh: Mesh, tokens: int) -> dict[str, Any]:
+    """Start a flow with a budget."""
+    body = {"crew": "writing", "inputs": {}, "budget": {"max_tokens": tokens}}
+    async with mesh.http.post("/v1/runs", json=body) as response:
+        assert response.status == 202, await response.text()
+        run: dict[str, Any] = await response.json()
+        return run
+
+
+async def test_a_budget_holds_for_the_models_of_a_flow(projects: Mesh) -> None:
+    run = await start_within(projects, 300)
+    events = await events_of(projects, run)
+    assert events[-1]["type"] == "run.failed"
+    assert events[-1]["payload"]["code"] == "budget_exceeded"
+    assert "budget.exceeded" in [event["type"] for event in events]
+    run = await start_within(projects, 10_000_000)
+    assert (await events_of(projects, run))[-1]["type"] == "run.succeeded"
+    usage = (await projects.get(f"/v1/runs/{run['id']}"))["usage"]
+    assert usage["model_calls"] >= 3
+    assert 0 < usage["total_tokens"] < 10_000_000
 
 
 async def test_a_flow_whose_process_dies_goes_on_after_its_last_finished_method(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,9 +23,14 @@ from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.crews.definition import CrewDefinition, parse_definition
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.crews.shared import SharedCrews
+from crewmesh_worker.crews.sources import CrewSource
 from crewmesh_worker.crews.store import CrewStore
 from crewmesh_worker.crews.uploaded import UploadedCrews
+from crewmesh_worker.projects.catalogue import Projects
+from crewmesh_worker.projects.project import Project
 from tests.integration.conftest import StoreClient
+
+UPLOADED, PROJECT = crew_pb2.CREW_SOURCE_UPLOADED, crew_pb2.CREW_SOURCE_PROJECT
 
 
 def definition(name: str, saying: str = "Say.", **task: Any) -> CrewDefinition:
@@ -40,11 +47,14 @@ def data(name: str, saying: str = "Say.", **task: Any) -> dict[str, Any]:
     }
 
 
-async def worker(store: StoreClient, *crews: CrewDefinition) -> CrewLibrary:
+async def worker(
+    store: StoreClient, *crews: CrewDefinition, projects: Sequence[CrewSource] = ()
+) -> CrewLibrary:
     """Return what a worker knows that comes with these crews."""
     crew_store = CrewStore(store.crews, store.signer)
     catalogue = Catalogue({crew.name: crew for crew in crews})
-    library = CrewLibrary(SharedCrews(catalogue, crew_store), UploadedCrews(crew_store))
+    uploaded = UploadedCrews(crew_store)
+    library = CrewLibrary(SharedCrews(catalogue, crew_store), uploaded, projects)
     await library.publish()
     return library
 
@@ -175,6 +185,55 @@ async def test_an_organisation_keeps_its_crew_when_workers_begin_to_bring_one_of
         await put(library, other, "assistant")
     await library.delete("assistant", store.org)
     assert saying_of(await library.get("assistant", "", store.org)) == "Say ours."
+
+
+def projects_named(directory: Path, *names: str) -> Projects:
+    entry = {"kind": "crew", "definition": "", "script": "main:run"}
+    return Projects(
+        directory,
+        [
+            Project(name, "0+0123456789ab", "crew", "A project.", *[directory] * 3, entry)
+            for name in names
+        ],
+    )
+
+
+async def test_a_project_goes_before_a_crew_of_the_workers_and_after_an_organisations_own(
+    store: StoreClient, other: Identity, tmp_path: Path
+) -> None:
+    await put(await worker(store), store.org, "mine", "Say mine.")
+    projects = projects_named(tmp_path, "hello", "mine")
+    library = await worker(store, definition("hello"), definition("bye"), projects=[projects])
+    assert saying_of(await library.get("mine", "", store.org)) == "Say mine."
+    assert isinstance((await library.get("mine", "", other)).runnable, Project)
+    assert isinstance((await library.get("hello", "", store.org)).runnable, Project)
+    for identity, mine in ((store.org, UPLOADED), (other, PROJECT)):
+        listed = (await library.list_page(0, "", identity)).crews
+        assert [(crew.name, crew.source) for crew in listed] == [
+            ("bye", crew_pb2.CREW_SOURCE_BUILT_IN),
+            ("hello", PROJECT),
+            ("mine", mine),
+        ]
+    # A run of what it hides goes on with that.
+    hidden = (await (await worker(store, definition("hello"))).get("hello", "", other)).version
+    assert saying_of(await library.get_pinned("hello", hidden, other)) == "Say."
+
+
+async def test_a_projects_name_is_taken_but_for_whom_had_it_before(
+    store: StoreClient, other: Identity, tmp_path: Path
+) -> None:
+    await put(await worker(store), store.org, "mine")
+    library = await worker(store, projects=[projects_named(tmp_path, "mine")])
+    assert await put(library, store.org, "mine", "Say more.") == "2"
+    await library.roll_back("mine", "1", store.org)
+    with pytest.raises(ConflictError, match="another name"):
+        await put(library, other, "mine")
+    with pytest.raises(StateError):
+        await library.delete("mine", other)
+    with pytest.raises(StateError, match="compare its files"):
+        await library.diff("mine", "0+0123456789ab", "0+0123456789ab", other)
+    await library.delete("mine", store.org)
+    assert isinstance((await library.get("mine", "", store.org)).runnable, Project)
 
 
 async def test_a_list_is_in_order_over_sources_and_pages(store: StoreClient) -> None:

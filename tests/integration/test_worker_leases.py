@@ -9,16 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from crewmesh.common.grpc_client import file_stub, open_channel, run_store_stub
-from crewmesh.v1 import run_pb2, run_store_pb2
+from crewmesh.common.grpc_client import (
+    budget_stub,
+    crew_store_stub,
+    file_stub,
+    open_channel,
+    run_store_stub,
+    session_store_stub,
+)
+from crewmesh.v1 import crew_store_pb2, run_pb2, run_store_pb2
 from crewmesh_worker import clock
 from crewmesh_worker.crews.catalogue import Catalogue
+from crewmesh_worker.crews.definition import to_json
+from crewmesh_worker.crews.library import CrewLibrary
+from crewmesh_worker.crews.shared import SharedCrews
+from crewmesh_worker.crews.store import CrewStore
+from crewmesh_worker.crews.uploaded import UploadedCrews
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.local_model.process import LocalModel
+from crewmesh_worker.projects.pools import ProjectPools
 from crewmesh_worker.runner.pool import RunnerPool, RunnerSettings
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
+from crewmesh_worker.runs.prices import PriceList
+from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
+from crewmesh_worker.sessions.memory import Memories
 from tests.chaos.proxy import Link, to_port
 from tests.conftest import until
 from tests.integration.conftest import StoreClient, serving_store
@@ -53,9 +70,15 @@ class Worker:
         runs = run_store_stub(self._channel)
         self._writer = LogWriter(runs, store.signer)
         files = WorkerFiles(file_stub(self._channel), store.signer, cache)
+        crew_store = CrewStore(crew_store_stub(self._channel), store.signer)
+        # It brings none itself: its runs are of version 1 of an uploaded crew.
+        crews = CrewLibrary(SharedCrews(Catalogue({}), crew_store), UploadedCrews(crew_store))
         self.executor = RecordingExecutor(
-            self.slots, Catalogue.load(None), pool, self._writer, files, "offline", {}, 60
-        )
+            self.slots, crews, Runners(pool, ProjectPools(1, 1, cache, cache)), self._writer,
+            files, budget_stub(self._channel), store.signer, PriceList(""),
+            RunSettings(["offline"], "", {}), LocalModel(None), 60, 1000,
+            Memories(session_store_stub(self._channel), store.signer),
+        )  # fmt: skip
         self.executor.begun = []
         hello = run_store_pb2.WorkerHello(worker_id="w1", slots=1)
         self.receiver = LeaseReceiver(runs, store.signer, hello, self.slots, self.executor)
@@ -78,6 +101,10 @@ class Worker:
 async def linked_worker(
     store: StoreClient, pool: RunnerPool, cache: Path
 ) -> AsyncIterator[tuple[Worker, Link]]:
+    hello = crew_store_pb2.PutStoredCrewRequest(
+        name="hello", definition_json=to_json(Catalogue.load().get("hello"))
+    )
+    await store.crews.PutStoredCrew(hello, metadata=store.person)
     link = Link("worker to store", to_port(store.port))
     await link.open()
     try:

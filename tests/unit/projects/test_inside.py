@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crewai import LLM
+from crewai import LLM, Agent
+from crewai.llms.base_llm import BaseLLM
 
+from crewmesh.common.policy import ModelPolicy, Policy
 from crewmesh.v1.run_store_pb2 import HumanAnswer
+from crewmesh.v1.runner_pb2 import CallTerms, FromRunner, ToRunner
+from crewmesh_worker.models.guarded import GuardedModel
 from crewmesh_worker.models.offline import OfflineLLM
 from crewmesh_worker.projects.inside.journal import (
     CallKey,
@@ -19,10 +23,11 @@ from crewmesh_worker.projects.inside.journal import (
     TaskRecord,
     WaitingRecord,
 )
-from crewmesh_worker.projects.inside.models import exchanged_models, missing_key
+from crewmesh_worker.projects.inside.models import every_model_call, exchanged_models, missing_key
 from crewmesh_worker.projects.inside.people import exact_outcome, feedback_text
 from crewmesh_worker.projects.inside.script import called_names, literal_inputs
 from crewmesh_worker.projects.inside.workspace import Workspace
+from crewmesh_worker.runner.calls import CallRefused, ModelCalls
 
 MAIN = """
 from datetime import datetime
@@ -74,13 +79,73 @@ def test_a_model_without_a_key_is_exchanged_and_said_once(monkeypatch: pytest.Mo
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-real")
     said: list[str] = []
-    with exchanged_models(OfflineLLM, always=False, say=said.append):
+    with exchanged_models(OfflineLLM, always=False, say=said.append, guard=guarded):
         models = [LLM(model="gpt-4o"), LLM(model="gpt-4o")]
     assert [type(model) for model in models] == [OfflineLLM, OfflineLLM]
     assert len(said) == 1
     assert "OPENAI_API_KEY" in said[0]
-    with exchanged_models(OfflineLLM, always=True, say=said.append):
+    with exchanged_models(OfflineLLM, always=True, say=said.append, guard=guarded):
         assert type(LLM(model="ollama/llama3")) is OfflineLLM
+
+
+def test_a_model_with_a_key_is_the_projects_own_behind_the_guard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
+    with exchanged_models(OfflineLLM, always=False, say=print, guard=guarded):
+        model = LLM(model="gpt-4o", temperature=0.3)
+        agent = Agent(role="a", goal="b", backstory="c", llm="gpt-4o")
+    assert isinstance(model, GuardedModel)
+    assert (model.first.model, model.first.temperature, model.first.stream) == ("gpt-4o", 0.3, True)
+    assert isinstance(agent.llm, GuardedModel)
+    assert not isinstance(LLM(model="gpt-4o"), GuardedModel), "only within"
+
+
+class Answering(BaseLLM):
+    """A model of a project's own making."""
+
+    def call(self, messages: Any, *_: Any, from_agent: Any = None, **__: Any) -> Any:
+        self._invoke_before_llm_call_hooks([{"role": "user", "content": messages}], from_agent)
+        return "answered"
+
+
+@pytest.mark.parametrize(
+    ("budgeted", "policy", "code"),
+    [
+        (False, Policy(), ""),
+        (True, Policy(), "uncounted_model"),
+        (False, Policy(models=ModelPolicy(allowed=["anthropic/*"])), "policy_denied"),
+    ],
+)
+def test_a_call_past_the_guard_is_made_only_where_nobody_has_to_count_it(
+    budgeted: bool, policy: Policy, code: str
+) -> None:
+    terms = CallTerms(budgeted=budgeted)
+    calls = ModelCalls(terms, OfflineLLM, unasked, print, print, policy)
+    with every_model_call(calls.refuse_uncounted):
+        if not code:
+            assert Answering(model="mine").call("Hello?") == "answered"
+            return
+        with pytest.raises(CallRefused) as refused:
+            Answering(model="mine").call("Hello?")
+    assert refused.value.code == code
+    assert calls.refused is refused.value
+    assert Answering(model="mine").call("Hello?") == "answered", "only within"
+
+
+def test_a_model_that_the_policy_forbids_is_not_called() -> None:
+    policy = Policy(models=ModelPolicy(allowed=["anthropic/*"]))
+    calls = ModelCalls(CallTerms(), OfflineLLM, unasked, print, print, policy)
+    with pytest.raises(CallRefused, match="mine isn't allowed"):
+        calls.guarded(Answering(model="mine")).call("Hello?")
+
+
+def unasked(question: FromRunner) -> ToRunner:
+    raise AssertionError(question)
+
+
+def guarded(model: BaseLLM) -> BaseLLM:
+    return ModelCalls(CallTerms(), OfflineLLM, unasked, print, print).guarded(model)
 
 
 @pytest.mark.parametrize(

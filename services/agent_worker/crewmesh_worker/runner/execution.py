@@ -45,7 +45,6 @@ from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.replying import reply_at_once
 from crewmesh_worker.runner.stream import Ask, EventStream, Send
 from crewmesh_worker.runner.text import MAX_CHARACTERS, put_json, put_text, storable
-from crewmesh_worker.tools.context import current_run
 
 log = structlog.get_logger(__name__)
 
@@ -156,6 +155,7 @@ class Run:
             return reply
         crew: Crew = self._factories.build_crew(definition, inputs, self._model())
         self._remember(crew, definition, inputs)
+        _tell_tools(self._request.policy_json)
         return self._run_crew(crew, inputs)
 
     def _model(self) -> GuardedModel:
@@ -168,7 +168,6 @@ class Run:
         checkpoints = list(self._request.checkpoints)
         answer = self._request.answer if self._request.HasField("answer") else None
         resumed = find_resumed(crew, checkpoints, answer)
-        _tell_tools(self._request.policy_json)
         self._projection.follow(crew)
         self._take_up(crew, checkpoints, resumed)
         add_stream_sink(self._receive)
@@ -295,6 +294,9 @@ class Run:
 
 
 def _tell_tools(policy_json: str) -> None:
-    """Let tools know the tenant's policy; a builder of tests may have entered no run."""
+    """Let our tools know the tenant's policy; a builder of tests may have entered no run."""
+    # A project has none of them, and its environment not what they import.
+    from crewmesh_worker.tools.context import current_run
+
     with contextlib.suppress(LookupError):
         current_run().policy = json.loads(policy_json or "{}")
