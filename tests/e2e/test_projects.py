@@ -55,7 +55,6 @@ def digests(directory: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def crews_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("crews")
-    create(directory, "crew", "classic", "--classic", "--skip-provider")
     create(directory, "crew", "by_json", "--skip-provider")
     create(directory, "flow", "writing", "--skip-provider")
     created, _ = how_to_commands()
@@ -106,7 +105,6 @@ async def test_every_project_is_listed_with_its_kind_its_inputs_and_what_is_wron
     assert kinds == {
         "broken": "crew",
         "by_json": "crew",
-        "classic": "crew",
         "declared": "flow",
         "my_crew": "crew",
         "pinned": "crew",
@@ -114,9 +112,9 @@ async def test_every_project_is_listed_with_its_kind_its_inputs_and_what_is_wron
         "steps": "flow",
         "writing": "flow",
     }
-    assert crews["classic"]["inputs"]["properties"]["topic"]["default"] == "AI LLMs"
-    assert "current_year" in crews["classic"]["inputs"]["properties"]
-    assert [task["name"] for task in crews["classic"]["tasks"]] == [
+    assert crews["my_crew"]["inputs"]["properties"]["topic"]["default"] == "AI LLMs"
+    assert "current_year" in crews["my_crew"]["inputs"]["properties"]
+    assert [task["name"] for task in crews["my_crew"]["tasks"]] == [
         "research_task",
         "reporting_task",
     ]
@@ -136,8 +134,8 @@ async def test_a_project_that_cannot_be_run_says_why(projects: Mesh) -> None:
 async def test_a_classic_crew_streams_and_its_report_is_an_artifact(
     projects: Mesh, crews_dir: Path
 ) -> None:
-    before = digests(crews_dir / "classic")
-    run = await projects.start_run("classic", topic="gRPC")
+    before = digests(crews_dir / "my_crew")
+    run = await projects.start_run("my_crew", topic="gRPC")
     events = await events_of(projects, run)
     assert events[-1]["type"] == "run.succeeded", events[-1]["payload"]
     types = [event["type"] for event in events]
@@ -152,7 +150,7 @@ async def test_a_classic_crew_streams_and_its_report_is_an_artifact(
     assert (
         "gRPC" in next(e for e in events if e["type"] == "task.started")["payload"]["description"]
     )
-    assert digests(crews_dir / "classic") == before
+    assert digests(crews_dir / "my_crew") == before
 
 
 @pytest.mark.parametrize("crew", ["by_json", "declared"])
@@ -236,7 +234,7 @@ async def test_a_tenants_secrets_and_approvals_hold_for_projects_too(projects: M
         run = await projects.start_run("pinned")
         asked = await wait_for(projects, run, "input.requested")
         assert asked["payload"]["tool"] == "look_around"
-        await answer(projects, run, approve=True)
+        await answer(projects, run, text="", approve=True)
         end = (await events_of(projects, run))[-1]
     assert end["type"] == "run.succeeded", end["payload"]
     assert facts_of(end)["PINNED_SECRET"] == "[secret]", "it goes before the project's own"
