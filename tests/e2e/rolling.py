@@ -16,19 +16,18 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.chaos.client import Client
 from tests.chaos.console import say
-from tests.chaos.evidence import Evidence, collect, copy_effects
-from tests.chaos.load import Client, Load
-from tests.chaos.mesh import Mesh
+from tests.chaos.evidence import Evidence, collect, copy_effects, rest
+from tests.chaos.mesh import WORKERS, Mesh
 from tests.chaos.oracle import judge
 from tests.chaos.part import Part
-from tests.fleet import fleet
+from tests.fleet import fleet, use
 
 _SEED = 11
 _ROUND_SECONDS = 6.0
 _RUNS_PER_ROUND = 24
 _RESTART_SECONDS = 120.0
-_REST_SECONDS = 3.0
 
 
 def main() -> None:
@@ -45,17 +44,16 @@ def main() -> None:
 
 async def _run(root: Path) -> list[str]:
     mesh = fleet(root, _SEED)
-    clients: list[Client] = []
     try:
         await mesh.start()
         copy_effects(mesh.database_url)
         restarted = asyncio.Event()
-        loading = asyncio.create_task(_load(mesh, clients, restarted))
+        loading = asyncio.create_task(_load(mesh, restarted))
         await _restart_all(mesh)
         restarted.set()
-        await loading
-        await asyncio.sleep(_REST_SECONDS)
-        evidence = collect(mesh.database_url, clients, mesh.ledger)
+        clients = await loading
+        await rest(mesh.database_url, WORKERS)
+        evidence = collect(mesh.database_url, clients, mesh.ledger, WORKERS)
         stubborn = await mesh.stop_services()
         evidence.leftovers = [f"{name} didn't stop" for name in stubborn]
         evidence.leftovers += [f"process {p.pid} remains" for p in mesh.runner_processes()]
@@ -68,16 +66,16 @@ async def _run(root: Path) -> list[str]:
     return [*broken, *_ends_other_than_well(evidence), *_errors_answered(mesh)]
 
 
-async def _load(mesh: Mesh, clients: list[Client], enough: asyncio.Event) -> None:
-    """Start runs, round after round, until `enough` is set; return when all have ended."""
-    number = 0
+async def _load(mesh: Mesh, enough: asyncio.Event) -> list[Client]:
+    """Begin round after round until `enough` is set; return all clients when all have ended."""
+    rounds: list[asyncio.Task[list[Client]]] = []
     async with asyncio.TaskGroup() as group:
         while not enough.is_set():
-            number += 1
-            load = Load(mesh.urls, mesh.api_key, _SEED * 1000 + number, _RUNS_PER_ROUND)
-            group.create_task(load.run(_ROUND_SECONDS))
+            seed = _SEED * 1000 + len(rounds)
+            round_of_runs = use(mesh, seed, _RUNS_PER_ROUND, _ROUND_SECONDS)
+            rounds.append(group.create_task(round_of_runs))
             await asyncio.sleep(_ROUND_SECONDS)
-            clients.extend(load.clients)
+    return [client for each in rounds for client in each.result()]
 
 
 async def _restart_all(mesh: Mesh) -> None:

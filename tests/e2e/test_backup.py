@@ -32,11 +32,12 @@ OF_RUNS = {
     "artifacts": "run_id",
     "idempotency_keys": "run_id",
     "model_calls": "run_id",
+    "deliveries": "run_id",
 }
 UNCHANGING = {
     "alembic_version", "budget_spending", "budgets", "crew_limits", "crew_versions", "crews",
-    "datasets", "orgs", "policies", "reservations", "run_transitions", "secrets",
-    "shared_crew_versions", "users",
+    "datasets", "memories", "orgs", "policies", "reservations", "run_transitions", "secrets",
+    "session_messages", "sessions", "shared_crew_versions", "users",
 }  # fmt: skip
 # What the mesh changes all the time: their rows are counted.
 CHANGING = {"api_keys", "checkpoints", "deleted_artifacts", "effects", "workers"}

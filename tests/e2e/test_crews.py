@@ -255,7 +255,7 @@ async def test_who_may_bring_a_crew(mesh: Mesh, role: str, status: int) -> None:
 
 async def test_faults_are_told_with_their_files_and_lines(mesh: Mesh, tmp_path: Path) -> None:
     (tmp_path / "agents.yaml").write_text(
-        "writer:\n  role: Writer\n  goal: Write\n  backstory: x\n  llm: openai/gpt-4o\n"
+        "writer:\n  role: Writer\n  goal: Write\n  backstory: x\n  allow_code_execution: true\n"
         "  tools: [query_sql, rm_rf]\n",
         encoding="utf-8",
     )
@@ -268,7 +268,7 @@ async def test_faults_are_told_with_their_files_and_lines(mesh: Mesh, tmp_path: 
     assert (pushed.status, pushed.out) == (2, "")
     places = re.findall(r"- (\S+yaml:\d+: \S+):", pushed.err)
     assert places == [
-        "agents.yaml:5: writer.llm",
+        "agents.yaml:5: writer.allow_code_execution",
         "tasks.yaml:6: write.output_file",
         "agents.yaml:6: writer.tools[1]",
     ]
@@ -318,7 +318,7 @@ async def test_the_how_to_shows_errors_as_they_are(mesh: Mesh, tmp_path: Path) -
     assert shown is not None
     files = dict(re.findall(r"```yaml file=(\S+)\n(.*?)```", page, re.DOTALL))
     for name, addition in (
-        ("agents", "  llm: openai/gpt-4o\n"),
+        ("agents", "  allow_code_execution: true\n"),
         ("tasks", "  output_file: a.md\n"),
     ):
         content = files[f"research/{name}.yaml"] + addition

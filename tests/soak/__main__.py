@@ -41,7 +41,7 @@ def main() -> None:
 
 async def _run(arguments: argparse.Namespace, root: Path) -> int:
     mesh = fleet(root, arguments.seed)
-    load = SteadyLoad(mesh.urls, mesh.api_key, arguments.seed)
+    load = SteadyLoad(mesh, arguments.seed)
     try:
         await mesh.start()
         say(f"the mesh is ready; {arguments.minutes:g} minutes of load begin")

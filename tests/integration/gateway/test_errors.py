@@ -209,7 +209,7 @@ async def test_workers_that_are_gone_are_503_without_their_addresses(
 async def test_a_mesh_that_does_not_answer_in_time_is_504(
     mesh: FakeMesh, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crewmesh_gateway.routes.runs.CALL_SECONDS", -0.9)
+    monkeypatch.setattr("crewmesh_gateway.waiting.CALL_SECONDS", -0.9)
     fake = mesh.agents.make_run()
     response = await client.get(f"/v1/runs/{fake.run.id}?wait=1")
 

@@ -30,6 +30,7 @@ def test_what_is_unset_is_null() -> None:
         "budget",
         "error",
         "session_id",
+        "turn",
         "worker_id",
         "started_at",
         "finished_at",

@@ -12,6 +12,7 @@ from crewai.tools import BaseTool
 from pydantic import Field
 
 from crewmesh.v1.run_store_pb2 import Effect
+from crewmesh.v1.runner_pb2 import EffectKept, FromRunner, ToRunner
 from crewmesh_worker.models import make_llm
 from crewmesh_worker.runner.effects import EffectJournal, current_key
 
@@ -34,10 +35,14 @@ class Pay(BaseTool):
 
 
 def guarded(tool: Pay, made: list[Effect], kept: list[Effect]) -> Pay:
+    def keep(question: FromRunner) -> ToRunner:
+        kept.append(question.effect)
+        return ToRunner(effect_kept=EffectKept(key=question.effect.key))
+
     agent = Agent(role="r", goal="g", backstory="b", tools=[tool], llm=make_llm("offline"))
     task = Task(description="d", expected_output="e", agent=agent)
     crew = Crew(agents=[agent], tasks=[task])
-    EffectJournal(made, kept.append, "run-1").guard(crew)
+    EffectJournal(made, keep, "run-1").guard(crew)
     (own,) = crew.agents[0].tools
     assert isinstance(own, Pay)
     return own

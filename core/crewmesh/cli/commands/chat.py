@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,8 @@ from crewmesh.cli.console import print_error, print_json_line, tell
 from crewmesh.cli.errors import CliError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from crewmesh.cli.chat.conversation import Conversation
     from crewmesh.cli.client import MeshClient
 
@@ -58,6 +59,8 @@ def chat(
     Ctrl-C stops an answer; Ctrl-D or /exit ends. From a pipe, each line is a message, answers
     go to stdout, and the first that fails ends it with the exit status of `crewmesh run`.
     """
+    import asyncio
+
     from crewmesh.cli.client import MeshClient
     from crewmesh.cli.connection import resolve_connection
 

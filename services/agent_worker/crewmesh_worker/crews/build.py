@@ -19,6 +19,7 @@ from crewai.tools.tool_failure import ToolFailurePolicy
 from pydantic import BaseModel, PrivateAttr
 
 from crewmesh_worker.crews.model import AgentDefinition, CrewDefinition, TaskDefinition
+from crewmesh_worker.models.guarded import GuardedModel
 from crewmesh_worker.tools.context import enter_run
 from crewmesh_worker.tools.registry import Tool, load_tool, tool_names
 
@@ -108,6 +109,8 @@ def _enter_run(definition: CrewDefinition, inputs: dict[str, Any], crew: Crew) -
 
 def _build_agent(agent: AgentDefinition, llm: BaseLLM) -> Agent:
     plan = agent.planning_config
+    if isinstance(llm, GuardedModel):
+        llm = llm.instead(agent.models)
     return Agent(
         role=agent.role,
         goal=agent.goal,

@@ -107,8 +107,8 @@ class Run:
                 cache.using(Path(self._request.cache_dir) if self._request.cache_dir else None),
                 endings.closing(),
                 contextlib.redirect_stdout(printed),
-                self._surroundings(),
                 approvals.waivable() as self._waived,
+                self._surroundings(),
             ):
                 return self._finished(self._kick_off())
         except Paused as pause:
@@ -153,7 +153,7 @@ class Run:
         definition = json.loads(self._request.definition_json)
         if (reply := reply_at_once(definition, inputs, self._stream)) is not None:
             return reply
-        crew: Crew = self._factories.build_crew(definition, inputs, self._model())
+        crew = self._factories.build_crew(definition, inputs, self._model())
         self._remember(crew, definition, inputs)
         _tell_tools(self._request.policy_json)
         return self._run_crew(crew, inputs)

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -200,12 +201,9 @@ class Execution:
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
         definition = choice.definition
-        if (
-            isinstance(definition, CrewDefinition)
-            and definition.history_input
-            and self.lease.run.turn
-        ):
-            inputs[definition.history_input] = fit_history(
+        talks = isinstance(definition, CrewDefinition) and definition.history_input
+        if self.lease.run.turn and talks:
+            inputs[talks] = fit_history(
                 self.lease.history, self.lease.earlier_messages, self._history_tokens
             )
         paths = {}
@@ -213,30 +211,32 @@ class Execution:
             if name in inputs:
                 fetch = partial(files.fetch_dataset, inputs[name], self._identity)
                 paths[name] = str(await self._insist(fetch, _FILE_SECONDS))
-        # A project's own models aren't known here: it may come to call the default ones.
-        local = await self._local_model.environment((*choice.all, *choice.models))
-        request = make_request(self.lease, choice, {**environment, **local})
-        request.inputs_json = json.dumps(inputs)
-        request.work_dir = str(runner.work_dir)
+        request = make_request(
+            self.lease, choice, json.dumps(inputs), runner.work_dir, environment, paths
+        )
+        # Which models a project calls isn't known yet: it may come to call the default ones.
+        reachable = (*choice.all, *choice.models)
+        request.environment.update(await self._local_model.environment(reachable))
         request.cache_dir = str(files.tools_dir(self._identity))
-        request.dataset_paths.update(paths)
         if isinstance(definition, Project):
-            request.project.CopyFrom(await self._project(runner, files, choice))
+            made = await self._made_files(runner, files)
+            project = await asyncio.to_thread(
+                make_project, definition, made, choice, self.lease.secrets
+            )
+            request.project.CopyFrom(project)
         elif definition.crew.memory:
             read = partial(self._memories.read, self.lease)
             request.memories.extend(await self._insist(read, _FILE_SECONDS))
         return request
 
-    async def _project(
-        self, runner: Runner, files: WorkerFiles, choice: ModelChoice
-    ) -> runner_pb2.Project:
-        made = None
-        if self.lease.checkpoints:
-            # What is finished isn't done again, so its files have to be there.
-            made = runner.work_dir / "made"
-            fetch = partial(files.fetch_artifacts, self.lease.run.id, self._identity, made)
-            await self._insist(fetch, _FILE_SECONDS)
-        return await asyncio.to_thread(make_project, choice, made, self.lease.secrets)
+    async def _made_files(self, runner: Runner, files: WorkerFiles) -> Path | None:
+        """Fetch what earlier attempts made: what is finished isn't done again."""
+        if not self.lease.checkpoints:
+            return None
+        directory = runner.work_dir / "made"
+        fetch = partial(files.fetch_artifacts, self.lease.run.id, self._identity, directory)
+        await self._insist(fetch, _FILE_SECONDS)
+        return directory
 
     async def _drive(
         self, runner: Runner, request: runner_pb2.Execute, files: WorkerFiles

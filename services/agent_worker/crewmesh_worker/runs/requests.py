@@ -13,13 +13,20 @@ from crewmesh_worker.runs.choice import ModelChoice
 
 
 def make_request(
-    lease: run_store_pb2.Lease, choice: ModelChoice, environment: Mapping[str, str]
+    lease: run_store_pb2.Lease,
+    choice: ModelChoice,
+    inputs_json: str,
+    work_dir: Path,
+    environment: Mapping[str, str],
+    dataset_paths: Mapping[str, str],
 ) -> runner_pb2.Execute:
-    """Return what a lease and its models say of an attempt; not what depends on the runner."""
+    """Return all that an attempt of any crew is told."""
     definition = choice.definition
     return runner_pb2.Execute(
         run_id=lease.run.id,
         definition_json=to_json(definition) if isinstance(definition, CrewDefinition) else "",
+        inputs_json=inputs_json,
+        work_dir=str(work_dir),
         model=choice.models[0],
         fallback_models=choice.models[1:],
         environment={**environment, **lease.secrets},
@@ -28,18 +35,17 @@ def make_request(
         checkpoints=lease.checkpoints,
         effects=lease.effects,
         answer=lease.answer if lease.HasField("answer") else None,
+        dataset_paths=dataset_paths,
     )
 
 
 def make_project(
-    choice: ModelChoice, made: Path | None, secrets: Iterable[str]
+    project: Project, made: Path | None, choice: ModelChoice, secrets: Iterable[str]
 ) -> runner_pb2.Project:
     """Return a project's part, with its .env as it is now; `made` holds earlier attempts' files.
 
     `secrets` are the names of the tenant's variables.
     """
-    project = choice.definition
-    assert isinstance(project, Project)
     return runner_pb2.Project(
         snapshot_dir=str(project.snapshot),
         entry_json=json.dumps(project.entry),

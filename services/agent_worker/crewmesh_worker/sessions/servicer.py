@@ -45,7 +45,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self, request: session_pb2.CreateSessionRequest, context: Any
     ) -> session_pb2.CreateSessionResponse:
         identity = caller()
-        definition = _definition(await self._crews.get(request.crew, "", identity))
+        definition = _talkative(await self._crews.get(request.crew, "", identity))
         inputs = await self._check_inputs(definition, request.inputs_json, identity)
         checked = session_pb2.CreateSessionRequest(
             crew=request.crew, title=request.title, inputs_json=json.dumps(inputs)
@@ -109,10 +109,10 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         request: session_pb2.PostMessageRequest,
         identity: Identity,
     ) -> agent_pb2.RunSpec:
-        definition = _definition(await self._crews.get(session.crew, "", identity))
+        definition = _talkative(await self._crews.get(session.crew, "", identity))
         inputs = {
             **json.loads(session.inputs_json),
-            _message_input(definition): request.content,
+            str(definition.message_input): request.content,
         }
         return agent_pb2.RunSpec(
             crew=session.crew,
@@ -157,28 +157,20 @@ def _check_content(content: str) -> None:
         )
 
 
-def _definition(crew: CrewVersion) -> CrewDefinition:
-    if not isinstance(crew.definition, CrewDefinition):
-        raise StateError(
-            f"{crew.definition.name!r} is a project, which can't hold a conversation; start a run "
-            "instead",
-            reason="NOT_CONVERSATIONAL",
-        )
-    return crew.definition
-
-
-def _message_input(definition: CrewDefinition) -> str:
-    if definition.message_input is None:
+def _talkative(crew: CrewVersion) -> CrewDefinition:
+    """Return the definition of a crew that can hold a conversation; raise StateError for others."""
+    definition = crew.definition
+    if not isinstance(definition, CrewDefinition) or definition.message_input is None:
         raise StateError(
             f"the crew {definition.name!r} can't hold a conversation: none of its inputs has the "
             f"format {MESSAGE_FORMAT}; start a run instead",
             reason="NOT_CONVERSATIONAL",
         )
-    return definition.message_input
+    return definition
 
 
 def _without_conversation(definition: CrewDefinition) -> CrewDefinition:
-    left_out = {_message_input(definition), definition.history_input}
+    left_out = {definition.message_input, definition.history_input}
     schema = definition.inputs
     return definition.model_copy(
         update={
