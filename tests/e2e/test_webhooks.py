@@ -100,7 +100,7 @@ async def test_private_addresses_get_nothing_unless_the_operator_allows_it(
 ) -> None:
     run_id = await start(mesh, receiver.url)
     state = await state_of(mesh, run_id, "failed")
-    assert "isn't public" in state["last_error"]
+    assert "public addresses" in state["last_error"]
     assert receiver.received == []
 
 

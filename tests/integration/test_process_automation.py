@@ -17,7 +17,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from crewmesh.v1.run_store_pb2 import Effect, HumanAnswer, TaskCheckpoint
-from crewmesh.v1.runner_pb2 import Execute, FromRunner
+from crewmesh.v1.runner_pb2 import EffectKept, Execute, FromRunner, ToRunner
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.crews.definition import to_json
 from crewmesh_worker.crews.inputs import validate_inputs
@@ -98,7 +98,8 @@ def triage(pool: RunnerPool, tmp_path: Path) -> Triage:
                 attempt.messages.append(message)
                 if message.HasField("effect"):
                     attempt.effects.append(message.effect)
-                    await runner.confirm(message.effect)
+                    kept = EffectKept(key=message.effect.key)
+                    await runner.answer(ToRunner(effect_kept=kept))
         finally:
             await runner.release()
         return attempt
@@ -245,7 +246,7 @@ async def test_a_passing_fault_of_the_receiver_is_tried_again_with_the_same_id(
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"WEBHOOK_SECRET": SECRET}, "isn't public"),
+        ({"WEBHOOK_SECRET": SECRET}, "private network"),
         ({"CREWMESH_PRIVATE_NETWORK": "true"}, "set WEBHOOK_SECRET"),
     ],
 )
