@@ -87,6 +87,10 @@ class RunLog:
 
     async def end(self, event: run_pb2.RunEvent, transition: run_store_pb2.Transition) -> None:
         """Queue the last event with the change of state; return once they are stored, or lost."""
+        if transition.status != run_pb2.RUN_STATUS_WAITING:
+            # Of a task whose end was not heard of any more: it isn't done without that event.
+            self._checkpoints.clear()
+            self._memories.clear()
         self._queue(event)
         self._transition = transition
         self._writer.changed(self, urgent=True)
