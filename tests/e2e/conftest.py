@@ -90,7 +90,7 @@ class Mesh:
 
 @contextlib.asynccontextmanager
 async def running_mesh(
-    directory: Path, *options: str, start_seconds: float = 100, **environment: str
+    directory: Path, *options: str, start_seconds: float = 180, **environment: str
 ) -> AsyncIterator[Mesh]:
     """Start `crewmesh up` and stop it with SIGTERM."""
     process = await asyncio.create_subprocess_exec(

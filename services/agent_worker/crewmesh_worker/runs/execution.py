@@ -214,7 +214,9 @@ class Execution:
         request = make_request(
             self.lease, choice, json.dumps(inputs), runner.work_dir, environment, paths
         )
-        request.environment.update(await self._local_model.environment(choice.all))
+        # Which models a project calls isn't known yet: it may come to call the default ones.
+        reachable = (*choice.all, *choice.models)
+        request.environment.update(await self._local_model.environment(reachable))
         request.cache_dir = str(files.tools_dir(self._identity))
         if isinstance(definition, Project):
             made = await self._made_files(runner, files)
