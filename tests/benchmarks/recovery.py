@@ -228,7 +228,7 @@ gateways with leases of {lease:.0f} s ({cores} cores, {memory_gib} GiB, everythi
 
 {table}
 
-A worker whose connection breaks has 0.7 s to attach again, before its runs go back to the queue. A
+A worker whose connection breaks has 0.5 s to attach again, before its runs go back to the queue. A
 silent one keeps them until its leases run out, which it renewed at most {third:.0f} s ago; they are looked for
 every second.
 """

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,12 @@ class Evidence:
     def all_events(self, event_type: str) -> list[Row]:
         """Return every run's events of a type."""
         return [e for events in self.events.values() for e in events if e["type"] == event_type]
+
+
+# What is wrong: a run's id ("" where it is about no single one) and words.
+Fault = tuple[str, str]
+# Yields a fault, or None for a thing that was looked at and is as it should be.
+Rule = Callable[[Evidence], Iterator[Fault | None]]
 
 
 def copy_effects(database_url: str) -> None:

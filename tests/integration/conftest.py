@@ -60,10 +60,14 @@ class StoreClient:
         finally:
             await channel.close()
 
-    async def create(self, worker_id: str = "", **spec: Any) -> run_store_pb2.CreateRunResponse:
+    async def create(
+        self, worker_id: str = "", crew_version: str = "1", **spec: Any
+    ) -> run_store_pb2.CreateRunResponse:
         fields = {"crew": "hello", "inputs_json": "{}", "timeout_seconds": 60, "max_attempts": 2}
         request = run_store_pb2.CreateRunRequest(
-            spec=agent_pb2.RunSpec(**{**fields, **spec}), crew_version="1", worker_id=worker_id
+            spec=agent_pb2.RunSpec(**{**fields, **spec}),
+            crew_version=crew_version,
+            worker_id=worker_id,
         )
         return await self.runs.CreateRun(request, metadata=self.person)
 

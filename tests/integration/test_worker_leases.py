@@ -1,4 +1,4 @@
-"""Leases on their way from a real store to a worker, over a link that can be held up."""
+"""Leases on their way from a real store to a real worker, over a link that holds them up."""
 
 from __future__ import annotations
 
@@ -9,154 +9,114 @@ from pathlib import Path
 
 import pytest
 
-from crewmesh.common.grpc_client import (
-    budget_stub,
-    crew_store_stub,
-    file_stub,
-    open_channel,
-    run_store_stub,
-    session_store_stub,
-)
-from crewmesh.v1 import crew_store_pb2, run_pb2, run_store_pb2
+from crewmesh.v1 import run_pb2, run_store_pb2
+from crewmesh.v1.runner_pb2 import Execute, FromRunner
 from crewmesh_worker import clock
 from crewmesh_worker.crews.catalogue import Catalogue
-from crewmesh_worker.crews.definition import to_json
-from crewmesh_worker.crews.library import CrewLibrary
-from crewmesh_worker.crews.shared import SharedCrews
-from crewmesh_worker.crews.store import CrewStore
-from crewmesh_worker.crews.uploaded import UploadedCrews
-from crewmesh_worker.files import WorkerFiles
-from crewmesh_worker.local_model.process import LocalModel
-from crewmesh_worker.projects.pools import ProjectPools
-from crewmesh_worker.runner.pool import RunnerPool, RunnerSettings
-from crewmesh_worker.runs.executor import Executor
-from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
-from crewmesh_worker.runs.log import LogWriter
-from crewmesh_worker.runs.prices import PriceList
-from crewmesh_worker.runs.runners import Runners, RunSettings
-from crewmesh_worker.runs.slots import Slots
-from crewmesh_worker.sessions.memory import Memories
+from crewmesh_worker.crews.shared import content_version
+from crewmesh_worker.runner.runner import Runner
+from crewmesh_worker.service import Worker
+from crewmesh_worker.settings import WorkerSettings
 from tests.chaos.proxy import Link, to_port
-from tests.conftest import until
+from tests.conftest import MESH_SECRET, until
 from tests.integration.conftest import StoreClient, serving_store
 
-QUEUED, RUNNING = run_pb2.RUN_STATUS_QUEUED, run_pb2.RUN_STATUS_RUNNING
+HELLO = content_version(Catalogue.load().get("hello"))
+FAILED, RUNNING = run_pb2.RUN_STATUS_FAILED, run_pb2.RUN_STATUS_RUNNING
 
 
-@pytest.fixture(scope="module")
-async def pool() -> AsyncIterator[RunnerPool]:
-    pool = RunnerPool(RunnerSettings(slots=1, spares=1))
-    await pool.start()
-    yield pool
-    await pool.stop()
-
-
-class RecordingExecutor(Executor):
+class RecordingWorker(Worker):
     """Also writes down when each lease is said to have begun."""
 
-    begun: list[float]
+    def __init__(self, settings: WorkerSettings) -> None:
+        super().__init__(settings)
+        self.begun: list[float] = []
+        start = self._executor.start
 
-    def start(self, lease: run_store_pb2.Lease, asked_at: float) -> None:
-        self.begun.append(asked_at)
-        super().start(lease, asked_at)
+        def record(lease: run_store_pb2.Lease, asked_at: float) -> None:
+            self.begun.append(asked_at)
+            start(lease, asked_at)
 
+        self._executor.start = record  # type: ignore[method-assign]
 
-class Worker:
-    """The part of a worker that takes leases and carries them out, with one slot."""
-
-    def __init__(self, store: StoreClient, link: Link, pool: RunnerPool, cache: Path) -> None:
-        self.slots = Slots(1)
-        self._channel = open_channel(f"ipv4:{link.address}")
-        runs = run_store_stub(self._channel)
-        self._writer = LogWriter(runs, store.signer)
-        files = WorkerFiles(file_stub(self._channel), store.signer, cache)
-        crew_store = CrewStore(crew_store_stub(self._channel), store.signer)
-        # It brings none itself: its runs are of version 1 of an uploaded crew.
-        crews = CrewLibrary(SharedCrews(Catalogue({}), crew_store), UploadedCrews(crew_store))
-        self.executor = RecordingExecutor(
-            self.slots, crews, Runners(pool, ProjectPools(1, 1, cache, cache)), self._writer,
-            files, budget_stub(self._channel), store.signer, PriceList(""),
-            RunSettings(["offline"], "", {}), LocalModel(None), 60, 1000,
-            Memories(session_store_stub(self._channel), store.signer),
-        )  # fmt: skip
-        self.executor.begun = []
-        hello = run_store_pb2.WorkerHello(worker_id="w1", slots=1)
-        self.receiver = LeaseReceiver(runs, store.signer, hello, self.slots, self.executor)
-        self._keeper = LeaseKeeper(runs, store.signer, "w1", self.slots, self.executor)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Worker]:
-        parts = (self.receiver.run(), self._writer.run(), self._keeper.run())
-        tasks = [asyncio.create_task(part) for part in parts]
-        try:
-            yield self
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._channel.close()
+    @property
+    def is_done(self) -> bool:
+        """Whether it has had a lease and has none any more."""
+        return bool(self.begun) and self._slots.taken == 0
 
 
 @contextlib.asynccontextmanager
 async def linked_worker(
-    store: StoreClient, pool: RunnerPool, cache: Path
-) -> AsyncIterator[tuple[Worker, Link]]:
-    hello = crew_store_pb2.PutStoredCrewRequest(
-        name="hello", definition_json=to_json(Catalogue.load().get("hello"))
+    store: StoreClient, directory: Path
+) -> AsyncIterator[tuple[RecordingWorker, Link]]:
+    """A worker with one slot, once it is ready, and its link to the store."""
+    link, stop, ready = (
+        Link("worker to store", to_port(store.port)),
+        asyncio.Event(),
+        directory / "w",
     )
-    await store.crews.PutStoredCrew(hello, metadata=store.person)
-    link = Link("worker to store", to_port(store.port))
     await link.open()
+    worker = RecordingWorker(
+        WorkerSettings(
+            store_target=f"ipv4:{link.address}",
+            mesh_secret=MESH_SECRET,
+            worker_address="127.0.0.1:0",
+            slots=1,
+            drain_seconds=0,
+            ready_file=ready,
+        )
+    )
     try:
-        async with Worker(store, link, pool, cache).running() as worker:
-            yield worker, link
+        serving = asyncio.create_task(worker.serve(await worker.start(), stop))
+        await until(lambda: _is(ready.exists()), 60)
+        yield worker, link
+        stop.set()
+        await serving
     finally:
+        await worker.stop()
         link.close()
 
 
-async def attached(store: StoreClient) -> bool:
-    request = run_store_pb2.ListWorkersRequest()
-    workers = (await store.runs.ListWorkers(request, metadata=store.service)).workers
-    return bool(workers)
+async def _is(condition: bool) -> bool:
+    return condition
 
 
-async def has_status(store: StoreClient, run: str, *wanted: run_pb2.RunStatus.ValueType) -> bool:
-    return (await store.get(run)).status in wanted
+async def has_status(store: StoreClient, run: str, wanted: run_pb2.RunStatus.ValueType) -> bool:
+    return (await store.get(run)).status == wanted
 
 
 async def test_a_lease_that_was_held_up_counts_from_before_its_run_was_claimed(
-    store: StoreClient, pool: RunnerPool, tmp_path: Path
+    store: StoreClient, tmp_path: Path
 ) -> None:
-    async with linked_worker(store, pool, tmp_path) as (worker, link):
-        await until(lambda: attached(store))
-        link.hold()
-        asked_before = clock.now()
-        run = (await store.create()).run.id
-        await until(lambda: has_status(store, run, RUNNING))
+    async with linked_worker(store, tmp_path) as (worker, link):
+        link.hold_back()
+        run = (await store.create(crew_version=HELLO)).run.id
+        await until(lambda: has_status(store, run, RUNNING), 60)
+        claimed_by = clock.now()
         link.release()
         events = await store.watch(run)
-        assert worker.executor.begun[0] <= asked_before
+        assert worker.begun[0] <= claimed_by
     assert events[-1].type == "run.succeeded"
-    assert {event.attempt for event in events[1:]} == {1}
 
 
 async def test_a_lease_that_was_held_up_until_it_had_run_out_is_not_carried_out(
-    database_url: str, pool: RunnerPool, tmp_path: Path
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    executed: list[str] = []
+    execute = Runner.execute
+
+    def record(runner: Runner, request: Execute) -> AsyncIterator[FromRunner]:
+        executed.append(request.run_id)
+        return execute(runner, request)
+
+    monkeypatch.setattr(Runner, "execute", record)
     async with (
         serving_store(database_url, tmp_path, lease_seconds=1) as store,
-        linked_worker(store, pool, tmp_path) as (worker, link),
+        linked_worker(store, tmp_path) as (worker, link),
     ):
-        await until(lambda: attached(store))
-        link.hold()
-        run = (await store.create(max_attempts=1)).run.id
-        await until(lambda: has_status(store, run, RUNNING))
-        await until(lambda: has_status(store, run, run_pb2.RUN_STATUS_FAILED))
+        link.hold_back()
+        run = (await store.create(crew_version=HELLO, max_attempts=1)).run.id
+        await until(lambda: has_status(store, run, FAILED), 60)
         link.release()
-        await until(lambda: taken_and_given_back(worker))
-        # The runner that was ready for it has executed nothing.
-        assert [runner.runs for runner in pool._idle] == [0]
-
-
-async def taken_and_given_back(worker: Worker) -> bool:
-    return bool(worker.executor.begun) and worker.slots.taken == 0
+        await until(lambda: _is(worker.is_done), 60)
+    assert executed == []

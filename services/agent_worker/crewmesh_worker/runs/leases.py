@@ -76,7 +76,11 @@ class LeaseReceiver:
 
     async def _attach(self) -> None:
         self._received = 0
-        call = self._store.AttachWorker(self._requests(), metadata=self._signer.metadata())
+        # Waits for a connection: a new one after a break takes a moment, and there is no other
+        # store to ask then.
+        call = self._store.AttachWorker(
+            self._requests(), metadata=self._signer.metadata(), wait_for_ready=True
+        )
         async for message in call:
             self._take(message)
 

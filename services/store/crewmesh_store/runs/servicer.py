@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 # A watcher that no wake-up reaches looks for itself this often.
 _POLL_SECONDS: Final = 2.0
 # A worker whose stream broke, but which lives, is back by then.
-_REATTACH_SECONDS: Final = 0.7
+_REATTACH_SECONDS: Final = 0.5
 # What a watcher that doesn't keep up holds at each hop, about.
 _EVENTS_PER_READ: Final = 500
 _BYTES_PER_READ: Final = 256 * 1024
