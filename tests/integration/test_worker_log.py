@@ -13,6 +13,7 @@ import pytest
 from crewmesh.v1 import run_pb2, run_store_pb2
 from crewmesh_worker.runs.log import LogWriter, RunLog
 from tests.integration.conftest import StoreClient, event, serving_store
+from tests.integration.test_store_runs import Attached
 
 SUCCEEDED = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_SUCCEEDED, output="done")
 
@@ -129,3 +130,21 @@ async def test_a_writer_that_is_behind_makes_its_producer_wait(store: StoreClien
         async with asyncio.timeout(0.5):
             await write_run(run_log, 5_000)
     assert len(run_log._pending) == 1_000
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_task_is_done_for_the_next_attempt_only_with_the_event_that_says_so(
+    store: StoreClient, told: bool
+) -> None:
+    """An attempt may be stopped between a task's output and the event of its end."""
+    lease = (await store.create(worker_id="w1")).lease
+    async with writing(store) as writer:
+        run_log = writer.open(lease)
+        run_log.checkpoint(run_store_pb2.TaskCheckpoint(task_index=0, output=b"{}"))
+        if told:
+            await run_log.add(event("task.completed", '{"index": 0}'))
+        queued = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED)
+        await run_log.end(event("run.queued"), queued)
+    worker = Attached(store, "w2")
+    await worker.say(free_slots=1, hello=True)
+    assert bool((await worker.lease()).checkpoints) == told
