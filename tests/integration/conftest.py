@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from crewmesh.common.grpc_client import (
     crew_store_stub,
@@ -61,13 +62,18 @@ class StoreClient:
             await channel.close()
 
     async def create(
-        self, worker_id: str = "", crew_version: str = "1", **spec: Any
+        self,
+        worker_id: str = "",
+        crew_version: str = "1",
+        policy_as_of: Timestamp | None = None,
+        **spec: Any,
     ) -> run_store_pb2.CreateRunResponse:
         fields = {"crew": "hello", "inputs_json": "{}", "timeout_seconds": 60, "max_attempts": 2}
         request = run_store_pb2.CreateRunRequest(
             spec=agent_pb2.RunSpec(**{**fields, **spec}),
             crew_version=crew_version,
             worker_id=worker_id,
+            policy_as_of=policy_as_of,
         )
         return await self.runs.CreateRun(request, metadata=self.person)
 

@@ -12,7 +12,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from crewmesh.common.errors import CrewmeshError, ForbiddenError, InvalidInputError, StateError
+from crewmesh.common.errors import (
+    CrewmeshError,
+    ForbiddenError,
+    InvalidInputError,
+    StateError,
+)
 from crewmesh.common.grpc_client import budget_stub, tenant_stub
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity
@@ -266,5 +271,18 @@ async def test_the_policy_comes_with_the_lease(store: StoreClient) -> None:
     tenant = Tenant(store)
     request = tenant_pb2.PutPolicyRequest(policy_json='{"hosts": {"allowed": ["a.example"]}}')
     await tenant.tenants.PutPolicy(request, metadata=tenant.metadata)
-    lease = (await store.create(worker_id="w1")).lease
+    known = await tenant.tenants.GetPolicy(tenant_pb2.GetPolicyRequest(), metadata=tenant.metadata)
+    lease = (await store.create(worker_id="w1", policy_as_of=known.as_of)).lease
     assert '"a.example"' in lease.policy_json
+
+
+async def test_no_run_is_taken_that_another_policy_admitted(store: StoreClient) -> None:
+    tenant = Tenant(store)
+    request = tenant_pb2.PutPolicyRequest(policy_json="{}")
+    await tenant.tenants.PutPolicy(request, metadata=tenant.metadata)
+    old = await tenant.tenants.GetPolicy(tenant_pb2.GetPolicyRequest(), metadata=tenant.metadata)
+    await tenant.tenants.PutPolicy(request, metadata=tenant.metadata)
+    for as_of in (None, old.as_of):
+        with pytest.raises(StateError, match="policy was changed") as refused, rpc_errors():
+            await store.create(policy_as_of=as_of)
+        assert refused.value.reason == "POLICY_CHANGED"

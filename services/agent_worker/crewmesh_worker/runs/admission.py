@@ -8,7 +8,13 @@ import re
 import time
 from typing import Any
 
-from crewmesh.common.errors import ForbiddenError, InvalidInputError, NotFoundError, Violation
+from crewmesh.common.errors import (
+    CrewmeshError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    Violation,
+)
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.common.policy import Policy
@@ -21,7 +27,7 @@ from crewmesh_worker.crews.sources import CrewVersion
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.projects.project import Project
 from crewmesh_worker.runs.executor import Executor
-from crewmesh_worker.runs.policies import TenantPolicies
+from crewmesh_worker.runs.policies import PolicyInForce, TenantPolicies
 from crewmesh_worker.runs.runners import RunSettings
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.tools.network.errors import RefusedError
@@ -74,22 +80,37 @@ class Admission:
         """
         # From here on it is this version's run, whatever is put under its name.
         crew = await self._crews.get(spec.crew, "", identity)
+        _check_limits(spec)
+        policy = await self._policies.known(identity)
+        while True:
+            try:
+                return await self._admit_by(policy, spec, crew, identity)
+            except CrewmeshError as error:
+                if error.reason not in {"POLICY_DENIED", "POLICY_CHANGED"}:
+                    raise
+                newest = await self._policies.ask(identity)
+                if newest == policy:
+                    raise
+                policy = newest
+
+    async def _admit_by(
+        self, policy: PolicyInForce, spec: agent_pb2.RunSpec, crew: CrewVersion, identity: Identity
+    ) -> run_store_pb2.CreateRunResponse:
         definition = crew.runnable
         checked = agent_pb2.RunSpec()
         checked.CopyFrom(spec)
-        _check_limits(spec)
-        apply_policy(await self._policies.get(identity), checked, definition, self._settings)
+        apply_policy(policy.policy, checked, definition, self._settings)
         checked.inputs_json = await self.check_inputs(definition, spec.inputs_json, identity)
         checked.timeout_seconds = spec.timeout_seconds or self._default_timeout_seconds
         checked.max_attempts = spec.max_attempts or self._default_max_attempts
         # A caller that goes away must not leave a lease that nobody carries out; nor does it
         # hear then why there is none.
-        creating = asyncio.create_task(self._create(checked, crew, identity))
+        creating = asyncio.create_task(self._create(checked, policy, crew, identity))
         creating.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(creating)
 
     async def _create(
-        self, spec: agent_pb2.RunSpec, crew: CrewVersion, identity: Identity
+        self, spec: agent_pb2.RunSpec, policy: PolicyInForce, crew: CrewVersion, identity: Identity
     ) -> run_store_pb2.CreateRunResponse:
         can_start = self._slots.free > 0
         if can_start:
@@ -101,6 +122,7 @@ class Admission:
                 spec=spec,
                 crew_version=crew.version,
                 worker_id=self._worker_id if can_start else "",
+                policy_as_of=policy.as_of,
             )
             with rpc_errors():
                 response = await self._store.CreateRun(

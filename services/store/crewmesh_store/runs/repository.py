@@ -37,6 +37,7 @@ from crewmesh_store.runs.messages import (
     worker_from_row,
 )
 from crewmesh_store.sessions.repository import SessionRepository
+from crewmesh_store.tenants.repository import TenantRepository
 from crewmesh_store.tenants.vault import Vault
 
 SQL = load_statements("runs")
@@ -74,6 +75,7 @@ class RunRepository:
     ) -> None:
         self._database = database
         self._sessions = SessionRepository(database)
+        self._tenants = TenantRepository(database, vault or Vault(""))
         self.lease_ttl = lease_ttl
         self._vault = vault or Vault("")
 
@@ -82,7 +84,8 @@ class RunRepository:
 
         With a message, that is recorded too, as the next of its session. Raises ConflictError
         (IDEMPOTENCY_KEY_REUSED) when the key stands for another request, NotFoundError when
-        there is no such session, and ExhaustedError when too much waits already.
+        there is no such session, StateError (POLICY_CHANGED) when another policy is in force
+        than the one that admitted it, and ExhaustedError when too much waits already.
         """
         spec = request.spec
         key = spec.idempotency_key or None
@@ -111,6 +114,7 @@ class RunRepository:
             max_open_turns=MAX_OPEN_TURNS,
             webhook_url=spec.webhook.url or None,
             webhook_secret=spec.webhook.secret,
+            policy_as_of=moment(request, "policy_as_of"),
         )
         if row is not None:
             lease = await self._complete_lease(row) if row["status"] == "running" else None
@@ -119,7 +123,7 @@ class RunRepository:
             SQL["find_idempotent_run"], org_id=identity.org_id, key=key
         )
         if row is None:
-            raise await self._refusal_of(spec, identity)
+            raise await self._refusal_of(request, identity)
         if row["request_hash"] != request_hash:
             raise ConflictError(
                 "this Idempotency-Key was used for another request; send a new key",
@@ -127,8 +131,11 @@ class RunRepository:
             )
         return Created(run_from_row(row), replayed=True)
 
-    async def _refusal_of(self, spec: agent_pb2.RunSpec, identity: Identity) -> CrewmeshError:
+    async def _refusal_of(
+        self, request: run_store_pb2.CreateRunRequest, identity: Identity
+    ) -> CrewmeshError:
         """Return why a run with a new key, or none, wasn't taken."""
+        spec = request.spec
         if spec.message:
             session = await self._sessions.get(spec.session_id, identity.org_id)
             if session is None:
@@ -142,6 +149,12 @@ class RunRepository:
                     reason="SESSION_BUSY",
                     retry_after_seconds=5,
                 )
+        policy = await self._tenants.get_policy(identity.require_org())
+        if policy.as_of != request.policy_as_of:
+            return StateError(
+                "the organisation's policy was changed meanwhile; try again",
+                reason="POLICY_CHANGED",
+            )
         return ExhaustedError(
             "the queue of your organisation is full; try again when some runs have started",
             reason="QUEUE_FULL",

@@ -2,7 +2,8 @@
 
 -- name: create_run
 -- One row when the run was made; none when its idempotency key exists already, when the
--- organisation's queue is full, or when its session isn't there or has too many open turns.
+-- organisation's queue is full, when its session isn't there or has too many open turns, or
+-- when it was admitted by a policy that isn't in force.
 -- The run starts at once, leased to the caller, when nothing else is waiting, its
 -- organisation has no limits (those are kept by claim_runs, one claim at a time), and its
 -- session has no run before it.
@@ -17,7 +18,9 @@ WITH full_queue AS (
     WHERE %(message)s::text IS NOT NULL AND id = %(conversation)s::uuid AND org_id = %(org_id)s::uuid
     FOR UPDATE
 ), admitted AS (
-    SELECT WHERE NOT EXISTS (SELECT FROM full_queue) AND (
+    SELECT WHERE NOT EXISTS (SELECT FROM full_queue) AND %(policy_as_of)s::timestamptz
+        IS NOT DISTINCT FROM (SELECT updated_at FROM policies WHERE org_id = %(org_id)s::uuid)
+    AND (
         %(message)s::text IS NULL
         OR EXISTS (SELECT FROM session WHERE open_turns < %(max_open_turns)s::int)
     )

@@ -19,9 +19,9 @@ WHERE org_id = %(org_id)s AND name = %(name)s;
 DELETE FROM secrets WHERE org_id = %(org_id)s AND name = %(name)s RETURNING name;
 
 -- name: get_policy
-SELECT policy FROM policies WHERE org_id = %(org_id)s;
+SELECT policy, updated_at FROM policies WHERE org_id = %(org_id)s;
 
 -- name: put_policy
 INSERT INTO policies (org_id, policy, updated_by) VALUES (%(org_id)s, %(policy)s, %(updated_by)s)
 ON CONFLICT (org_id) DO UPDATE SET
-    policy = excluded.policy, updated_by = excluded.updated_by, updated_at = now();
+    policy = excluded.policy, updated_by = excluded.updated_by, updated_at = clock_timestamp();

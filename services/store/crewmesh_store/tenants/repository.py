@@ -56,10 +56,14 @@ class TenantRepository:
         if await self._database.fetch_one(SQL["delete_secret"], org_id=org_id, name=name) is None:
             raise _no_secret(name)
 
-    async def get_policy(self, org_id: str) -> str:
-        """Return the policy as JSON, "" where there is none."""
+    async def get_policy(self, org_id: str) -> tenant_pb2.GetPolicyResponse:
+        """Return the policy, an empty one where there is none."""
         row = await self._database.fetch_one(SQL["get_policy"], org_id=org_id)
-        return str(row["policy"]) if row is not None else ""
+        if row is None:
+            return tenant_pb2.GetPolicyResponse()
+        return tenant_pb2.GetPolicyResponse(
+            policy_json=str(row["policy"]), as_of=timestamp(row["updated_at"])
+        )
 
     async def put_policy(self, identity: Identity, policy_json: str) -> None:
         """Set the policy, which is valid."""

@@ -59,8 +59,7 @@ class TenantServicer(tenant_pb2_grpc.TenantServiceServicer):
     async def GetPolicy(
         self, request: tenant_pb2.GetPolicyRequest, context: Any
     ) -> tenant_pb2.GetPolicyResponse:
-        policy = await self._tenants.get_policy(caller().require_org())
-        return tenant_pb2.GetPolicyResponse(policy_json=policy)
+        return await self._tenants.get_policy(caller().require_org())
 
     async def PutPolicy(
         self, request: tenant_pb2.PutPolicyRequest, context: Any
