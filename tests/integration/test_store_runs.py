@@ -287,7 +287,7 @@ async def test_an_organisation_with_many_runs_waiting_delays_no_other(
     with psycopg.connect(database_url, autocommit=True) as connection:
         row = connection.execute("INSERT INTO orgs (name) VALUES ('b') RETURNING id").fetchone()
     assert row is not None
-    other = Identity("agent_worker", str(row[0]), "somebody")
+    other = Identity("agent_worker", str(row[0]), "somebody", "developer")
     mine = store.org
     store.org = other
     late = [(await store.create()).run.id for _ in range(2)]
@@ -412,7 +412,7 @@ async def test_an_answer_queues_the_waiting_run(store: StoreClient) -> None:
 async def test_another_organisation_sees_nothing(store: StoreClient) -> None:
     run = (await store.create()).run
     stranger = IdentitySigner(store.signer.secret, "agent_worker").metadata(
-        Identity("agent_worker", str(uuid.uuid4()), "somebody")
+        Identity("agent_worker", str(uuid.uuid4()), "somebody", "owner")
     )
     stub = store.runs
     calls = [

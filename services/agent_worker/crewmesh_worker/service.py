@@ -19,7 +19,7 @@ from crewmesh.common.identity import IdentitySigner, IdentityVerifier
 from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import agent_pb2_grpc, run_store_pb2
-from crewmesh_worker.authentication import Authenticator
+from crewmesh_worker.authentication import CallAuthenticator
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.runner.pool import RunnerPool
@@ -68,7 +68,7 @@ class Worker:
         )  # fmt: skip
         self._servicer = AgentServicer(catalogue, admission, self._store, self._signer)
         self._server = GrpcServer(
-            Authenticator(
+            CallAuthenticator(
                 IdentityVerifier(settings.mesh_secret),
                 identity_stub(self._channel),
                 self._signer,

@@ -49,7 +49,6 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     async def ListCrews(
         self, request: agent_pb2.ListCrewsRequest, context: Any
     ) -> agent_pb2.ListCrewsResponse:
-        caller().require_org()
         return agent_pb2.ListCrewsResponse(
             crews=[to_proto(definition) for definition in self._catalogue.all()]
         )
@@ -57,7 +56,6 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     async def GetCrew(
         self, request: agent_pb2.GetCrewRequest, context: Any
     ) -> agent_pb2.GetCrewResponse:
-        caller().require_org()
         return agent_pb2.GetCrewResponse(crew=to_proto(self._catalogue.get(request.name)))
 
     async def StartRun(

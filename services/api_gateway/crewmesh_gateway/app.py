@@ -14,7 +14,17 @@ from crewmesh_gateway.middleware import RequestMiddleware
 from crewmesh_gateway.openapi import DESCRIPTION, TAGS, describe
 from crewmesh_gateway.problems import add_problem_handlers
 from crewmesh_gateway.responses import Json
-from crewmesh_gateway.routes import account, artifacts, crews, datasets, events, health, runs
+from crewmesh_gateway.routes import (
+    account,
+    artifacts,
+    auth,
+    crews,
+    datasets,
+    events,
+    health,
+    runs,
+    users,
+)
 
 _VERSION = version("crewmesh-gateway")
 
@@ -33,11 +43,13 @@ def create_app(gateway: Gateway) -> ASGIApp:
     )
     app.state.gateway = gateway
     add_problem_handlers(app)
-    for resource in (runs, events, artifacts, crews, datasets, account, health):
+    for resource in (runs, events, artifacts, crews, datasets, auth, account, users, health):
         app.include_router(resource.router)
     app.add_api_route("/", index, include_in_schema=False)
     describe(app)
-    return RequestMiddleware(AuthenticationMiddleware(app, gateway.authenticator), gateway.metrics)
+    return RequestMiddleware(
+        AuthenticationMiddleware(app, gateway.authenticator, gateway.mesh), gateway.metrics
+    )
 
 
 async def index() -> Response:

@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from crewmesh.v1.crew_pb2 import Crew
 from crewmesh.v1.file_pb2 import Artifact, Dataset
-from crewmesh.v1.identity_pb2 import ApiKey, Principal
+from crewmesh.v1.identity_pb2 import ApiKey, Principal, User
 from crewmesh.v1.run_pb2 import Run, RunEvent, RunStatus, TaskState
 
 JsonObject = dict[str, Any]
@@ -147,7 +147,24 @@ def api_key_json(api_key: ApiKey) -> JsonObject:
         "prefix": api_key.prefix,
         "created_at": rfc3339(api_key.created_at),
         "last_used_at": _time_or_none(api_key, "last_used_at"),
+        "expires_at": _time_or_none(api_key, "expires_at"),
         "revoked_at": _time_or_none(api_key, "revoked_at"),
+        "scopes": list(api_key.scopes),
+        "user_id": api_key.user_id,
+    }
+
+
+def user_json(user: User) -> JsonObject:
+    """Return a user of the organisation."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "role": user.role,
+        "service_account": user.service_account,
+        "created_at": rfc3339(user.created_at),
+        "disabled_at": _time_or_none(user, "disabled_at"),
+        "last_sign_in_at": _time_or_none(user, "last_sign_in_at"),
     }
 
 
@@ -157,7 +174,9 @@ def principal_json(principal: Principal) -> JsonObject:
         "user": {"id": principal.user_id, "email": principal.email},
         "org": {"id": principal.org_id, "name": principal.org_name},
         "role": principal.role,
-        "key": {"id": principal.api_key_id, "scopes": list(principal.scopes)},
+        "key": {"id": principal.api_key_id, "scopes": list(principal.scopes)}
+        if principal.api_key_id
+        else None,
     }
 
 

@@ -20,8 +20,14 @@ from crewmesh_store.database import Database
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
-from crewmesh_store.identity.repository import IdentityRepository
+from crewmesh_store.identity.keys import KeyRepository
+from crewmesh_store.identity.maintenance import keep_keys_fresh
+from crewmesh_store.identity.passwords import Passwords
+from crewmesh_store.identity.principals import Principals
 from crewmesh_store.identity.servicer import IdentityServicer
+from crewmesh_store.identity.sign_ins import SignIns
+from crewmesh_store.identity.signing import KeyRing
+from crewmesh_store.identity.users import UserRepository
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.hub import EventHub
@@ -45,7 +51,17 @@ class Store:
         self._database = Database(settings.database_url, settings.database_connections)
         self._verifier = IdentityVerifier(settings.mesh_secret)
         self._runs = RunRepository(self._database, timedelta(seconds=settings.lease_seconds))
-        self._identities = IdentityRepository(self._database)
+        passwords = Passwords()
+        self._key_ring = KeyRing(self._database, settings.mesh_secret, settings.issuer)
+        self._principals = Principals(self._database, self._key_ring)
+        self._sign_ins = SignIns(self._database, passwords, self._key_ring)
+        self._identity_servicer = IdentityServicer(
+            self._principals,
+            self._sign_ins,
+            self._key_ring,
+            KeyRepository(self._database),
+            UserRepository(self._database, passwords),
+        )
         self._hub = EventHub()
         self._wakeups = Wakeups(settings.database_url, self._on_wakeup)
         self._dispatcher = Dispatcher(self._claim)
@@ -65,7 +81,7 @@ class Store:
         await self._database.open()
         await self._runs.ensure_event_partitions()
         if self._settings.bootstrap_api_key:
-            await self._identities.bootstrap(
+            await self._principals.bootstrap(
                 self._settings.bootstrap_org,
                 self._settings.bootstrap_email,
                 self._settings.bootstrap_api_key,
@@ -77,7 +93,7 @@ class Store:
         )
         self._server.add(
             identity_pb2_grpc.add_IdentityServiceServicer_to_server,
-            IdentityServicer(self._identities),
+            self._identity_servicer,
             "crewmesh.v1.IdentityService",
         )
         self._server.add(
@@ -96,6 +112,7 @@ class Store:
             asyncio.create_task(expire(self._runs, self._runs_servicer.run_moved)),
             asyncio.create_task(make_partitions(self._runs)),
             asyncio.create_task(self._retention.run()),
+            asyncio.create_task(keep_keys_fresh(self._key_ring, self._sign_ins)),
         ]
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopping, *background], return_when=asyncio.FIRST_COMPLETED)

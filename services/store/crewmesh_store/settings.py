@@ -23,6 +23,9 @@ class StoreSettings(Settings):
     retention_days: int = Field(
         90, ge=0, le=10_000, description="how long finished runs are kept; 0 is for ever"
     )
+    issuer: str = Field(
+        "crewmesh", min_length=1, description="names this mesh in the access tokens that it signs"
+    )
     bootstrap_api_key: str = Field(
         "", description="the first owner's key; used on an empty database only"
     )

@@ -15,7 +15,6 @@ from crewmesh.common.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import file_pb2, file_pb2_grpc, identity_pb2, identity_pb2_grpc
 from tests.conftest import API_KEY
 
@@ -43,15 +42,14 @@ class FakeIdentities(identity_pb2_grpc.IdentityServiceServicer):
 
     async def Authenticate(self, request: Any, context: Any) -> Any:
         self.authentications += 1
-        caller().require_service()
         await self.answering.wait()
         if self.down:
             raise UnavailableError("postgres at 10.1.2.3 is gone")
-        if request.api_key not in self.secrets:
+        if request.credential not in self.secrets:
             raise UnauthenticatedError("the API key is not valid")
         principal = identity_pb2.Principal()
         principal.CopyFrom(OWNER)
-        principal.api_key_id = self.secrets[request.api_key]
+        principal.api_key_id = self.secrets[request.credential]
         return identity_pb2.AuthenticateResponse(principal=principal)
 
     async def CreateApiKey(self, request: Any, context: Any) -> Any:
