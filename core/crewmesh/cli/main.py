@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from crewmesh.cli.commands import crews, datasets, keys, runs
+from crewmesh.cli.commands import crews, datasets, keys, runs, users
 from crewmesh.cli.commands.backup import backup
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
@@ -45,6 +45,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(crews.app, name="crews")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.command()(login)
 app.command()(doctor)
 app.command()(backup)

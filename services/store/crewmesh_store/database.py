@@ -88,7 +88,7 @@ class Database:
             connection.pipeline(),  # one round trip
             connection.transaction(),
         ):
-            await connection.execute(lock)
+            await connection.execute(lock, parameters)
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()
 

@@ -74,14 +74,14 @@ SELECT id FROM users WHERE org_id = %(org_id)s AND role = 'owner' ORDER BY id FO
 -- name: update_user
 -- No row when it would leave the organisation without an owner who can act.
 UPDATE users SET
-    name = COALESCE(%(name)s, name),
-    role = COALESCE(%(role)s, role),
+    name = COALESCE(%(name)s::text, name),
+    role = COALESCE(%(role)s::text, role),
     disabled_at = CASE %(disabled)s::boolean
         WHEN true THEN COALESCE(disabled_at, now()) WHEN false THEN NULL ELSE disabled_at END,
-    password_hash = COALESCE(%(password_hash)s, password_hash)
+    password_hash = COALESCE(%(password_hash)s::text, password_hash)
 WHERE id = %(id)s AND org_id = %(org_id)s AND (
     role <> 'owner'
-    OR (COALESCE(%(role)s, role) = 'owner' AND %(disabled)s::boolean IS NOT TRUE)
+    OR (COALESCE(%(role)s::text, role) = 'owner' AND %(disabled)s::boolean IS NOT TRUE)
     OR EXISTS (
         SELECT FROM users other WHERE other.org_id = %(org_id)s AND other.id <> %(id)s
             AND other.role = 'owner' AND other.disabled_at IS NULL
