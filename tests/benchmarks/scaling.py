@@ -98,7 +98,7 @@ class Subject:
         await self._append(3, *event_types)
 
     async def watch(self) -> None:
-        events = await self._runs.read_events(self._lease.run.id, 2, 500)
+        events, _ = await self._runs.read_events(self._lease.run.id, 2, 500, 256 * 1024)
         assert len(events) == 5
 
     async def get(self) -> None:
@@ -132,8 +132,8 @@ class Subject:
         )
         for event in append.events:
             event.at.GetCurrentTime()
-        ((result, _),) = await self._runs.append([append])
-        assert result.outcome == run_store_pb2.APPEND_OUTCOME_STORED
+        (stored,) = await self._runs.append([append])
+        assert stored.result.outcome == run_store_pb2.APPEND_OUTCOME_STORED
 
 
 Times = dict[str, dict[int, float]]

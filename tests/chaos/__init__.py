@@ -4,3 +4,5 @@
 (load.py), injects faults (faults.py), and has an oracle outside the product (oracle.py)
 compare what clients were told with what Postgres holds and what was executed.
 """
+
+import crewmesh.common  # noqa: F401 - before gRPC, as in every service

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.chaos import ledger
+from tests.chaos.client import Client
 from tests.chaos.crews.names import KICKOFF_MARK
 from tests.chaos.ledger import Entry
-from tests.chaos.load import Client
 
 Row = dict[str, Any]
 
@@ -34,11 +36,13 @@ _COPY_EFFECTS = """
     CREATE TRIGGER copy_effect AFTER INSERT ON effects FOR EACH ROW EXECUTE FUNCTION copy_effect()
 """
 _EFFECTS = "SELECT * FROM chaos_effects"
+_ARTIFACTS = "SELECT id, run_id, name, size_bytes, encode(sha256, 'hex') AS sha256 FROM artifacts"
 _KEYS = "SELECT key, run_id FROM idempotency_keys"
-# Those that live; a worker that was killed has its row for a minute.
-_WORKERS = """
-    SELECT id, slots, free_slots FROM workers WHERE last_seen_at > now() - interval '3 seconds'
-"""
+# Each renewal of a worker's leases tells how many slots it has free, so two of them after all
+# runs' end tell the truth about that.
+_SEE_WORKERS = "SELECT id, last_seen_at FROM workers ORDER BY last_seen_at DESC LIMIT %s"
+_WORKERS = "SELECT id, slots, free_slots FROM workers ORDER BY last_seen_at DESC LIMIT %s"
+_REST_SECONDS = 120.0
 
 
 @dataclass
@@ -51,6 +55,8 @@ class Evidence:
     keys: list[Row]
     workers: list[Row]
     effects: list[Row]
+    # By id.
+    artifacts: dict[str, Row]
     ledger: list[Entry]
     # Processes that shouldn't be, and services that didn't end when asked to.
     leftovers: list[str] = field(default_factory=list)
@@ -73,13 +79,30 @@ class Evidence:
         return [e for events in self.events.values() for e in events if e["type"] == event_type]
 
 
+# What is wrong: a run's id ("" where it is about no single one) and words.
+Fault = tuple[str, str]
+# Yields a fault, or None for a thing that was looked at and is as it should be.
+Rule = Callable[[Evidence], Iterator[Fault | None]]
+
+
 def copy_effects(database_url: str) -> None:
     """Have every side effect that is kept from now on be known to the oracle for good."""
     with psycopg.connect(database_url) as connection:
         connection.execute(_COPY_EFFECTS)
 
 
-def collect(database_url: str, clients: list[Client], ledger_file: Path) -> Evidence:
+async def rest(database_url: str, workers: int) -> None:
+    """Return when every worker has renewed its leases twice."""
+    seen: dict[str, set[Any]] = defaultdict(set)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        async with asyncio.timeout(_REST_SECONDS):
+            while sum(len(times) > 2 for times in seen.values()) < workers:
+                for worker, at in connection.execute(_SEE_WORKERS, (workers,)):
+                    seen[worker].add(at)
+                await asyncio.sleep(0.1)
+
+
+def collect(database_url: str, clients: list[Client], ledger_file: Path, workers: int) -> Evidence:
     """Read the tables and the ledger."""
     with psycopg.connect(database_url, row_factory=dict_row) as connection:
         runs = {str(row["id"]): row for row in connection.execute(_RUNS)}
@@ -87,9 +110,11 @@ def collect(database_url: str, clients: list[Client], ledger_file: Path) -> Evid
         for row in connection.execute(_EVENTS):
             events[str(row["run_id"])].append(row)
         effects = connection.execute(_EFFECTS).fetchall()
+        artifacts = {str(row["id"]): row for row in connection.execute(_ARTIFACTS)}
         keys = connection.execute(_KEYS).fetchall()
-        workers = connection.execute(_WORKERS).fetchall()
-    return Evidence(clients, runs, dict(events), keys, workers, effects, ledger.read(ledger_file))
+        fleet = connection.execute(_WORKERS, (workers,)).fetchall()
+    entries = ledger.read(ledger_file)
+    return Evidence(clients, runs, dict(events), keys, fleet, effects, artifacts, entries)
 
 
 def as_text(value: Any) -> str:

@@ -14,13 +14,25 @@ import psutil
 
 from tests.chaos.console import say
 from tests.chaos.mesh import LEASE_SECONDS, Mesh
+from tests.chaos.pace import Pace
 from tests.chaos.part import Part
 
 # A fault returns what it did, once that is over, or raises SkippedError.
 Fault = Callable[[Mesh, random.Random], Awaitable[str]]
+# Returns some processes of a zygote's family.
+Find = Callable[[psutil.Process], list[psutil.Process]]
 
-_READY_SECONDS = 90.0
+# However slow the machine.
+_READY_SECONDS = 300.0
 _LINK_SECONDS = (0.5, 2 * LEASE_SECONDS)
+
+
+def _runners_of(zygote: psutil.Process) -> list[psutil.Process]:
+    return zygote.children()
+
+
+def _itself(zygote: psutil.Process) -> list[psutil.Process]:
+    return [zygote]
 
 
 class SkippedError(Exception):
@@ -58,7 +70,7 @@ async def kill_runner(mesh: Mesh, rng: random.Random) -> str:
     """Kill one of a worker's runners, which most likely runs something."""
     part = rng.choice(mesh.parts_of("worker"))
     async with _ready(part):
-        await _kill_one(part, rng, lambda zygote: zygote.children())
+        (await _find_one(part, rng, _runners_of)).kill()
     return f"a runner of {part.name}"
 
 
@@ -66,8 +78,26 @@ async def kill_zygote(mesh: Mesh, rng: random.Random) -> str:
     """Kill the parent of a worker's runners, and so all of them."""
     part = rng.choice(mesh.parts_of("worker"))
     async with _ready(part):
-        await _kill_one(part, rng, lambda zygote: [zygote])
+        (await _find_one(part, rng, _itself)).kill()
     return f"the zygote of {part.name}"
+
+
+def freeze_below(find: Find, what: str) -> Fault:
+    """Return the fault that stops a process below a worker for longer than a lease."""
+
+    async def strike(mesh: Mesh, rng: random.Random) -> str:
+        part = rng.choice(mesh.parts_of("worker"))
+        seconds = LEASE_SECONDS + rng.uniform(0.5, 3.0)
+        async with _ready(part):
+            process = await _find_one(part, rng, find)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+            await asyncio.sleep(seconds)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+        return f"{what} of {part.name} frozen for {seconds:.1f} s"
+
+    return strike
 
 
 async def starve_runner(mesh: Mesh, rng: random.Random) -> str:
@@ -150,8 +180,11 @@ FAULTS: dict[str, Fault] = {
     "worker frozen for longer than a lease": freeze("worker"),
     "runner killed": kill_runner,
     "runner out of memory": starve_runner,
+    "runner frozen for longer than a lease": freeze_below(_runners_of, "a runner"),
     "zygote killed": kill_zygote,
+    "zygote frozen for longer than a lease": freeze_below(_itself, "the zygote"),
     "gateway killed": kill("gateway"),
+    "gateway asked to end": kill("gateway", signal.SIGTERM),
     "store killed": kill("store"),
     "store asked to end": kill("store", signal.SIGTERM),
     "store frozen for longer than a lease": freeze("store"),
@@ -165,6 +198,8 @@ FAULTS: dict[str, Fault] = {
             ("gateway", "store"),
             ("worker", "store"),
             ("store", "postgres"),
+            ("client", "gateway"),
+            ("client", "worker"),
         )
         for how, fault in (("cut", cut), ("refused", refuse), ("black hole", hold))
     },
@@ -173,7 +208,7 @@ FAULTS: dict[str, Fault] = {
 
 @dataclass(frozen=True)
 class Planned:
-    """A fault that is due `at` seconds after the load has begun."""
+    """A fault that is due at a moment of the pace's time."""
 
     at: float
     name: str
@@ -196,21 +231,24 @@ def plan(seed: int, count: int, seconds_between: float, pick: Sequence[str]) -> 
 class Injector:
     """Carries out a plan, and counts."""
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, pace: Pace) -> None:
+        self._pace = pace
         self.done: Counter[str] = Counter()
         self.skipped: dict[str, str] = {}
         self.mesh = mesh
 
     async def run(self, planned: Sequence[Planned]) -> None:
         """Begin each fault when it is due; return when all are over."""
-        begun_at = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             for fault in planned:
-                due = begun_at + fault.at - asyncio.get_running_loop().time()
-                await asyncio.sleep(max(0.0, due))
+                await self._pace.until(fault.at)
                 group.create_task(self._strike(fault))
 
     async def _strike(self, fault: Planned) -> None:
+        with self._pace.fault():
+            await self._carry_out(fault)
+
+    async def _carry_out(self, fault: Planned) -> None:
         try:
             what = await FAULTS[fault.name](self.mesh, random.Random(fault.seed))
         except SkippedError as error:
@@ -230,14 +268,11 @@ async def _ready(part: Part) -> AsyncIterator[None]:
         await part.ready.wait()
 
 
-async def _kill_one(
-    worker: Part, rng: random.Random, choose: Callable[[psutil.Process], list[psutil.Process]]
-) -> None:
-    """Kill a process that is chosen below a worker's zygote, as soon as there is one."""
+async def _find_one(worker: Part, rng: random.Random, find: Find) -> psutil.Process:
+    """Choose a process below a worker's zygote, as soon as there is one."""
     while True:
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(worker.pid).children():
-                if "crewmesh_worker.runner.zygote" in child.cmdline() and (found := choose(child)):
-                    rng.choice(sorted(found, key=lambda process: process.pid)).kill()
-                    return
+                if "crewmesh_worker.runner.zygote" in child.cmdline() and (found := find(child)):
+                    return rng.choice(sorted(found, key=lambda process: process.pid))
         await asyncio.sleep(0.05)

@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -25,16 +25,29 @@ from tests.chaos.proxy import Link, to_port, to_socket
 STORES, WORKERS, GATEWAYS, SLOTS = 2, 3, 2, 4
 LEASE_SECONDS = 3.0
 _ROOT = Path(__file__).parents[2]
+# What services are told, or see to themselves.
+_NOT_INHERITED = ("CREWMESH_", "GRPC_ENABLE_FORK_SUPPORT")
 _CREWS = Path(__file__).parent / "crews"
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 # A worker without runs has nothing to wait for.
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 60.0
 
 
 class Mesh:
-    """Postgres, 2 stores, 3 workers and 2 gateways under `root`."""
+    """Postgres, 2 stores, 3 workers and 2 gateways under `root`.
 
-    def __init__(self, root: Path, rng: random.Random) -> None:
+    `worker_environment` is for the workers besides, and overrides what is usual.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        rng: random.Random,
+        lease_seconds: float = LEASE_SECONDS,
+        worker_environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._lease_seconds = lease_seconds
+        self._worker_environment = worker_environment or {}
         self.ledger = root / "ledger.jsonl"
         self.hunger = root / "hungry"
         self.logs = root / "logs"
@@ -60,8 +73,17 @@ class Mesh:
 
     @property
     def urls(self) -> list[str]:
-        """Return the gateways' addresses."""
-        return [f"http://{self._ports[name].address}" for name in names("gateway", GATEWAYS)]
+        """Return where clients reach the gateways."""
+        return [f"http://{link.address}" for link in self.links_between("client", "gateway")]
+
+    @property
+    def worker_addresses(self) -> list[str]:
+        """Return where clients reach the workers, over gRPC."""
+        return [link.address for link in self.links_between("client", "worker")]
+
+    def address_of(self, name: str) -> str:
+        """Return where a part listens."""
+        return self._ports[name].address
 
     def parts_of(self, kind: str) -> list[Part]:
         """Return the parts of a kind: postgres, store, worker or gateway."""
@@ -135,6 +157,7 @@ class Mesh:
         pairs = [(gateway, called) for gateway in names("gateway", GATEWAYS)
                  for called in (*workers, *stores)]  # fmt: skip
         pairs += [(worker, store) for worker in workers for store in stores]
+        pairs += [("client", called) for called in (*names("gateway", GATEWAYS), *workers)]
         links = {
             (near, far): Link(f"{near} to {far}", to_port(self._ports[far].number))
             for near, far in pairs
@@ -145,7 +168,7 @@ class Mesh:
 
     def _make_parts(self) -> list[Part]:
         shared = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("CREWMESH_")},
+            **{k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)},
             "PYTHONPATH": str(_ROOT),
             "CREWMESH_MESH_SECRET": secrets.token_urlsafe(32),
         }
@@ -165,7 +188,7 @@ class Mesh:
             "CREWMESH_DATABASE_URL": f"postgresql://crewmesh@{database}/crewmesh",
             "CREWMESH_STORE_ADDRESS": self._ports[name].address,
             "CREWMESH_OBJECT_STORE_URL": (self._root / "objects").as_uri(),
-            "CREWMESH_LEASE_SECONDS": str(LEASE_SECONDS),
+            "CREWMESH_LEASE_SECONDS": str(self._lease_seconds),
             "CREWMESH_BOOTSTRAP_API_KEY": self.api_key,
         })  # fmt: skip
 
@@ -183,6 +206,7 @@ class Mesh:
             "CREWMESH_DRAIN_SECONDS": "1",
             ledger.LEDGER_VARIABLE: str(self.ledger),
             HUNGER_VARIABLE: str(self.hunger),
+            **self._worker_environment,
         })  # fmt: skip
 
     def _gateway(self, name: str, shared: dict[str, str]) -> ServiceSpec:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tests.chaos.crews.names import answer_of
-from tests.chaos.evidence import Evidence, Row, as_text
-from tests.chaos.load import TERMINAL_TYPES
-
-# What is wrong: a run's id ("" where it is about no single one) and words.
-Fault = tuple[str, str]
-# Yields a fault, or None for a thing that was looked at and is as it should be.
-Rule = Callable[[Evidence], Iterator[Fault | None]]
+from tests.chaos import exchanges
+from tests.chaos.client import TERMINAL_TYPES
+from tests.chaos.crews.names import answer_of, content_of, digest
+from tests.chaos.evidence import Evidence, Fault, Row, Rule, as_text
 
 
 @dataclass(frozen=True)
@@ -114,17 +110,30 @@ def _tasks_done(evidence: Evidence) -> Iterator[Fault | None]:
     for run_id, run in evidence.runs.items():
         done = [e for e in evidence.events.get(run_id, []) if e["type"] == "task.completed"]
         indexes = [event["payload"]["index"] for event in done]
-        key, tasks = run["inputs"]["key"], run["inputs"]["tasks"]
+        tasks, notes = run["inputs"]["tasks"], _notes(evidence.events.get(run_id, []))
         if run["status"] == "succeeded" and indexes != list(range(tasks)):
             yield run_id, f"has succeeded, but has completed {indexes} of {tasks} tasks"
         elif len(set(indexes)) != len(indexes):
             yield run_id, f"has completed the tasks {indexes}"
-        elif wrong := [e for e in done if e["payload"]["output"] != answer_of(key, _index(e))]:
+        elif wrong := [e for e in done if e["payload"]["output"] != _right(run, _index(e), notes)]:
             yield run_id, f"has another output: {as_text(wrong[0]['payload'])}"
-        elif run["status"] == "succeeded" and run["output"] != answer_of(key, tasks - 1):
+        elif run["status"] == "succeeded" and run["output"] != _right(run, tasks - 1, notes):
             yield run_id, f"has put out {as_text(run['output'])}"
         else:
             yield None
+
+
+def _right(run: Row, task: int, notes: Sequence[str]) -> str:
+    """Return what the task has to put out after a person's notes on the task that asks."""
+    inputs = run["inputs"]
+    data = digest(content_of(inputs["key"], "data")) if "data" in inputs and task == 0 else ""
+    return answer_of(inputs["key"], task, notes if task == inputs["asks"] else (), data)
+
+
+def _notes(events: list[Row]) -> list[str]:
+    """Return what a person who wasn't content has said, in order."""
+    received = [event["payload"] for event in events if event["type"] == "input.received"]
+    return [payload["text"] for payload in received if not payload["approve"]]
 
 
 def _no_finished_task_again(evidence: Evidence) -> Iterator[Fault | None]:
@@ -224,6 +233,9 @@ RULES: dict[str, Rule] = {
     "Every task of a successful run was completed once, rightly": _tasks_done,
     "No finished task was executed again": _no_finished_task_again,
     "No side effect that was kept happened again": _no_effect_again,
+    "Every answer that was acknowledged is used once, and no other": exchanges.answers_used_once,
+    "Every file that was announced is stored and comes back as it was": exchanges.artifacts_kept,
+    "Every dataset that was accepted comes back as it was": exchanges.datasets_come_back,
     "No attempt wrote after the next one began": _attempts_follow,
     "Who is cancelled was to be, and stays so": _cancelled_on_request,
     "Who has failed had no attempt left": _failed_with_reason,

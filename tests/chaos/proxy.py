@@ -35,8 +35,8 @@ class Link:
         self._port = ReservedPort(0, name)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._forth, self._back = asyncio.Event(), asyncio.Event()
+        self.release()
 
     @property
     def address(self) -> str:
@@ -54,11 +54,17 @@ class Link:
 
     def hold(self) -> None:
         """Keep and accept connections, but forward nothing."""
-        self._flowing.clear()
+        self._forth.clear()
+        self._back.clear()
+
+    def hold_back(self) -> None:
+        """Forward what callers send, and nothing of what comes back."""
+        self._back.clear()
 
     def release(self) -> None:
         """Forward again, beginning with what was held."""
-        self._flowing.set()
+        self._forth.set()
+        self._back.set()
 
     def refuse(self) -> None:
         """Reset every connection and refuse new ones until `open`."""
@@ -80,14 +86,17 @@ class Link:
         both = {back, onward}
         self._writers |= both
         try:
-            await asyncio.gather(self._pump(near, onward), self._pump(far, back))
+            await asyncio.gather(_pump(near, onward, self._forth), _pump(far, back, self._back))
         finally:
             self._writers -= both
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := await source.read(_CHUNK_BYTES):
-                await self._flowing.wait()
-                sink.write(chunk)
-                await sink.drain()
-        sink.close()
+
+async def _pump(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, flowing: asyncio.Event
+) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := await source.read(_CHUNK_BYTES):
+            await flowing.wait()
+            sink.write(chunk)
+            await sink.drain()
+    sink.close()

@@ -15,8 +15,9 @@ _PREFACE = """\
 
 `make chaos` wrote this. It starts a mesh of {gateways} gateways, {workers} workers, {stores} stores
 and Postgres, with leases of {lease:.0f} s and a proxy in every connection; loads it with runs of 1 to 5
-tasks, with watchers that come and go, cancellations and requests that are sent twice; and breaks
-something every second or so. Then an oracle outside of the product compares the database with what
+tasks, over REST and over gRPC, with watchers that come and go, cancellations, requests that are sent
+twice, people who are asked and answer, datasets and files; and breaks something every second or so.
+Then an oracle outside of the product compares the database with what
 every client was told and with a ledger of what was executed. `python -m tests.chaos --help` has more.
 
 Seed {seed}: {runs:,} runs and {faults:,} faults in {seconds:.0f} s, {violations:,} violations.
@@ -69,9 +70,19 @@ def _happenings(mesh: Mesh, evidence: Evidence) -> list[tuple[str, int]]:
         ("side effects made again, the first not having been kept", _again(evidence)),
         ("requests sent again by clients", sum(client.repetitions for client in clients)),
         ("answers that accepted a run once more", again),
+        ("questions to people", len(evidence.all_events("input.requested"))),
+        ("answers taken", len(evidence.all_events("input.received"))),
+        ("answers refused, another having been taken", _refused(evidence)),
+        ("files made", len(evidence.all_events("artifact.created"))),
+        ("runs that were started over gRPC", sum(client.way != "rest" for client in clients)),
         ("event streams opened again", sum(client.reconnects for client in clients)),
         *((f"{name} ended without being told to", count) for name, count in sorted(ends.items())),
     ]
+
+
+def _refused(evidence: Evidence) -> int:
+    answers = [answer for client in evidence.clients for answer in client.answers]
+    return sum(answer.refused > 0 for answer in answers)
 
 
 def _again(evidence: Evidence) -> int:

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.crews.names import KICKOFF_MARK, answer_of
+from tests.chaos.client import Answer, Client
+from tests.chaos.crews.names import KICKOFF_MARK, answer_of, content_of, digest, note
 from tests.chaos.evidence import Evidence
 from tests.chaos.ledger import Entry
-from tests.chaos.load import Client
 from tests.chaos.oracle import judge
 
 RUN, KEY = "01a20783-0000-7000-8000-000000000000", "run-0"
+NOTE = note(0, 1)
+DATA, FILE = content_of(KEY, "data"), content_of(KEY, "task-0.csv")
 BEGIN = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 
@@ -37,20 +39,25 @@ def as_seen(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def evidence() -> Evidence:
-    """A run of one task, which paid, ended well in its first attempt."""
+    """A run of one task, which paid, made a file and asked, ended well once that was answered."""
+    output = answer_of(KEY, 0, [NOTE], digest(DATA))
     events = [
         event(1, "run.queued", 0),
         event(2, "run.started"),
         event(3, "llm.chunk", text=f"{KICKOFF_MARK}k1 said"),
-        event(4, "task.completed", index=0, output=answer_of(KEY, 0)),
-        event(5, "run.succeeded"),
+        event(4, "artifact.created", id="a1", name="task-0.csv", size_bytes=len(FILE)),
+        event(5, "input.requested"),
+        event(6, "input.received", text=NOTE, approve=False),
+        event(7, "run.started", 2),
+        event(8, "task.completed", 2, index=0, output=output),
+        event(9, "run.succeeded", 2),
     ]
     run = {
         "id": RUN,
         "status": "succeeded",
-        "output": answer_of(KEY, 0),
-        "inputs": {"key": KEY, "tasks": 1},
-        "last_seq": 5,
+        "output": output,
+        "inputs": {"key": KEY, "tasks": 1, "asks": 0, "data": "d1"},
+        "last_seq": 9,
         "failures": 0,
         "max_attempts": 3,
         "error_code": None,
@@ -59,7 +66,11 @@ def evidence() -> Evidence:
         "lease_expires_at": None,
         "cancel_requested_at": None,
     }
-    client = Client(KEY, 1, pays=True, max_attempts=3)
+    client = Client(KEY, 1, max_attempts=3, pays=True, saves=True, asks=0, has_data=True)
+    client.dataset, client.dataset_came_back_as = "d1", digest(DATA)
+    client.answers = [Answer(5, NOTE, approve=False, acknowledged=2)]
+    client.answers += [Answer(5, note(0, 2), approve=True, refused=1)]
+    client.downloads = {"a1": digest(FILE)}
     client.accepted = [RUN, RUN]
     client.seen = [[as_seen(row) for row in events]]
     client.final = {"status": run["status"], "output": run["output"]}
@@ -71,6 +82,9 @@ def evidence() -> Evidence:
         keys=[{"key": KEY, "run_id": RUN}],
         workers=[{"id": "worker-1", "slots": 4, "free_slots": 4}],
         effects=[{"run_id": RUN, "task": 0, "made_at": BEGIN + timedelta(seconds=3)}],
+        artifacts={
+            "a1": {"id": "a1", "run_id": RUN, "name": "task-0.csv", "sha256": digest(FILE)},
+        },
         ledger=[Entry("task", KEY, 0, "k1", begun_at), Entry("effect", KEY, 0, "k1", begun_at)],
     )
 
@@ -88,7 +102,7 @@ def _lose_a_run(evidence: Evidence) -> None:
 
 
 def _end_twice(evidence: Evidence) -> None:
-    evidence.events[RUN].append(event(6, "run.failed"))
+    evidence.events[RUN].append(event(10, "run.failed", 2))
 
 
 def _hang(evidence: Evidence) -> None:
@@ -124,8 +138,7 @@ def _skip_a_task(evidence: Evidence) -> None:
 
 
 def _execute_in_a_later_attempt(evidence: Evidence) -> None:
-    evidence.events[RUN][2]["payload"]["text"] += f" {KICKOFF_MARK}k2"
-    evidence.events[RUN][3]["attempt"] = 0
+    evidence.events[RUN].append(event(10, "llm.chunk", 3, text=f"{KICKOFF_MARK}k2"))
     evidence.ledger.append(Entry("task", KEY, 0, "k2", BEGIN.timestamp()))
 
 
@@ -137,8 +150,52 @@ def _pay_again(evidence: Evidence) -> None:
     evidence.ledger.append(Entry("effect", KEY, 0, "k2", BEGIN.timestamp() + 100))
 
 
+def _forget_a_note(evidence: Evidence) -> None:
+    evidence.events[RUN][7]["payload"]["output"] = answer_of(KEY, 0, (), digest(DATA))
+
+
+def _work_on_other_data(evidence: Evidence) -> None:
+    evidence.events[RUN][7]["payload"]["output"] = answer_of(KEY, 0, [NOTE], digest(FILE))
+
+
+def _lose_an_answer(evidence: Evidence) -> None:
+    evidence.clients[0].answers.append(Answer(5, note(0, 3), approve=True, acknowledged=1))
+
+
+def _use_an_answer_twice(evidence: Evidence) -> None:
+    evidence.events[RUN].append(event(10, "input.received", text=NOTE, approve=False))
+
+
+def _use_a_refused_answer(evidence: Evidence) -> None:
+    evidence.clients[0].answers[0].refused = 1
+
+
+def _refuse_an_answer(evidence: Evidence) -> None:
+    evidence.clients[0].answers.append(Answer(9, note(0, 3), approve=True, refused=1))
+
+
+def _make_an_answer_up(evidence: Evidence) -> None:
+    evidence.clients[0].answers.clear()
+
+
+def _lose_a_file(evidence: Evidence) -> None:
+    evidence.artifacts.clear()
+
+
+def _store_another_file(evidence: Evidence) -> None:
+    evidence.artifacts["a1"]["sha256"] = digest(DATA)
+
+
+def _give_another_file_back(evidence: Evidence) -> None:
+    evidence.clients[0].downloads["a1"] = digest(DATA)
+
+
+def _give_other_data_back(evidence: Evidence) -> None:
+    evidence.clients[0].dataset_came_back_as = digest(FILE)
+
+
 def _write_late(evidence: Evidence) -> None:
-    evidence.events[RUN].insert(2, event(3, "run.started", 2))
+    evidence.events[RUN][7]["attempt"] = 1
 
 
 def _cancel_unasked(evidence: Evidence) -> None:
@@ -178,6 +235,20 @@ def _leave_a_process(evidence: Evidence) -> None:
         (_execute_in_a_later_attempt, "No finished task was executed again"),
         (_execute_after_the_end, "No finished task was executed again"),
         (_pay_again, "No side effect that was kept happened again"),
+        (_forget_a_note, "Every task of a successful run was completed once, rightly"),
+        (_work_on_other_data, "Every task of a successful run was completed once, rightly"),
+        (_lose_an_answer, "Every answer that was acknowledged is used once, and no other"),
+        (_use_an_answer_twice, "Every answer that was acknowledged is used once, and no other"),
+        (_use_a_refused_answer, "Every answer that was acknowledged is used once, and no other"),
+        (_refuse_an_answer, "Every answer that was acknowledged is used once, and no other"),
+        (_make_an_answer_up, "Every answer that was acknowledged is used once, and no other"),
+        (_lose_a_file, "Every file that was announced is stored and comes back as it was"),
+        (_store_another_file, "Every file that was announced is stored and comes back as it was"),
+        (
+            _give_another_file_back,
+            "Every file that was announced is stored and comes back as it was",
+        ),
+        (_give_other_data_back, "Every dataset that was accepted comes back as it was"),
         (_write_late, "No attempt wrote after the next one began"),
         (_cancel_unasked, "Who is cancelled was to be, and stays so"),
         (_fail_early, "Who has failed had no attempt left"),

@@ -13,15 +13,18 @@ _FAULTS = (
     "worker killed",
     "worker frozen",
     "runner killed",
+    "runner frozen",
     "gateway killed",
+    "gateway asked to end",
     "store killed",
     "Postgres killed",
     "worker to store: black hole",
     "store to postgres: cut",
+    "client to worker: cut",
 )
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(1200)  # on a machine that has a dozen other things to do
 async def test_a_mesh_under_faults_breaks_no_promise() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.chaos", "--seed", "7", "--runs", "40"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
 CREWS = Path(__file__).parent / "crews"
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"a secret of the tests").decode()
 
 
 @dataclass
@@ -42,6 +45,36 @@ class Mesh:
             assert response.status == 200, await response.text()
             return await response.json()
 
+    async def get_all(self, *paths: str) -> list[int]:
+        """Return the status of each path's answer."""
+        statuses = []
+        for path in paths:
+            async with self.http.get(path) as response:
+                statuses.append(response.status)
+        return statuses
+
+    def services(self) -> dict[str, psutil.Process]:
+        """Return the processes of the gateway, the workers and the store, by name."""
+        named = {}
+        for process in psutil.Process(self.process.pid).children():
+            if ready_file := process.environ().get("CREWMESH_READY_FILE"):
+                named[Path(ready_file).stem] = process
+        return named
+
+    @contextlib.asynccontextmanager
+    async def limits(self, **limits: Any) -> AsyncIterator[None]:
+        """Limit the organisation for the length of an `async with` block."""
+        before = await self.get("/v1/limits")
+        try:
+            await self._set_limits({**before, **limits})
+            yield
+        finally:
+            await self._set_limits(before)
+
+    async def _set_limits(self, limits: dict[str, Any]) -> None:
+        async with self.http.put("/v1/limits", json=limits) as response:
+            assert response.status == 200, await response.text()
+
     async def watch(self, run_id: str, after: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """Yield events from one SSE connection, until it ends or the caller leaves."""
         headers = {"Accept": "text/event-stream"}
@@ -56,7 +89,9 @@ class Mesh:
 
 
 @contextlib.asynccontextmanager
-async def running_mesh(directory: Path, *options: str, **environment: str) -> AsyncIterator[Mesh]:
+async def running_mesh(
+    directory: Path, *options: str, start_seconds: float = 180, **environment: str
+) -> AsyncIterator[Mesh]:
     """Start `crewmesh up` and stop it with SIGTERM."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "crewmesh.cli", "up",
@@ -72,7 +107,7 @@ async def running_mesh(directory: Path, *options: str, **environment: str) -> As
     )  # fmt: skip
     address_file = directory / "address.json"
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(start_seconds):
             while not address_file.exists():
                 assert process.returncode is None, "the mesh didn't start"
                 await asyncio.sleep(0.05)
@@ -92,4 +127,16 @@ async def running_mesh(directory: Path, *options: str, **environment: str) -> As
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     """One mesh with two workers for all tests that don't break it."""
     async with running_mesh(tmp_path_factory.mktemp("mesh"), "--workers", "2") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def private_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
+    """One whose tools and webhooks may reach this machine, and that tries again soon."""
+    async with running_mesh(
+        tmp_path_factory.mktemp("private-mesh"),
+        CREWMESH_PRIVATE_NETWORK="true",
+        CREWMESH_WEBHOOK_RETRY_SECONDS="0.1",
+        WEBHOOK_SECRET=WEBHOOK_SECRET,
+    ) as running:
         yield running

@@ -31,9 +31,13 @@ OF_RUNS = {
     "run_events": "run_id",
     "artifacts": "run_id",
     "idempotency_keys": "run_id",
+    "model_calls": "run_id",
+    "deliveries": "run_id",
 }
 UNCHANGING = {
-    "alembic_version", "crew_limits", "datasets", "orgs", "run_transitions", "users",
+    "alembic_version", "budget_spending", "budgets", "crew_limits", "crew_versions", "crews",
+    "datasets", "memories", "orgs", "policies", "reservations", "run_transitions", "secrets",
+    "session_messages", "sessions", "shared_crew_versions", "users",
 }  # fmt: skip
 # What the mesh changes all the time: their rows are counted.
 CHANGING = {"api_keys", "checkpoints", "deleted_artifacts", "effects", "workers"}
@@ -118,6 +122,12 @@ async def analyse(mesh: Mesh, tmp_path: Path) -> str:
 
 async def fill(mesh: Mesh, tmp_path: Path) -> list[str]:
     """Return the ids of runs that have ended."""
+    agents = {"a": {"role": "r", "goal": "g", "backstory": "b"}}
+    task = {"expected_output": "e", "agent": "a"}
+    for saying in ("one", "two"):
+        content = {"agents": agents, "tasks": [{**task, "description": saying}]}
+        async with mesh.http.put("/v1/crews/mine", json=content) as response:
+            assert response.status in (200, 201)
     ended = [await analyse(mesh, tmp_path)]
     for number in range(4):
         headers = {"Idempotency-Key": f"key-{number}"}
@@ -199,6 +209,7 @@ async def test_a_mesh_that_works_is_backed_up_and_restored_as_the_how_to_says(
     assert up == ["up", "--data-dir", "restored"]
     async with running_mesh(restored, CREWMESH_LEASE_SECONDS="2") as mesh:
         assert mesh.api_key == (first / "api-key").read_text().strip()
+        assert (mesh.directory / "secrets-key").read_text() == (first / "secrets-key").read_text()
         await check_restored_mesh(mesh, ended, going_on)
     await check_stopped_mesh(restored, tmp_path)
 
@@ -213,7 +224,7 @@ async def check_stopped_mesh(root: Path, tmp_path: Path) -> None:
     ran = await crewmesh("restore", "2.zip", "--data-dir", "third", cwd=tmp_path)
     assert ran.status == 0, ran.err
     assert {path.name for path in (tmp_path / "third").iterdir()} == {
-        "api-key", "lock", "objects", "postgres",
+        "api-key", "lock", "objects", "postgres", "secrets-key",
     }  # fmt: skip
     async with database_of(tmp_path / "third") as url:
         assert rows(url, "datasets") == []

@@ -40,9 +40,10 @@ async def test_a_run_waits_for_a_person_and_goes_on_with_the_answer(mesh: Mesh) 
     assert asked["task"] == "draft"
     assert (await mesh.get(f"/v1/runs/{run['id']}"))["status"] == "waiting"
 
-    answer = {"text": "make it shorter", "approve": False}
-    async with mesh.http.post(f"/v1/runs/{run['id']}/input", json=answer) as response:
-        assert response.status == 200, await response.text()
+    answer = {"text": "make it shorter", "approve": False, "question": asked["seq"]}
+    for _ in range(2):
+        async with mesh.http.post(f"/v1/runs/{run['id']}/input", json=answer) as response:
+            assert response.status == 200, await response.text()
     asked = await wait_for_event(mesh, run["id"], "input.requested", asked["seq"])
     assert asked["payload"]["draft"].startswith("draft 1: ")
 
@@ -70,15 +71,18 @@ async def test_a_runner_that_is_killed_is_replaced_and_finished_tasks_are_not_ru
     mesh: Mesh, tmp_path: Path
 ) -> None:
     pid_file = tmp_path / "pid"
-    run = await mesh.start_run("paced", words=120, pause_ms=10, pid_file=str(pid_file))
+    run = await mesh.start_run("paced", words=250, pause_ms=10, pid_file=str(pid_file))
     await wait_for_event(mesh, run["id"], "task.completed")
     os.kill(int(pid_file.read_text(encoding="utf-8")), signal.SIGKILL)
     events = [event async for event in mesh.watch(run["id"])]
     assert events[-1]["type"] == "run.succeeded"
     resumed = next(event for event in events if event["type"] == "run.resumed")
-    assert resumed["payload"]["finished_tasks"] == 1
+    done = resumed["payload"]["finished_tasks"]
+    tasks = ["first", "second", "third"]
     started = [event["task"] for event in events if event["type"] == "task.started"]
-    assert started == ["first", "second", "second", "third"]
+    # The one in which it was killed, if it was in one, is begun again.
+    assert done >= 1
+    assert started in (tasks, [*tasks[: done + 1], *tasks[done:]])
 
 
 async def test_a_killed_workers_runs_go_on_at_another(tmp_path: Path) -> None:
@@ -100,8 +104,5 @@ def _process_of(mesh: Mesh, worker_id: str) -> psutil.Process:
     """Find the worker's process by the log that tells its id."""
     for log in mesh.directory.glob("logs/worker-*.log"):
         if worker_id in log.read_text(encoding="utf-8"):
-            for process in psutil.Process(mesh.process.pid).children():
-                ready = process.environ().get("CREWMESH_READY_FILE", "")
-                if Path(ready).stem == log.stem:
-                    return process
+            return mesh.services()[log.stem]
     raise AssertionError(f"no process of worker {worker_id}")

@@ -11,8 +11,16 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from crewmesh.common.grpc_client import file_stub, identity_stub, open_channel, run_store_stub
+from crewmesh.common.grpc_client import (
+    crew_store_stub,
+    file_stub,
+    identity_stub,
+    limit_stub,
+    open_channel,
+    run_store_stub,
+)
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import agent_pb2, identity_pb2, run_pb2, run_store_pb2
 from crewmesh_store.service import Store
@@ -31,7 +39,9 @@ class StoreClient:
     def __post_init__(self) -> None:
         self.runs = run_store_stub(self.channel)
         self.identities = identity_stub(self.channel)
+        self.limits = limit_stub(self.channel)
         self.files = file_stub(self.channel)
+        self.crews = crew_store_stub(self.channel)
         self.signer = IdentitySigner(MESH_SECRET, "agent_worker")
 
     @property
@@ -58,10 +68,19 @@ class StoreClient:
         finally:
             await channel.close()
 
-    async def create(self, worker_id: str = "", **spec: Any) -> run_store_pb2.CreateRunResponse:
+    async def create(
+        self,
+        worker_id: str = "",
+        crew_version: str = "1",
+        policy_as_of: Timestamp | None = None,
+        **spec: Any,
+    ) -> run_store_pb2.CreateRunResponse:
         fields = {"crew": "hello", "inputs_json": "{}", "timeout_seconds": 60, "max_attempts": 2}
         request = run_store_pb2.CreateRunRequest(
-            spec=agent_pb2.RunSpec(**{**fields, **spec}), crew_version="1", worker_id=worker_id
+            spec=agent_pb2.RunSpec(**{**fields, **spec}),
+            crew_version=crew_version,
+            worker_id=worker_id,
+            policy_as_of=policy_as_of,
         )
         return await self.runs.CreateRun(request, metadata=self.person)
 

@@ -231,6 +231,21 @@ def test_questions_about_cars_get_the_numbers_that_pandas_gets(
     assert done.failures == []
 
 
+def test_a_question_for_a_median_has_its_statistics_worked_out_and_reported(
+    analyse: Analyse, weather: pd.DataFrame
+) -> None:
+    done = analyse(WEATHER, "What is the median wind in 2013?")
+    wind = weather[weather["year"] == 2013]["wind"]
+    assert done.failures == []
+    assert done.tools.count("compute_statistics") == 1
+    assert f"**{said(wind.median())}**" in done.answer
+    report = done.read("report.md")
+    assert "## Statistics of wind" in report
+    assert f"the mean {said(wind.mean())}" in report
+    assert f"the standard deviation {said(wind.std())}" in report
+    assert f"| {len(wind)} | {round(wind.mean(), 4)} | {round(wind.std(), 4)} |" in report
+
+
 def test_a_run_hands_in_charts_that_show_something_and_a_report_that_shows_them(
     analyse: Analyse,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 
 from crewmesh.common.errors import StateError
-from crewmesh.v1 import file_pb2, identity_pb2
+from crewmesh.v1 import file_pb2, identity_pb2, run_store_pb2
 from crewmesh_store.migrations import migrate
 from tests.conftest import API_KEY, until
 from tests.integration.conftest import StoreClient, ending, serving_store
@@ -104,6 +105,52 @@ async def test_an_artifact_is_taken_only_under_the_runs_lease(store: StoreClient
         file_pb2.ListArtifactsRequest(run_id=lease.run.id), metadata=store.person
     )
     assert [artifact.name for artifact in listed.artifacts] == ["chart.png"]
+
+
+async def test_an_artifact_that_is_sent_again_is_the_same_even_after_the_run_s_end(
+    store: StoreClient, tmp_path: Path
+) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    known = str(uuid.uuid4())
+    for _ in range(2):
+        sent = chart(lease, lease.epoch, id=known)
+        stored = (await store.files.PutArtifact(sent, metadata=store.person)).artifact
+        assert stored.id == known
+    await store.append(ending(lease, 3))
+    late = chart(lease, lease.epoch, id=known)
+    assert (await store.files.PutArtifact(late, metadata=store.person)).artifact.id == known
+    listed = await store.files.ListArtifacts(
+        file_pb2.ListArtifactsRequest(run_id=lease.run.id), metadata=store.person
+    )
+    assert [artifact.id for artifact in listed.artifacts] == [known]
+    request = file_pb2.ReadArtifactRequest(id=known)
+    read = [part async for part in store.files.ReadArtifact(request, metadata=store.person)]
+    assert b"".join(part.chunk for part in read) == b"png"
+
+    refused = chart(lease, lease.epoch, id=str(uuid.uuid4()))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await store.files.PutArtifact(refused, metadata=store.person)
+    assert len(files_under(tmp_path / "objects")) == 1
+
+
+async def test_an_artifact_of_another_run_cannot_be_taken_over(store: StoreClient) -> None:
+    mine, other = [(await store.create(worker_id="w1")).lease for _ in range(2)]
+    known = str(uuid.uuid4())
+    await store.files.PutArtifact(chart(mine, mine.epoch, id=known), metadata=store.person)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await store.files.PutArtifact(chart(other, other.epoch, id=known), metadata=store.person)
+    assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def chart(
+    lease: run_store_pb2.Lease, epoch: int, **fields: str
+) -> AsyncIterator[file_pb2.PutArtifactRequest]:
+    header = file_pb2.ArtifactHeader(
+        run_id=lease.run.id, epoch=epoch, name="chart.png", media_type="image/png", **fields
+    )
+    yield file_pb2.PutArtifactRequest(header=header)
+    yield file_pb2.PutArtifactRequest(chunk=b"png")
+    yield file_pb2.PutArtifactRequest(end=file_pb2.UploadEnd(size_bytes=3))
 
 
 async def test_a_revoked_key_is_refused(store: StoreClient) -> None:

@@ -277,3 +277,40 @@ async def test_a_long_reader_of_the_log_delays_a_drop_and_nobody_else(
             past.connection.execute("SELECT ensure_event_partition(%s)", (now + WEEK,))
         past.add_run(now, now)
     assert await retain.forget() == {"partitions": 1}
+
+
+async def test_a_session_goes_when_nothing_was_said_for_long_with_all_that_it_has(
+    past: Past, retain: Retention
+) -> None:
+    def add_session(updated: datetime, open_turns: int = 0) -> UUID:
+        session: UUID = past.one("SELECT uuidv7()")
+        past.connection.execute(
+            "INSERT INTO sessions (id, org_id, crew, title, inputs, created_by, turns, open_turns,"
+            " updated_at) VALUES (%s, %s, 'talker', '', '{}', '', 1, %s, %s)",
+            (session, past.org_id, open_turns, updated),
+        )
+        past.connection.execute(
+            "INSERT INTO session_messages VALUES (%s, 1, %s, 'user', 'hi', %s)",
+            (session, past.org_id, session),
+        )
+        add_memory(str(session), updated)
+        return session
+
+    def add_memory(session: str, saved: datetime) -> None:
+        past.connection.execute(
+            "INSERT INTO memories VALUES (%s, %s, 'talker', uuidv7(), 'x', '{}', '', '', 0.5, %s)",
+            (past.org_id, session, saved),
+        )
+
+    add_session(OLD)
+    kept = {add_session(OLD, open_turns=1), add_session(datetime.now(UTC))}
+    add_memory("a-label", OLD)
+    add_memory("", OLD)
+    gone = await retain.forget()
+    assert (gone["sessions"], gone["memories"]) == (1, 1)
+    rows = past.connection.execute("SELECT id FROM sessions").fetchall()
+    assert {row[0] for row in rows} == kept
+    rows = past.connection.execute("SELECT session_id FROM session_messages").fetchall()
+    assert {row[0] for row in rows} == kept
+    rows = past.connection.execute("SELECT session_id FROM memories").fetchall()
+    assert {row[0] for row in rows} == {"", *map(str, kept)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import uuid
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from crewmesh.common.errors import error_from_rpc
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
+from crewmesh_store.runs import servicer
 from tests.conftest import until
 from tests.integration.conftest import (
     StoreClient,
@@ -24,6 +26,10 @@ from tests.integration.conftest import (
     serving_store,
 )
 
+_LISTENERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND query = 'LISTEN crewmesh'
+"""
 SUCCEEDED, QUEUED = run_pb2.RUN_STATUS_SUCCEEDED, run_pb2.RUN_STATUS_QUEUED
 
 
@@ -104,8 +110,9 @@ async def test_the_end_is_stored_with_its_event(store: StoreClient) -> None:
         status=SUCCEEDED,
         output="hi",
         output_json='{"a": 1}',
-        usage=usage,
     )
+    end.model_calls.add(event=1, model="m", prompt_tokens=5, completion_tokens=2, total_tokens=7)
+    usage.unpriced_calls = 1
     assert await store.append(end) == ["STORED"]
     run = await store.get(lease.run.id)
     assert (run.status, run.output, run.output_json) == (SUCCEEDED, "hi", '{"a": 1}')
@@ -198,6 +205,28 @@ async def test_a_watcher_that_is_slow_still_gets_every_event(store: StoreClient)
     assert seqs == list(range(1, 204))
 
 
+async def test_a_log_larger_than_a_message_is_watched_and_listed_in_parts(
+    store: StoreClient,
+) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    noise = json.dumps({"text": "x" * 60_000})
+    for first in range(3, 303, 100):
+        await store.append(append(lease, first, *(event(payload_json=noise) for _ in range(100))))
+    await store.append(ending(lease, 303))
+    assert [e.seq for e in await store.watch(lease.run.id)] == list(range(1, 304))
+    listed: list[int] = []
+    while True:
+        request = agent_pb2.ListRunEventsRequest(
+            run_id=lease.run.id, after_seq=len(listed), page_size=1000
+        )
+        page = await store.runs.ListRunEvents(request, metadata=store.person)
+        listed.extend(event.seq for event in page.events)
+        if not page.more:
+            break
+        assert 0 < len(page.events) < 303
+    assert listed == list(range(1, 304))
+
+
 async def test_a_watcher_of_one_replica_sees_what_is_appended_through_another(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -211,6 +240,38 @@ async def test_a_watcher_of_one_replica_sees_what_is_appended_through_another(
             await one.append(append(lease, seq))
         await one.append(ending(lease, 30))
         assert [e.seq for e in await watching] == list(range(1, 31))
+
+
+async def test_replicas_wake_each_others_watchers_without_waiting_for_a_poll(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servicer, "_POLL_SECONDS", 3600.0)
+    async with (
+        serving_store(database_url, tmp_path) as one,
+        serving_store(database_url, tmp_path) as other,
+    ):
+
+        async def both_listen() -> bool:
+            with psycopg.connect(database_url) as connection:
+                row = connection.execute(_LISTENERS).fetchone()
+            return row == (2,)
+
+        await until(both_listen)
+        lease = (await one.create(worker_id="w1")).lease
+        request = agent_pb2.WatchRunRequest(run_id=lease.run.id)
+        watching = aiter(other.runs.WatchRun(request, metadata=other.person))
+        seen = [event.seq for event in (await anext(watching)).events]
+        waiting = one.runs.GetRun(
+            agent_pb2.GetRunRequest(run_id=lease.run.id, wait=Duration(seconds=60)),
+            metadata=one.person,
+        )
+        for seq in range(3, 20):
+            await one.append(append(lease, seq))
+            while seen[-1] < seq:
+                seen += [event.seq for event in (await anext(watching)).events]
+        await other.append(ending(lease, 20))
+        assert (await waiting).run.status == SUCCEEDED
+        assert seen == list(range(1, 20))
 
 
 async def test_waiting_for_a_run_answers_when_it_ends(store: StoreClient) -> None:
@@ -231,20 +292,47 @@ async def test_waiting_for_a_run_ends_with_the_time(store: StoreClient) -> None:
 
 
 class Attached:
-    """A worker attached to the store, driven by the test."""
+    """A worker attached to the store, driven by the test, that repeats what it said last."""
 
     def __init__(self, store: StoreClient, worker_id: str) -> None:
         self.call = store.runs.AttachWorker(metadata=store.service)
         self.worker_id = worker_id
+        self._said = run_store_pb2.AttachWorkerRequest()
+        self._writing = asyncio.Lock()
+        self._repeating: asyncio.Task[None] | None = None
 
-    async def say(self, free_slots: int, leases_received: int = 0, *, hello: bool = False) -> None:
+    async def say(
+        self,
+        free_slots: int,
+        leases_received: int = 0,
+        *,
+        hello: bool = False,
+        draining: bool = False,
+        at_us: int = 0,
+    ) -> None:
         if hello:
             greeting = run_store_pb2.WorkerHello(worker_id=self.worker_id, slots=free_slots)
-            await self.call.write(run_store_pb2.AttachWorkerRequest(hello=greeting))
+            await self._write(run_store_pb2.AttachWorkerRequest(hello=greeting))
         capacity = run_store_pb2.WorkerCapacity(
-            free_slots=free_slots, leases_received=leases_received
+            free_slots=free_slots,
+            leases_received=leases_received,
+            draining=draining,
+            sent_at_us=at_us,
         )
-        await self.call.write(run_store_pb2.AttachWorkerRequest(capacity=capacity))
+        self._said = run_store_pb2.AttachWorkerRequest(capacity=capacity)
+        await self._write(self._said)
+        if self._repeating is None:
+            self._repeating = asyncio.create_task(self._repeat())
+            self.call.add_done_callback(lambda _: self._repeating.cancel())
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            await self._write(self._said)
+
+    async def _write(self, request: run_store_pb2.AttachWorkerRequest) -> None:
+        async with self._writing:
+            await self.call.write(request)
 
     async def lease(self) -> run_store_pb2.Lease:
         message = await self.call.read()
@@ -267,6 +355,29 @@ async def test_queued_runs_are_pushed_as_slots_become_free_highest_priority_firs
     other = Attached(store, "w2")
     await other.say(free_slots=1, hello=True)
     assert (await other.lease()).run.id == ids[2]
+
+
+async def test_a_lease_says_when_its_worker_had_last_spoken(store: StoreClient) -> None:
+    await store.create()
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=1, hello=True, at_us=17)
+    assert (await worker.lease()).asked_at_us == 17
+
+
+async def test_a_worker_that_drains_is_told_when_no_lease_can_follow(store: StoreClient) -> None:
+    ids = [(await store.create()).run.id for _ in range(3)]
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=2, hello=True)
+    leases = [await worker.lease() for _ in range(2)]
+    await worker.say(free_slots=0, leases_received=2, draining=True)
+    assert (await worker.call.read()).HasField("no_more_leases")
+    for lease in leases:
+        await store.append(append(lease, lease.next_seq, event("run.queued"), status=QUEUED))
+    other = Attached(store, "w2")
+    await other.say(free_slots=4, hello=True)
+    again = [await other.lease() for _ in range(3)]
+    assert [lease.run.id for lease in again] == ids
+    assert {lease.run.failures for lease in again} == {0}
 
 
 async def test_leases_are_spread_over_the_workers_with_room(store: StoreClient) -> None:
@@ -407,6 +518,45 @@ async def test_an_answer_queues_the_waiting_run(store: StoreClient) -> None:
     )
     assert answer.run.status == QUEUED
     assert (await store.events(lease.run.id))[-1].type == "input.received"
+
+
+async def ask(store: StoreClient, lease: run_store_pb2.Lease, seq: int) -> None:
+    waiting = run_pb2.RUN_STATUS_WAITING
+    assert await store.append(append(lease, seq, event("input.requested"), status=waiting)) == [
+        "STORED"
+    ]
+
+
+async def answer(
+    store: StoreClient, run: str, text: str, question_seq: int
+) -> agent_pb2.RespondToRunResponse:
+    request = agent_pb2.RespondToRunRequest(run_id=run, text=text, question_seq=question_seq)
+    return await store.runs.RespondToRun(request, metadata=store.person)
+
+
+async def test_an_answer_that_names_its_question_is_used_once_and_for_no_other(
+    store: StoreClient,
+) -> None:
+    worker = Attached(store, "w1")
+    lease = (await store.create(worker_id="w1")).lease
+    await ask(store, lease, 3)
+    for _ in range(2):
+        assert (await answer(store, lease.run.id, "longer", 3)).run.status == QUEUED
+    await worker.say(free_slots=1, hello=True)
+    again = await worker.lease()
+    assert again.answer.text == "longer"
+    await ask(store, again, again.next_seq)
+
+    # The first answer comes late once more: it is acknowledged, and answers nothing else.
+    late = await answer(store, lease.run.id, "longer", 3)
+    assert late.run.status == run_pb2.RUN_STATUS_WAITING
+    for text, question_seq in (("shorter", 3), ("longer", again.next_seq + 1)):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await answer(store, lease.run.id, text, question_seq)
+        assert error_from_rpc(raised.value).reason == "RUN_NOT_WAITING"
+    assert (await answer(store, lease.run.id, "", again.next_seq)).run.status == QUEUED
+    received = [e for e in await store.events(lease.run.id) if e.type == "input.received"]
+    assert len(received) == 2
 
 
 async def test_another_organisation_sees_nothing(store: StoreClient) -> None:

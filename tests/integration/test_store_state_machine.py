@@ -81,8 +81,10 @@ class StoreMachine(RuleBasedStateMachine):
         return any(model.status in statuses for model in self.models.values())
 
     def send(self, batch: run_store_pb2.Append) -> str:
-        ((result, _),) = self.loop.run(self.runs.append([batch]))
-        return run_store_pb2.AppendOutcome.Name(result.outcome).removeprefix("APPEND_OUTCOME_")
+        (stored,) = self.loop.run(self.runs.append([batch]))
+        return run_store_pb2.AppendOutcome.Name(stored.result.outcome).removeprefix(
+            "APPEND_OUTCOME_"
+        )
 
     def leave(self, model: Model, status: str) -> None:
         assert model.lease is not None
@@ -204,7 +206,7 @@ class StoreMachine(RuleBasedStateMachine):
     def answer(self, data: Any) -> None:
         name = data.draw(st.sampled_from(sorted(self.models)))
         model = self.models[name]
-        row = self.loop.run(self.runs.respond(name, self.identity, {"text": "yes"}))
+        row = self.loop.run(self.runs.respond(name, self.identity, {"text": "yes"}, 0))
         assert (row is not None) == (model.status == "waiting")
         if row is not None:
             model.status = "queued"
@@ -234,7 +236,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert run.attempt == model.attempt
             assert run.failures == model.failures
             assert run.last_seq == len(model.events)
-            events = self.loop.run(self.runs.read_events(name, 0, 1000))
+            events, _ = self.loop.run(self.runs.read_events(name, 0, 1000, 2**24))
             assert [e.seq for e in events] == list(range(1, len(events) + 1))
             assert [e.type for e in events] == model.events
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from crewmesh.v1 import run_pb2, run_store_pb2
 from crewmesh_worker.runs.log import LogWriter, RunLog
 from tests.integration.conftest import StoreClient, event, serving_store
+from tests.integration.test_store_runs import Attached
 
 SUCCEEDED = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_SUCCEEDED, output="done")
 
@@ -90,6 +92,37 @@ async def test_an_event_that_cannot_be_stored_ends_its_own_run_only(store: Store
     assert (await store.get(good.run.id)).status == run_pb2.RUN_STATUS_SUCCEEDED
 
 
+async def test_long_events_of_many_runs_at_once_fit_into_messages(store: StoreClient) -> None:
+    """30 MB: more than one message may have, or than one run's turn may take."""
+    leases = [(await store.create(worker_id="w1")).lease for _ in range(10)]
+    noise = json.dumps({"text": "x" * 60_000})
+
+    async def write_long(run_log: RunLog) -> None:
+        for _ in range(50):
+            await run_log.add(event(payload_json=noise))
+        await run_log.end(event("run.succeeded"), SUCCEEDED)
+
+    async with writing(store) as writer:
+        await asyncio.gather(*(write_long(writer.open(lease)) for lease in leases))
+    for lease in leases:
+        assert (await store.get(lease.run.id)).last_seq == 53
+
+
+async def test_a_writer_that_is_behind_with_long_events_makes_its_producer_wait_sooner(
+    store: StoreClient,
+) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    run_log = LogWriter(store.runs, store.signer).open(lease)
+
+    async def write_for_ever() -> None:
+        while True:
+            await run_log.add(event(payload_json=json.dumps({"text": "x" * 60_000})))
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(write_for_ever(), 0.5)
+    assert run_log._pending_bytes < 5_000_000
+
+
 async def test_a_writer_that_is_behind_makes_its_producer_wait(store: StoreClient) -> None:
     lease = (await store.create(worker_id="w1")).lease
     run_log = LogWriter(store.runs, store.signer).open(lease)
@@ -97,3 +130,21 @@ async def test_a_writer_that_is_behind_makes_its_producer_wait(store: StoreClien
         async with asyncio.timeout(0.5):
             await write_run(run_log, 5_000)
     assert len(run_log._pending) == 1_000
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_task_is_done_for_the_next_attempt_only_with_the_event_that_says_so(
+    store: StoreClient, told: bool
+) -> None:
+    """An attempt may be stopped between a task's output and the event of its end."""
+    lease = (await store.create(worker_id="w1")).lease
+    async with writing(store) as writer:
+        run_log = writer.open(lease)
+        run_log.checkpoint(run_store_pb2.TaskCheckpoint(task_index=0, output=b"{}"))
+        if told:
+            await run_log.add(event("task.completed", '{"index": 0}'))
+        queued = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED)
+        await run_log.end(event("run.queued"), queued)
+    worker = Attached(store, "w2")
+    await worker.say(free_slots=1, hello=True)
+    assert bool((await worker.lease()).checkpoints) == told

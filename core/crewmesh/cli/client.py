@@ -15,10 +15,10 @@ import httpx2
 
 from crewmesh.cli.connection import Connection
 from crewmesh.cli.errors import ApiError, UnreachableError
+from crewmesh.common.events import TERMINAL_EVENT_TYPES
 
 Json = dict[str, Any]
 
-TERMINAL_EVENTS = frozenset({"run.succeeded", "run.failed", "run.cancelled", "run.timed_out"})
 _PASSING_STATUSES = frozenset({429, 502, 503, 504})
 _ATTEMPTS = 4
 
@@ -105,6 +105,15 @@ class MeshClient:
         """End the sign-in that a refresh token came of."""
         await self._send("POST", "/v1/auth/logout", json={"refresh_token": refresh_token})
 
+    async def put(self, path: str, body: Json) -> Any:
+        """Return the JSON answer to a PUT, which may be repeated."""
+        return (await self._repeat("PUT", path, json=body)).json()
+
+    async def put_file(self, path: str, content: bytes, media_type: str) -> Any:
+        """Return the JSON answer to a PUT of a file, which is sent once."""
+        headers = {"Content-Type": media_type}
+        return (await self._send("PUT", path, content=content, headers=headers)).json()
+
     async def delete(self, path: str) -> None:
         """Send a DELETE."""
         await self._repeat("DELETE", path)
@@ -115,6 +124,14 @@ class MeshClient:
         response = await self._repeat("POST", "/v1/runs", json=body, headers=headers)
         run: Json = response.json()
         return run
+
+    async def post_message(self, session_id: str, content: str) -> Json:
+        """Post a message to a session, once, however often the request must be sent."""
+        path = f"/v1/sessions/{session_id}/messages"
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        response = await self._repeat("POST", path, json={"content": content}, headers=headers)
+        posted: Json = response.json()
+        return posted
 
     async def cancel_run(self, run_id: str, reason: str) -> Json:
         """Ask for a run to be cancelled; harmless when it has ended."""
@@ -163,7 +180,7 @@ class MeshClient:
                     last_seq, failures = event["seq"], 0
                     deadline = loop.time() + self._patience_seconds
                     yield event
-                    if event["type"] in TERMINAL_EVENTS:
+                    if event["type"] in TERMINAL_EVENT_TYPES:
                         return
             except httpx2.TransportError as error:
                 trouble = error
@@ -283,6 +300,11 @@ def _api_error(response: httpx2.Response) -> ApiError:
         code=problem.get("code", ""),
         retry_after=_retry_after(response),
         details=[f"{_location(fault.get('loc'))}: {fault.get('msg', '')}" for fault in faults],
+        faults=[
+            (tuple(fault["loc"]), str(fault.get("msg", "")))
+            for fault in faults
+            if isinstance(fault.get("loc"), list)
+        ],
         why=f"{status} {problem.get('code') or response.reason_phrase}"
         + (f", request {problem['request_id']}" if problem.get("request_id") else ""),
         next_step=_NEXT_STEPS.get(status, ""),
@@ -299,7 +321,10 @@ _NEXT_STEPS = {
 
 
 def _location(loc: Any) -> str:
-    return ".".join(map(str, loc)) if isinstance(loc, list) else str(loc or "request")
+    # With YAML, which most commands never need.
+    from crewmesh.common.documents.places import show_place
+
+    return show_place(tuple(loc)) if isinstance(loc, list) else str(loc or "request")
 
 
 def _retry_after(response: httpx2.Response) -> float | None:

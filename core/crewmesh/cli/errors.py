@@ -55,7 +55,8 @@ class UnreachableError(CliError):
 class ApiError(CliError):
     """The mesh answered with a problem (RFC 9457).
 
-    `http_status` and `code` are for programs; `retry_after` is in seconds.
+    `http_status` and `code` are for programs; `retry_after` is in seconds; `faults` are the
+    problem's `errors`, each a place and a message.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ApiError(CliError):
         http_status: int,
         code: str,
         retry_after: float | None = None,
+        faults: Sequence[tuple[tuple[str | int, ...], str]] = (),
         why: str = "",
         next_step: str = "",
         details: Sequence[str] = (),
@@ -80,3 +82,4 @@ class ApiError(CliError):
         self.http_status = http_status
         self.code = code
         self.retry_after = retry_after
+        self.faults = tuple(faults)

@@ -8,14 +8,26 @@ import sys
 
 import typer
 
-from crewmesh.cli.commands import crews, datasets, keys, runs, users
+from crewmesh.cli.commands import (
+    crews,
+    datasets,
+    keys,
+    limits,
+    runs,
+    secrets,
+    sessions,
+    tools,
+    users,
+)
 from crewmesh.cli.commands.backup import backup
+from crewmesh.cli.commands.chat import chat
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
 from crewmesh.cli.commands.login import login
 from crewmesh.cli.commands.restore import restore
 from crewmesh.cli.commands.run import run
 from crewmesh.cli.commands.up import up
+from crewmesh.cli.commands.usage import usage
 from crewmesh.cli.console import print_error, print_json, say
 from crewmesh.cli.errors import CliError
 
@@ -41,11 +53,17 @@ def version(as_json: JsonOption = False) -> None:
 
 app.command()(up)
 app.command()(run)
+app.command()(chat)
 app.add_typer(runs.app, name="runs")
+app.add_typer(sessions.app, name="sessions")
 app.add_typer(crews.app, name="crews")
+app.add_typer(tools.app, name="tools")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
+app.add_typer(limits.app, name="limits")
+app.add_typer(secrets.app, name="secrets")
+app.command()(usage)
 app.command()(login)
 app.command()(doctor)
 app.command()(backup)

@@ -8,7 +8,7 @@ this doesn't import gRPC: runner processes, which are forked, raise errors too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -142,17 +142,19 @@ _CLASS_BY_STATUS: dict[str, type[CrewmeshError]] = {
 }
 
 
-def status_from_error(error: CrewmeshError) -> status_pb2.Status:
-    """Return the error as a `google.rpc.Status` with its details packed."""
+# What gRPC says itself of a call whose connection broke or whose server ended meanwhile. Errors
+# of ours have details.
+_BROKEN_OFF = frozenset({"CANCELLED", "UNKNOWN", "INTERNAL"})
+
+
+def status_from_error(error: CrewmeshError, max_violations_bytes: int) -> status_pb2.Status:
+    """Return the error as a `google.rpc.Status` with its details packed.
+
+    Faults that would make it too long for its reader are only counted, in the last one.
+    """
     packed = [_pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN))]
     if error.violations:
-        bad_request = error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.message)
-                for v in error.violations
-            ]
-        )
-        packed.append(_pack(bad_request))
+        packed.append(_pack(_bad_request(error.violations, max_violations_bytes)))
     if error.retry_after_seconds is not None:
         delay = duration_pb2.Duration()
         delay.FromMicroseconds(int(error.retry_after_seconds * 1_000_000))
@@ -162,16 +164,31 @@ def status_from_error(error: CrewmeshError) -> status_pb2.Status:
     )
 
 
+def _bad_request(violations: Sequence[Violation], max_bytes: int) -> error_details_pb2.BadRequest:
+    bad_request = error_details_pb2.BadRequest()
+    for told, violation in enumerate(violations):
+        fault = bad_request.field_violations.add(
+            field=violation.field, description=violation.message
+        )
+        if bad_request.ByteSize() > max_bytes and told > 0:
+            fault.field = "(the whole)"
+            fault.description = f"{len(violations) - told} more; correct these first"
+            break
+    return bad_request
+
+
 def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> CrewmeshError:
     """Return what the other side raised, or the nearest class for a bare status."""
     from grpc_status import rpc_status
 
-    cls = _CLASS_BY_STATUS.get(rpc_error.code().name, CrewmeshError)
     message = rpc_error.details() or rpc_error.code().name
     reason: str | None = None
     violations: list[Violation] = []
     retry_after: float | None = None
     status = rpc_status.from_call(rpc_error)  # type: ignore[arg-type]  # an aio error has the same methods
+    cls = _CLASS_BY_STATUS.get(rpc_error.code().name, CrewmeshError)
+    if status is None and rpc_error.code().name in _BROKEN_OFF:
+        cls, message = UnavailableError, f"the call was broken off: {message}"
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
         bad_request = error_details_pb2.BadRequest()

@@ -7,7 +7,19 @@ from collections.abc import Sequence
 
 import grpc
 
-from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, run_store_pb2_grpc
+from crewmesh.v1 import (
+    agent_pb2_grpc,
+    budget_pb2_grpc,
+    crew_store_pb2_grpc,
+    delivery_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    limit_pb2_grpc,
+    run_store_pb2_grpc,
+    session_pb2_grpc,
+    session_store_pb2_grpc,
+    tenant_pb2_grpc,
+)
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
 # lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
@@ -23,10 +35,45 @@ _REPEATABLE = {
         "WatchRun",
         "CancelRun",
     ),
+    "DeliveryService": ("ReportDelivery",),
     "IdentityService": ("Authenticate",),
+    "LimitService": ("GetLimits",),
+    "CrewStoreService": (
+        "GetStoredCrew",
+        "ListStoredCrews",
+        "ListStoredVersions",
+        "SetCurrentVersion",
+        "PublishCrews",
+    ),
+    "BudgetService": (
+        "ReserveBudget",
+        "SettleBudget",
+        "ListBudgets",
+        "PutBudgets",
+        "GetUsage",
+    ),
+    "TenantService": (
+        "PutSecret",
+        "ListSecrets",
+        "GetSecret",
+        "GetPolicy",
+        "PutPolicy",
+    ),
+    "SessionStoreService": (
+        "GetSession",
+        "ListSessions",
+        "ListMessages",
+        "ForgetMemory",
+        "ReadMemories",
+    ),
+    "SessionService": ("GetSession", "ListSessions", "ListMessages", "ForgetMemory"),
     "AgentService": (
         "ListCrews",
         "GetCrew",
+        "ListCrewVersions",
+        "DiffCrew",
+        "RollbackCrew",
+        "ListTools",
         "GetRun",
         "ListRuns",
         "ListRunEvents",
@@ -43,6 +90,8 @@ _RETRIED_METHODS = [
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
+        # Who says that it isn't serving gets no calls: it drains, or waits for its database.
+        "healthCheckConfig": {"serviceName": ""},
         "methodConfig": [
             {
                 "name": _RETRIED_METHODS,
@@ -50,12 +99,21 @@ _SERVICE_CONFIG = json.dumps(
                     "maxAttempts": 4,
                     "initialBackoff": "0.05s",
                     "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "backoffMultiplier": 3,
+                    # A server that stops cancels what it can't finish.
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],
     }
+)
+
+# What either side of a call may send ahead of its reader. By default gRPC raises this to
+# megabytes a stream where it measures a fast network, and a client that doesn't read costs so
+# much at every hop.
+FLOW_CONTROL: Sequence[tuple[str, int]] = (
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
 )
 
 _OPTIONS: Sequence[tuple[str, str | int]] = (
@@ -65,8 +123,13 @@ _OPTIONS: Sequence[tuple[str, str | int]] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    *FLOW_CONTROL,
+    # Errors list every fault of what was sent.
+    ("grpc.max_metadata_size", 256 * 1024),
+    ("grpc.absolute_max_metadata_size", 256 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A replica that is back must be found before the next one is restarted.
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 
@@ -96,6 +159,43 @@ def identity_stub(channel: grpc.aio.Channel) -> identity_pb2_grpc.IdentityServic
     return identity_pb2_grpc.IdentityServiceStub(channel)  # type: ignore[return-value]
 
 
+def limit_stub(channel: grpc.aio.Channel) -> limit_pb2_grpc.LimitServiceAsyncStub:
+    """Return a client of the store's limits."""
+    return limit_pb2_grpc.LimitServiceStub(channel)  # type: ignore[return-value]
+
+
 def file_stub(channel: grpc.aio.Channel) -> file_pb2_grpc.FileServiceAsyncStub:
     """Return a client of the store's files."""
     return file_pb2_grpc.FileServiceStub(channel)  # type: ignore[return-value]
+
+
+def delivery_stub(channel: grpc.aio.Channel) -> delivery_pb2_grpc.DeliveryServiceAsyncStub:
+    """Return a client of the store's webhooks."""
+    return delivery_pb2_grpc.DeliveryServiceStub(channel)  # type: ignore[return-value]
+
+
+def crew_store_stub(channel: grpc.aio.Channel) -> crew_store_pb2_grpc.CrewStoreServiceAsyncStub:
+    """Return a client of the store's crews."""
+    return crew_store_pb2_grpc.CrewStoreServiceStub(channel)  # type: ignore[return-value]
+
+
+def budget_stub(channel: grpc.aio.Channel) -> budget_pb2_grpc.BudgetServiceAsyncStub:
+    """Return a client of the store's budgets."""
+    return budget_pb2_grpc.BudgetServiceStub(channel)  # type: ignore[return-value]
+
+
+def tenant_stub(channel: grpc.aio.Channel) -> tenant_pb2_grpc.TenantServiceAsyncStub:
+    """Return a client of the store's secrets and policies."""
+    return tenant_pb2_grpc.TenantServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_stub(channel: grpc.aio.Channel) -> session_pb2_grpc.SessionServiceAsyncStub:
+    """Return a client of the agent workers' conversations."""
+    return session_pb2_grpc.SessionServiceStub(channel)  # type: ignore[return-value]
+
+
+def session_store_stub(
+    channel: grpc.aio.Channel,
+) -> session_store_pb2_grpc.SessionStoreServiceAsyncStub:
+    """Return a client of the store's sessions."""
+    return session_store_pb2_grpc.SessionStoreServiceStub(channel)  # type: ignore[return-value]

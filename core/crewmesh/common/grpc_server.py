@@ -21,7 +21,8 @@ from crewmesh.common.errors import (
     error_from_rpc,
     status_from_error,
 )
-from crewmesh.common.identity import Identity
+from crewmesh.common.grpc_client import FLOW_CONTROL
+from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity
 
 # Names the outside request in the logs of every service that works on it.
 REQUEST_ID_METADATA_KEY = "x-request-id"
@@ -38,8 +39,14 @@ _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    *FLOW_CONTROL,
 )
 
+
+# Errors travel in the trailing metadata, of which a client takes 8 KiB unless told otherwise;
+# the mesh's own channels are (see grpc_client).
+_ANYONES_FAULTS_BYTES = 5 * 1024
+_MESH_FAULTS_BYTES = 96 * 1024
 
 # Takes a call's metadata and returns who makes it, or raises UnauthenticatedError.
 Authenticate = Callable[[Mapping[str, str]], Awaitable[Identity]]
@@ -165,7 +172,9 @@ async def _abort(method: str, error: Exception, context: Any) -> None:
         error = CrewmeshError("internal error; the service's log has it, by time and method")
     if isinstance(error, UnavailableError):
         log.warning("unavailable", method=method, reason=error.reason, detail=error.message)
-    await context.abort_with_status(rpc_status.to_status(status_from_error(error)))
+    ours = IDENTITY_METADATA_KEY in dict(context.invocation_metadata() or ())
+    status = status_from_error(error, _MESH_FAULTS_BYTES if ours else _ANYONES_FAULTS_BYTES)
+    await context.abort_with_status(rpc_status.to_status(status))
 
 
 @contextlib.contextmanager

@@ -21,6 +21,9 @@ IDENTITY_METADATA_KEY: Final = "crewmesh-identity"
 TOKEN_SECONDS: Final = 120
 # Reason of the error for a statement that can't be trusted.
 INVALID_IDENTITY: Final = "INVALID_IDENTITY"
+# Who may set what holds for everybody, and who may set what crews need.
+MANAGERS: Final = ("owner", "admin")
+BUILDERS: Final = ("owner", "admin", "developer")
 _AUDIENCE: Final = "crewmesh-mesh"
 _ALGORITHM: Final = "HS256"
 
@@ -49,6 +52,13 @@ class Identity:
         """Return the identity of a service that works on a run."""
         return cls(service, org_id, created_by, RUN_ROLE)
 
+    def for_run(self) -> Identity:
+        """Return who asks for what a run of the caller's needs: its crew, policy and data.
+
+        Who may start a run may have it find these, whatever the credential is limited to.
+        """
+        return self.of_run(self.service, self.org_id, self.user_id)
+
     @property
     def permissions(self) -> frozenset[str]:
         """What the caller may do."""
@@ -68,6 +78,15 @@ class Identity:
         if not self.org_id:
             raise ForbiddenError("this call is made on behalf of an organisation only")
         return self.org_id
+
+    def require_role(self, *roles: str) -> str:
+        """Return the organisation, or refuse a caller that has none of these roles in it."""
+        org_id = self.require_org()
+        if self.role not in roles:
+            raise ForbiddenError(
+                f"this is for the roles {', '.join(roles)}, and yours is {self.role or 'none'}"
+            )
+        return org_id
 
     def require_service(self) -> None:
         """Refuse a caller that acts on a person's behalf."""

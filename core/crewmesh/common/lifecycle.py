@@ -7,7 +7,7 @@ import gc
 import json
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,15 +21,25 @@ def stop_requested() -> asyncio.Event:
     return stop
 
 
+async def until_stopped(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Return when `stop` is set; raise what a task raised, should one end before."""
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    for task in done - {stopping}:
+        task.result()
+
+
 def settle_memory() -> None:
     """Keep what start-up has made out of the garbage collector's sight, and call it less often.
 
     A service's heap is mostly modules and message classes that live as long as it does.
-    Looking through all of it again and again costs several percent of its time.
+    Looking through all of it again and again costs several percent of its time. What came later
+    is small, so all of it is looked through often enough that garbage doesn't pile up.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(20_000, 5, 5)
 
 
 def report_ready(path: Path | None, facts: Mapping[str, object]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from crewmesh.common.errors import InvalidInputError
 from crewmesh.common.grpc_server import rpc_errors
@@ -37,6 +37,12 @@ class WorkerFiles:
         self._cache_dir = cache_dir
         self._fetching: dict[str, asyncio.Lock] = {}
 
+    def tools_dir(self, identity: Identity) -> Path:
+        """Return where runs of the organisation keep what they have made of its datasets."""
+        path = self._cache_dir / identity.require_org() / "tools"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
     async def find_dataset(self, id_or_name: str, identity: Identity) -> file_pb2.Dataset:
         """Return a dataset of the organisation; raise NotFoundError if there is none."""
         with rpc_errors():
@@ -58,30 +64,23 @@ class WorkerFiles:
         return path
 
     async def _download(self, dataset_id: str, identity: Identity, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent)
-        try:
-            with rpc_errors(), os.fdopen(handle, "wb") as file:
-                call = self._store.ReadDataset(
-                    file_pb2.ReadDatasetRequest(id=dataset_id),
-                    metadata=self._signer.metadata(identity),
-                    timeout=_TRANSFER_SECONDS,
-                )
-                async for part in call:
-                    await asyncio.to_thread(file.write, part.chunk)
-            Path(draft).replace(path)
-        finally:
-            Path(draft).unlink(missing_ok=True)
+        call = self._store.ReadDataset(
+            file_pb2.ReadDatasetRequest(id=dataset_id),
+            metadata=self._signer.metadata(identity),
+            timeout=_TRANSFER_SECONDS,
+        )
+        await _write(path, call)
 
     async def put_artifact(
         self,
         work_dir: Path,
         artifact: runner_pb2.RunnerArtifact,
+        artifact_id: str,
         run_id: str,
         epoch: int,
         identity: Identity,
     ) -> file_pb2.Artifact:
-        """Store a file that a run has made.
+        """Store a file that a run has made; with the same `artifact_id` again, it's the same.
 
         Raises InvalidInputError for a path that leads out of the run's directory: what a
         runner says isn't trusted.
@@ -92,7 +91,11 @@ class WorkerFiles:
         if path.stat().st_size > _MAX_ARTIFACT_BYTES:
             raise InvalidInputError(f"artifact {artifact.name!r} is larger than 256 MiB")
         header = file_pb2.ArtifactHeader(
-            run_id=run_id, epoch=epoch, name=artifact.name, media_type=artifact.media_type
+            id=artifact_id,
+            run_id=run_id,
+            epoch=epoch,
+            name=artifact.name,
+            media_type=artifact.media_type,
         )
         with rpc_errors():
             response = await self._store.PutArtifact(
@@ -101,6 +104,39 @@ class WorkerFiles:
                 timeout=_TRANSFER_SECONDS,
             )
         return response.artifact
+
+    async def fetch_artifacts(self, run_id: str, identity: Identity, directory: Path) -> None:
+        """Write the files that a run has made so far into a directory, the newest of each name."""
+        with rpc_errors():
+            response = await self._store.ListArtifacts(
+                file_pb2.ListArtifactsRequest(run_id=run_id),
+                metadata=self._signer.metadata(identity),
+                timeout=_CALL_SECONDS,
+            )
+        directory.mkdir(exist_ok=True)
+        newest = {artifact.name: artifact for artifact in response.artifacts}
+        for name, artifact in newest.items():
+            path = (directory / name).resolve()
+            if path.is_relative_to(directory.resolve()):
+                call = self._store.ReadArtifact(
+                    file_pb2.ReadArtifactRequest(id=artifact.id),
+                    metadata=self._signer.metadata(identity),
+                    timeout=_TRANSFER_SECONDS,
+                )
+                await _write(path, call)
+
+
+async def _write(path: Path, parts: AsyncIterable[Any]) -> None:
+    """Write the chunks of a download to a file, which is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent)
+    try:
+        with rpc_errors(), os.fdopen(handle, "wb") as file:
+            async for part in parts:
+                await asyncio.to_thread(file.write, part.chunk)
+        Path(draft).replace(path)
+    finally:
+        Path(draft).unlink(missing_ok=True)
 
 
 async def _upload(

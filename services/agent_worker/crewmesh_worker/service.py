@@ -12,25 +12,58 @@ import structlog
 import uvloop
 from uuid6 import uuid7
 
-from crewmesh.common.errors import CrewmeshError
-from crewmesh.common.grpc_client import file_stub, identity_stub, open_channel, run_store_stub
+from crewmesh.common.errors import CrewmeshError, UnavailableError
+from crewmesh.common.grpc_client import (
+    budget_stub,
+    crew_store_stub,
+    delivery_stub,
+    file_stub,
+    identity_stub,
+    open_channel,
+    run_store_stub,
+    session_store_stub,
+    tenant_stub,
+)
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IdentitySigner, IdentityVerifier
-from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
+from crewmesh.common.lifecycle import (
+    fail,
+    report_ready,
+    settle_memory,
+    stop_requested,
+    until_stopped,
+)
 from crewmesh.common.logging import configure_logging
-from crewmesh.v1 import agent_pb2_grpc, run_store_pb2
+from crewmesh.v1 import agent_pb2_grpc, run_store_pb2, session_pb2_grpc
 from crewmesh_worker.authentication import CallAuthenticator
 from crewmesh_worker.crews.catalogue import Catalogue
+from crewmesh_worker.crews.library import CrewLibrary
+from crewmesh_worker.crews.shared import SharedCrews
+from crewmesh_worker.crews.store import CrewStore
+from crewmesh_worker.crews.uploaded import UploadedCrews
 from crewmesh_worker.files import WorkerFiles
+from crewmesh_worker.local_model.environment import MODEL
+from crewmesh_worker.local_model.files import explain_missing
+from crewmesh_worker.local_model.process import LocalModel
+from crewmesh_worker.projects.catalogue import Projects
+from crewmesh_worker.projects.pools import ProjectPools
+from crewmesh_worker.relay import StoreRelay
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runs.admission import Admission
+from crewmesh_worker.runs.deliveries import Deliverer
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.leases import LeaseKeeper, LeaseReceiver
 from crewmesh_worker.runs.log import LogWriter
+from crewmesh_worker.runs.policies import TenantPolicies
+from crewmesh_worker.runs.prices import PriceList
+from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
 from crewmesh_worker.servicer import AgentServicer
+from crewmesh_worker.sessions.memory import Memories
+from crewmesh_worker.sessions.servicer import SessionServicer
 from crewmesh_worker.settings import WorkerSettings
+from crewmesh_worker.tools.network.policy import NetworkPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -47,26 +80,49 @@ class Worker:
         self._signer = IdentitySigner(settings.mesh_secret, "agent_worker")
         self._store = run_store_stub(self._channel)
         self._slots = Slots(settings.slots)
-        self._pool = RunnerPool(
-            RunnerSettings(
-                slots=settings.slots,
-                scratch_dir=settings.scratch_dir,
-                builder=settings.runner_builder,
-            )
+        temporary = Path(tempfile.gettempdir())
+        project_cache_dir = settings.project_cache_dir or temporary / "crewmesh-projects"
+        self._projects = Projects(project_cache_dir)
+        self._runners = Runners(
+            RunnerPool(
+                RunnerSettings(
+                    slots=settings.slots,
+                    scratch_dir=settings.scratch_dir,
+                    builder=settings.runner_builder,
+                )
+            ),
+            ProjectPools(
+                settings.project_pools, settings.slots, settings.scratch_dir, project_cache_dir
+            ),
+        )
+        run_settings = RunSettings(
+            settings.models(), settings.project_model, settings.environment_of_runs()
         )
         self._writer = LogWriter(self._store, self._signer)
-        cache_dir = settings.dataset_cache_dir or Path(tempfile.gettempdir()) / "crewmesh-datasets"
+        cache_dir = settings.dataset_cache_dir or temporary / "crewmesh-datasets"
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
-        catalogue = Catalogue.load(settings.crews_dir)
+        crew_store = CrewStore(crew_store_stub(self._channel), self._signer)
+        self._crews = CrewLibrary(
+            SharedCrews(Catalogue.load(settings.crews_dir), crew_store),
+            UploadedCrews(crew_store),
+            [self._projects],
+        )
+        self._local_model = LocalModel(settings.local_model())
+        sessions = session_store_stub(self._channel)
         self._executor = Executor(
-            self._slots, catalogue, self._pool, self._writer, files,
-            settings.model, settings.environment_of_runs(), settings.input_timeout_seconds,
+            self._slots, self._crews, self._runners, self._writer, files,
+            budget_stub(self._channel), self._signer, PriceList(settings.prices),
+            run_settings, self._local_model, settings.input_timeout_seconds,
+            settings.history_tokens, Memories(sessions, self._signer),
         )  # fmt: skip
         admission = Admission(
-            self.worker_id, self._store, self._signer, catalogue, files, self._slots,
-            self._executor, settings.default_timeout_seconds, settings.default_max_attempts,
+            self.worker_id, self._store, self._signer, self._crews, files, self._slots,
+            self._executor, TenantPolicies(tenant_stub(self._channel), self._signer),
+            run_settings, settings.default_timeout_seconds, settings.default_max_attempts,
         )  # fmt: skip
-        self._servicer = AgentServicer(catalogue, admission, self._store, self._signer)
+        relay = StoreRelay(self._signer)
+        self._servicer = AgentServicer(self._crews, admission, self._store, self._signer, relay)
+        self._sessions = SessionServicer(self._crews, admission, sessions, relay)
         self._server = GrpcServer(
             CallAuthenticator(
                 IdentityVerifier(settings.mesh_secret),
@@ -78,20 +134,40 @@ class Worker:
         self._keeper = LeaseKeeper(
             self._store, self._signer, self.worker_id, self._slots, self._executor
         )
+        self._deliverer = Deliverer(
+            delivery_stub(self._channel),
+            self._signer,
+            NetworkPolicy(private=settings.private_network),
+        )
         self.address = ""
 
     async def start(self) -> LeaseReceiver:
-        """Have runners ready, and listen only then.
+        """Have runners ready and crews published, and listen only then.
 
         Callers balance over all workers that listen, and a run that is started here meanwhile
         would have to wait, its lease running out, for runners that others have.
         """
+        settings = self._settings
+        if MODEL in settings.models() and settings.local_model() is None:
+            raise UnavailableError(explain_missing(settings.local_model_file))
+        # Its weights are read while the runners' imports are; a model that no run uses by
+        # default is started by the first that does.
+        await self._local_model.environment(settings.models())
         log.info("waiting for runners (CrewAI's import takes some seconds)")
-        await self._pool.start()
+        await asyncio.gather(
+            self._runners.start(),
+            self._crews.publish(),
+            self._projects.load(self._settings.crews_dir),
+        )
         self._server.add(
             agent_pb2_grpc.add_AgentServiceServicer_to_server,
             self._servicer,
             "crewmesh.v1.AgentService",
+        )
+        self._server.add(
+            session_pb2_grpc.add_SessionServiceServicer_to_server,
+            self._sessions,
+            "crewmesh.v1.SessionService",
         )
         port = await self._server.start(self._settings.worker_address)
         self.address = f"{self._settings.worker_address.rpartition(':')[0]}:{port}"
@@ -109,6 +185,7 @@ class Worker:
         background = [
             asyncio.create_task(self._writer.run()),
             asyncio.create_task(self._keeper.run()),
+            asyncio.create_task(self._deliverer.run()),
         ]
         try:
             await receiver.attached.wait()
@@ -116,10 +193,11 @@ class Worker:
             settle_memory()
             report_ready(self._settings.ready_file, {"address": self.address})
             log.info("ready", address=self.address, worker_id=self.worker_id)
-            await _first_of(stop, [receiving, *background])
+            await until_stopped(stop, [receiving, *background])
             log.info("draining", running=self._slots.taken)
             self._slots.close()
             await self._server.set_serving(False)
+            await receiver.retire()
             await self._executor.drain(self._settings.drain_seconds)
         finally:
             for task in (receiving, *background):
@@ -128,17 +206,9 @@ class Worker:
     async def stop(self) -> None:
         """Let calls under way end, then end the runners."""
         await self._server.stop(_STOP_GRACE_SECONDS)
-        await self._pool.stop()
+        await self._runners.stop()
+        await self._local_model.stop()
         await self._channel.close()
-
-
-async def _first_of(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Return when `stop` is set; raise what a task raised, should one end before."""
-    stopping = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    for task in done - {stopping}:
-        task.result()
 
 
 async def run(settings: WorkerSettings) -> None:

@@ -1,30 +1,31 @@
-"""crewmesh.v1.AgentService: starts runs here, relays everything else to the store."""
+"""crewmesh.v1.AgentService: starts runs and answers for crews here, relays the rest to the store."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import grpc
 import structlog
 
-from crewmesh.common.errors import UnavailableError
+from crewmesh.common.errors import InvalidInputError, UnavailableError, Violation
 from crewmesh.common.grpc_server import caller, rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
-from crewmesh.v1 import agent_pb2, agent_pb2_grpc, run_pb2, run_store_pb2_grpc
-from crewmesh_worker.crews.catalogue import Catalogue
-from crewmesh_worker.crews.definition import to_proto
+from crewmesh.v1 import (
+    agent_pb2,
+    agent_pb2_grpc,
+    run_pb2,
+    run_store_pb2,
+    run_store_pb2_grpc,
+)
+from crewmesh_worker.crews.library import CrewLibrary
+from crewmesh_worker.crews.messages import crew_message, version_message
+from crewmesh_worker.relay import StoreRelay
 from crewmesh_worker.runs.admission import Admission
+from crewmesh_worker.tools.listing import ToolListing
 
 log = structlog.get_logger(__name__)
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-
-# For callers that set no deadline of their own.
-_DEFAULT_SECONDS: Final = 10.0
 _MAX_WAIT_SECONDS: Final = 60.0
 # How long a watch outlives the store that it reads from.
 _REWATCH_ATTEMPTS: Final = 20
@@ -36,60 +37,101 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        crews: CrewLibrary,
         admission: Admission,
         store: run_store_pb2_grpc.RunStoreServiceAsyncStub,
         signer: IdentitySigner,
+        relay: StoreRelay,
     ) -> None:
-        self._catalogue = catalogue
+        self._crews = crews
+        self._tools = ToolListing()
         self._admission = admission
         self._store = store
         self._signer = signer
+        self._relay = relay.call
+
+    # Crews --------------------------------------------------------------------
 
     async def ListCrews(
         self, request: agent_pb2.ListCrewsRequest, context: Any
     ) -> agent_pb2.ListCrewsResponse:
-        return agent_pb2.ListCrewsResponse(
-            crews=[to_proto(definition) for definition in self._catalogue.all()]
-        )
+        return await self._crews.list_page(request.page_size, request.page_token, caller())
 
     async def GetCrew(
         self, request: agent_pb2.GetCrewRequest, context: Any
     ) -> agent_pb2.GetCrewResponse:
-        return agent_pb2.GetCrewResponse(crew=to_proto(self._catalogue.get(request.name)))
+        crew = await self._crews.get(request.name, request.version, caller())
+        return agent_pb2.GetCrewResponse(crew=crew_message(crew, whole=True))
+
+    async def PutCrew(
+        self, request: agent_pb2.PutCrewRequest, context: Any
+    ) -> agent_pb2.PutCrewResponse:
+        return await self._crews.put(request.name, request.content, request.format, caller())
+
+    async def DeleteCrew(
+        self, request: agent_pb2.DeleteCrewRequest, context: Any
+    ) -> agent_pb2.DeleteCrewResponse:
+        await self._crews.delete(request.name, caller())
+        return agent_pb2.DeleteCrewResponse()
+
+    async def ListCrewVersions(
+        self, request: agent_pb2.ListCrewVersionsRequest, context: Any
+    ) -> agent_pb2.ListCrewVersionsResponse:
+        page = await self._crews.list_versions(
+            request.name, request.page_size, request.page_token, caller()
+        )
+        versions = [version_message(crew) for crew in page.versions]
+        return agent_pb2.ListCrewVersionsResponse(
+            versions=versions, next_page_token=page.next_page_token
+        )
+
+    async def DiffCrew(
+        self, request: agent_pb2.DiffCrewRequest, context: Any
+    ) -> agent_pb2.DiffCrewResponse:
+        return await self._crews.diff(
+            request.name, request.from_version, request.to_version, caller()
+        )
+
+    async def RollbackCrew(
+        self, request: agent_pb2.RollbackCrewRequest, context: Any
+    ) -> agent_pb2.RollbackCrewResponse:
+        crew = await self._crews.roll_back(request.name, request.version, caller())
+        return agent_pb2.RollbackCrewResponse(crew=crew_message(crew, whole=True))
+
+    async def ListTools(
+        self, request: agent_pb2.ListToolsRequest, context: Any
+    ) -> agent_pb2.ListToolsResponse:
+        return agent_pb2.ListToolsResponse(tools=await self._tools.tools())
+
+    # Runs ---------------------------------------------------------------------
 
     async def StartRun(
         self, request: agent_pb2.StartRunRequest, context: Any
     ) -> agent_pb2.StartRunResponse:
         identity = caller()
-        created = await self._admission.admit(request.spec, identity)
+        created = await self._admit(request.spec, identity)
         run = created.run
         wait = min(request.wait.ToTimedelta().total_seconds(), _MAX_WAIT_SECONDS)
         if wait > 0:
-            run = await self._wait_for_end(run.id, wait, identity)
+            run = await self._admission.wait_for_end(run.id, wait, identity)
         return agent_pb2.StartRunResponse(run=run, replayed=created.replayed)
 
-    async def _wait_for_end(self, run_id: str, seconds: float, identity: Identity) -> run_pb2.Run:
-        """Return the run as it is when it has ended, or when the time is up."""
-        end = time.monotonic() + seconds
-        # The store needn't be asked to wait for a run that is executed here.
-        await self._admission.executor.wait_for(run_id, seconds)
-        request = agent_pb2.GetRunRequest(run_id=run_id)
-        request.wait.FromMilliseconds(max(0, int((end - time.monotonic()) * 1000)))
-        with rpc_errors():
-            response = await self._store.GetRun(
-                request,
-                metadata=self._signer.metadata(identity),
-                timeout=seconds + _DEFAULT_SECONDS,
+    async def _admit(
+        self, spec: agent_pb2.RunSpec, identity: Identity
+    ) -> run_store_pb2.CreateRunResponse:
+        if spec.message:
+            raise InvalidInputError(
+                "a message is posted with SessionService.PostMessage",
+                violations=[Violation("message", "leave it out")],
             )
-        return response.run
+        return await self._admission.admit(spec, identity)
 
     async def RunCrew(
         self, request: agent_pb2.RunCrewRequest, context: Any
     ) -> AsyncIterator[agent_pb2.RunCrewResponse]:
         identity = caller()
-        created = await self._admission.admit(request.spec, identity)
-        async for events in self._watch(created.run.id, 0, identity):
+        created = await self._admit(request.spec, identity)
+        async for events in self._watch(created.run.id, 0, identity.for_run()):
             yield agent_pb2.RunCrewResponse(events=events)
 
     async def WatchRun(
@@ -147,20 +189,3 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         self, request: agent_pb2.RespondToRunRequest, context: Any
     ) -> agent_pb2.RespondToRunResponse:
         return await self._relay(self._store.RespondToRun, request, context)
-
-    async def _relay(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
-        request: Request,
-        context: Any,
-        wait_seconds: float = 0.0,
-    ) -> Response:
-        """Ask the store the same, on behalf of the same caller, within the same deadline."""
-        limit = _DEFAULT_SECONDS + wait_seconds
-        remaining = context.time_remaining()
-        with rpc_errors():
-            return await method(
-                request,
-                metadata=self._signer.metadata(caller()),
-                timeout=limit if remaining is None else min(remaining, limit),
-            )

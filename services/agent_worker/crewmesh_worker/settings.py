@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from crewmesh.common.settings import Settings
+from crewmesh_worker.local_model.files import find_weights
+from crewmesh_worker.local_model.settings import LocalModelSettings
+from crewmesh_worker.tools.network import settings as network
+
+# An external API's base address: a way to put a cache, a paid plan or a test in its place.
+BaseUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+(/[^?#]*)?$")]
 
 _MODEL_VARIABLES = (
     "OPENAI_API_KEY,OPENAI_BASE_URL,ANTHROPIC_API_KEY,GEMINI_API_KEY,GOOGLE_API_KEY,"
     "AZURE_API_KEY,AZURE_ENDPOINT,AZURE_API_VERSION,AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,"
     "AWS_REGION_NAME,GROQ_API_KEY,MISTRAL_API_KEY,OPENROUTER_API_KEY,DEEPSEEK_API_KEY,"
-    "OLLAMA_HOST,CREWMESH_OFFLINE_LATENCY_MS"
+    "OLLAMA_HOST,CREWMESH_OFFLINE_LATENCY_MS,WEBHOOK_SECRET"
 )
 
 
@@ -28,8 +35,36 @@ class WorkerSettings(Settings):
         default_factory=lambda: 8 * (os.cpu_count() or 1), ge=1, le=1000,
         description="runs at the same time",
     )  # fmt: skip
-    model: str = Field("offline", description="the default model of all crews")
-    crews_dir: Path | None = Field(None, description="further crews: a directory of *.yaml files")
+    model: str = Field(
+        "offline",
+        description="the default model of all crews, or several with commas: each is used when those before it fail",
+    )
+    prices: str = Field(
+        "", description="prices of further models, as YAML or JSON; see how-to/choose-models.md"
+    )
+    local_model_file: Path | None = Field(
+        None, description="weights (GGUF) of the model `local`; by default those installed with it"
+    )
+    local_context_tokens: int = Field(
+        4096, ge=512, le=131_072, description="what the model `local` reads and writes at most"
+    )
+    local_max_tokens: int = Field(512, ge=1, le=32_768, description="of that, what it writes")
+    local_max_tool_calls: int = Field(
+        4, ge=0, le=100, description="calls for one task after which the model `local` must answer"
+    )
+    crews_dir: Path | None = Field(
+        None,
+        description="further crews: a directory of *.yaml files and CrewAI projects, or a project",
+    )
+    project_cache_dir: Path | None = Field(
+        None, description="where projects' environments and snapshots are kept"
+    )
+    project_pools: int = Field(
+        4, ge=1, le=100, description="projects' environments whose runners are kept warm"
+    )
+    project_model: str = Field(
+        "", description="a model for all agents of all projects, instead of their own"
+    )
     runner_builder: str = Field(
         "crewmesh_worker.crews.build:build_crew",
         description="module:function that makes a CrewAI crew of a definition, in runners",
@@ -50,10 +85,58 @@ class WorkerSettings(Settings):
     input_timeout_seconds: int = Field(
         7 * 86_400, ge=1, description="how long a run waits for a person"
     )
+    history_tokens: int = Field(
+        4000, ge=100, le=1_000_000, description="how much of a session a run is told, about"
+    )
     drain_seconds: float = Field(20.0, ge=0, description="how long a stop lets runs finish")
+    weather_url: BaseUrl = Field(
+        network.ADDRESSES["weather_url"], description="Open-Meteo's forecasts, for get_weather"
+    )
+    geocoding_url: BaseUrl = Field(
+        network.ADDRESSES["geocoding_url"],
+        description="Open-Meteo's places, for get_weather and get_time",
+    )
+    encyclopedia_url: BaseUrl = Field(
+        network.ADDRESSES["encyclopedia_url"], description="a MediaWiki, for look_up_topic"
+    )
+    currency_url: BaseUrl = Field(
+        network.ADDRESSES["currency_url"], description="Frankfurter's rates, for convert_currency"
+    )
+    network_contact: str = Field(
+        "",
+        pattern=r"^[\x21-\x7e]*$",
+        description="a URL or e-mail address by which hosts that tools fetch from can reach you",
+    )
+    private_network: bool = Field(
+        False,
+        description="let tools and webhooks reach private networks and this machine, "
+        "where policy does",
+    )
     reflection: bool = Field(False, description="serve gRPC reflection")
+
+    def models(self) -> list[str]:
+        """Return the default models, in order."""
+        return [name.strip() for name in self.model.split(",") if name.strip()] or ["offline"]
+
+    def local_model(self) -> LocalModelSettings | None:
+        """Return how to serve the model `local`; None where it isn't installed."""
+        weights = find_weights(self.local_model_file)
+        if weights is None:
+            return None
+        return LocalModelSettings(
+            weights=weights,
+            context_tokens=self.local_context_tokens,
+            max_tokens=self.local_max_tokens,
+            max_tool_calls=self.local_max_tool_calls,
+            threads=min(4, os.cpu_count() or 1),
+        )
 
     def environment_of_runs(self) -> dict[str, str]:
         """Return the variables that runs may see, with their values here."""
         names = (name.strip() for name in self.runner_environment.split(","))
-        return {name: os.environ[name] for name in names if name in os.environ}
+        given = {name: os.environ[name] for name in names if name in os.environ}
+        return given | {
+            **{network.variable(name): getattr(self, name) for name in network.ADDRESSES},
+            network.variable(network.CONTACT): self.network_contact,
+            network.variable(network.PRIVATE): "true" if self.private_network else "",
+        }

@@ -18,11 +18,16 @@ from crewmesh_gateway.routes import (
     account,
     artifacts,
     auth,
+    budgets,
     crews,
     datasets,
     events,
     health,
+    limits,
+    policy,
     runs,
+    secrets,
+    sessions,
     users,
 )
 
@@ -43,7 +48,11 @@ def create_app(gateway: Gateway) -> ASGIApp:
     )
     app.state.gateway = gateway
     add_problem_handlers(app)
-    for resource in (runs, events, artifacts, crews, datasets, auth, account, users, health):
+    resources = (
+        *(runs, events, sessions, artifacts, crews, datasets),
+        *(limits, budgets, policy, secrets, auth, account, users, health),
+    )
+    for resource in resources:
         app.include_router(resource.router)
     app.add_api_route("/", index, include_in_schema=False)
     describe(app)

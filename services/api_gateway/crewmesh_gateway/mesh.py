@@ -8,8 +8,17 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from crewmesh.common.errors import CrewmeshError, UnavailableError, error_from_rpc
-from crewmesh.common.grpc_client import agent_stub, file_stub, identity_stub, open_channel
+from crewmesh.common.errors import CrewmeshError, error_from_rpc
+from crewmesh.common.grpc_client import (
+    agent_stub,
+    budget_stub,
+    file_stub,
+    identity_stub,
+    limit_stub,
+    open_channel,
+    session_stub,
+    tenant_stub,
+)
 from crewmesh.common.grpc_server import REQUEST_ID_METADATA_KEY
 from crewmesh.common.identity import INVALID_IDENTITY, Identity, IdentitySigner
 
@@ -34,8 +43,12 @@ class Mesh:
         }
         workers, store = self._channels["agent_worker"], self._channels["store"]
         self.agents = agent_stub(workers)
+        self.sessions = session_stub(workers)
         self.identities = identity_stub(store)
+        self.limits = limit_stub(store)
         self.files = file_stub(store)
+        self.budgets = budget_stub(store)
+        self.tenants = tenant_stub(store)
 
     def metadata(self, request_id: str, identity: Identity | None = None) -> Metadata:
         """Return what a call carries: who asks (the gateway itself by default) and why."""
@@ -64,8 +77,6 @@ async def _serves(channel: grpc.aio.Channel) -> bool:
 
 def error_of(rpc_error: grpc.aio.AioRpcError) -> CrewmeshError:
     """Return a failed call's error as our client may see it."""
-    if rpc_error.code() is grpc.StatusCode.CANCELLED:
-        return UnavailableError("the service stopped before it answered")
     error = error_from_rpc(rpc_error)
     if error.reason == INVALID_IDENTITY:
         # The client's own credentials were fine.

@@ -22,9 +22,14 @@ Times are RFC 3339 in UTC, ids are UUIDv7, lists come in pages, and errors are
 
 TAGS = [
     {"name": "runs", "description": "One execution of a crew each: start, follow, steer, read."},
-    {"name": "crews", "description": "What can be run."},
+    {"name": "sessions", "description": "Conversations: each message starts a run."},
+    {"name": "crews", "description": "What can be run: crews, their versions, and tools."},
     {"name": "datasets", "description": "Data that runs work on."},
     {"name": "artifacts", "description": "Files that runs made."},
+    {"name": "limits", "description": "How much of the mesh your organisation may use at once."},
+    {"name": "budgets", "description": "What runs may spend, and what they did."},
+    {"name": "policy", "description": "What your organisation's runs may use."},
+    {"name": "secrets", "description": "Keys that runs find in their environment."},
     {"name": "sign-in", "description": "Tokens for people; programs have API keys."},
     {"name": "account", "description": "Who you are, and your API keys."},
     {"name": "users", "description": "Who belongs to your organisation, and what they may do."},

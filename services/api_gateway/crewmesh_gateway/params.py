@@ -16,6 +16,9 @@ SESSION_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 IDEMPOTENCY_KEY = r"^[!-~]{1,255}$"
 CURSOR = r"^[!-~]{1,512}$"
 SEQ = r"^[0-9]{1,18}$"
+CREW_VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,99}$"
+MODEL = r"^[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}$"
+VARIABLE = r"^[A-Z][A-Z0-9_]{0,99}$"
 PRINTABLE_NAME = r"^[^\x00-\x1f\x7f]{1,100}$"
 # What a text that doesn't match is told.
 MEANINGS = {
@@ -23,7 +26,10 @@ MEANINGS = {
     SESSION_ID: "it must be 1 to 128 letters, digits and any of _ . : - after the first",
     IDEMPOTENCY_KEY: "it must be 1 to 255 visible ASCII characters, without spaces",
     CURSOR: "take next_cursor of the page before",
-    SEQ: "it must be an event's number",
+    SEQ: "it must be a whole number",
+    CREW_VERSION: "take a version from the crew's versions",
+    MODEL: "it must be a model's name, such as offline or openai/gpt-5-mini",
+    VARIABLE: "it must be an environment variable's name, such as OPENAI_API_KEY",
     PRINTABLE_NAME: "it must be 1 to 100 printable characters",
 }
 # Event numbers, well within the mesh's 64 bits.
@@ -44,6 +50,12 @@ def _known_form(value: str) -> str:
 def _known_name(value: str) -> str:
     if not re.fullmatch(NAME, value):
         raise NotFoundError("there is nothing with this name")
+    return value
+
+
+def _known_secret(value: str) -> str:
+    if not re.fullmatch(VARIABLE, value):
+        raise NotFoundError("there is no secret of this name; they are named like OPENAI_API_KEY")
     return value
 
 
@@ -69,6 +81,7 @@ Id = Annotated[
     AfterValidator(_known_form),
 ]
 Name = Annotated[str, Path(examples=["data-analyst"]), AfterValidator(_known_name)]
+SecretName = Annotated[str, Path(examples=["OPENAI_API_KEY"]), AfterValidator(_known_secret)]
 IdOrName = Annotated[str, Path(description="Its id or its name."), AfterValidator(_printable)]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Cursor = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from crewmesh.common.documents.places import WHOLE
 from crewmesh.common.errors import CrewmeshError
 from crewmesh_gateway.params import MEANINGS
 
@@ -27,7 +29,8 @@ REQUEST_ID_KEY = "crewmesh.request_id"
 # What nginx logs for a client that didn't wait; nobody receives it.
 CLIENT_GONE = 499
 
-_MAX_FAULTS = 100
+_MAX_FAULTS = 500
+_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 _STATUS_BY_CODE = {
     grpc.StatusCode.INVALID_ARGUMENT: 422,
@@ -124,9 +127,13 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _answer_unexpected)
 
 
-def _location(field: str, scope: Scope) -> list[str]:
+def _location(field: str, scope: Scope) -> list[str | int]:
+    """Return the place of a field such as `tasks[1].agent`: body, tasks, 1, agent."""
     place = "query" if scope["method"] == "GET" else "body"
-    return [place, *_PARAMETER_BY_FIELD.get(field, field).split(".")]
+    if field == WHOLE:
+        return [place]
+    parts = _PART.findall(_PARAMETER_BY_FIELD.get(field, field))
+    return [place, *(int(index) if index else name for index, name in parts)]
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

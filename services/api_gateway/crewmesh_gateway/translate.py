@@ -5,71 +5,59 @@ What is JSON already (inputs, payloads, schemas) goes in as it is, unparsed.
 
 from __future__ import annotations
 
-import functools
-import time
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
 
 import orjson
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from crewmesh.v1.crew_pb2 import Crew
+from crewmesh.common.run_json import (
+    ENDED,
+    MICROS,
+    STATUS_NAMES,
+    STATUS_NUMBERS,
+    JsonObject,
+    limit_json,
+    rfc3339,
+    run_json,
+    spliced,
+    time_or_none,
+    usd,
+)
+from crewmesh.v1.agent_pb2 import CrewVersion, Tool
+from crewmesh.v1.budget_pb2 import Budget, BudgetLimit, BudgetPeriod, UsageGroup
+from crewmesh.v1.crew_pb2 import Crew, CrewSource
 from crewmesh.v1.file_pb2 import Artifact, Dataset
 from crewmesh.v1.identity_pb2 import ApiKey, Principal, User
-from crewmesh.v1.run_pb2 import Run, RunEvent, RunStatus, TaskState
+from crewmesh.v1.limit_pb2 import Limits
+from crewmesh.v1.run_pb2 import RunEvent
+from crewmesh.v1.session_pb2 import Session, SessionMessage
+from crewmesh.v1.tenant_pb2 import Secret
+from crewmesh_gateway import schemas
 
-JsonObject = dict[str, Any]
+__all__ = [
+    "ENDED",
+    "SOURCE_NAMES",
+    "STATUS_NAMES",
+    "STATUS_NUMBERS",
+    "api_key_json",
+    "artifact_json",
+    "crew_json",
+    "crew_version_json",
+    "dataset_json",
+    "event_json",
+    "limits_json",
+    "principal_json",
+    "rfc3339",
+    "run_json",
+    "tool_json",
+    "user_json",
+]
 
-_STATUS_PREFIX = "RUN_STATUS_"
-STATUS_NAMES = {
-    number: name.removeprefix(_STATUS_PREFIX).lower()
-    for name, number in RunStatus.items()
-    if number != RunStatus.RUN_STATUS_UNSPECIFIED
+_SOURCE_PREFIX = "CREW_SOURCE_"
+SOURCE_NAMES = {
+    number: name.removeprefix(_SOURCE_PREFIX).lower() for name, number in CrewSource.items()
 }
-STATUS_NUMBERS = {name: number for number, name in STATUS_NAMES.items()}
-
-ENDED = frozenset(
-    {
-        RunStatus.RUN_STATUS_SUCCEEDED,
-        RunStatus.RUN_STATUS_FAILED,
-        RunStatus.RUN_STATUS_CANCELLED,
-        RunStatus.RUN_STATUS_TIMED_OUT,
-    }
-)
-
-
-def run_json(run: Run) -> JsonObject:
-    """Return a run; its tasks are those that the message holds."""
-    return {
-        "id": run.id,
-        "crew": run.crew,
-        "crew_version": run.crew_version,
-        "status": STATUS_NAMES[run.status],
-        "inputs": _spliced(run.inputs_json, "{}"),
-        "output": run.output if run.status == RunStatus.RUN_STATUS_SUCCEEDED else None,
-        "output_json": _spliced(run.output_json, "null"),
-        "error": _error_json(run),
-        "attempt": run.attempt,
-        "max_attempts": run.max_attempts,
-        "failures": run.failures,
-        "priority": run.priority,
-        "timeout_seconds": run.timeout_seconds,
-        "session_id": run.session_id or None,
-        "worker_id": run.worker_id or None,
-        "created_by": run.created_by,
-        "usage": {
-            "prompt_tokens": run.usage.prompt_tokens,
-            "completion_tokens": run.usage.completion_tokens,
-            "total_tokens": run.usage.total_tokens,
-            "model_calls": run.usage.model_calls,
-        },
-        "tasks": [_task_json(task) for task in run.tasks],
-        "last_seq": run.last_seq,
-        "created_at": rfc3339(run.created_at),
-        "started_at": _time_or_none(run, "started_at"),
-        "finished_at": _time_or_none(run, "finished_at"),
-        "cancel_requested_at": _time_or_none(run, "cancel_requested_at"),
-    }
 
 
 def event_json(event: RunEvent) -> JsonObject:
@@ -90,13 +78,41 @@ def event_json(event: RunEvent) -> JsonObject:
     }
 
 
+def session_json(session: Session) -> JsonObject:
+    """Return a session."""
+    return {
+        "id": session.id,
+        "crew": session.crew,
+        "title": session.title,
+        "inputs": spliced(session.inputs_json, "{}"),
+        "created_by": session.created_by,
+        "turns": session.turns,
+        "open_turns": session.open_turns,
+        "created_at": rfc3339(session.created_at),
+        "updated_at": rfc3339(session.updated_at),
+    }
+
+
+def message_json(message: SessionMessage) -> JsonObject:
+    """Return one message of a session."""
+    return {
+        "number": message.number,
+        "role": message.role,
+        "content": message.content,
+        "run_id": message.run_id,
+        "created_at": rfc3339(message.created_at),
+    }
+
+
 def crew_json(crew: Crew) -> JsonObject:
     """Return a crew with the schema of its inputs."""
     return {
         "name": crew.name,
         "description": crew.description,
         "version": crew.version,
-        "inputs": _spliced(crew.inputs_schema_json, "{}"),
+        "kind": crew.kind or "crew",
+        "error": crew.error or None,
+        "inputs": spliced(crew.inputs_schema_json, "{}"),
         "agents": [
             {"role": agent.role, "goal": agent.goal, "tools": list(agent.tools)}
             for agent in crew.agents
@@ -110,6 +126,30 @@ def crew_json(crew: Crew) -> JsonObject:
             }
             for task in crew.tasks
         ],
+        "source": SOURCE_NAMES[crew.source],
+        "current_version": crew.current_version,
+        "created_at": time_or_none(crew, "created_at"),
+        "definition": spliced(crew.definition_json, "null"),
+    }
+
+
+def crew_version_json(version: CrewVersion) -> JsonObject:
+    """Return what is known of one of a crew's versions."""
+    return {
+        "version": version.version,
+        "current": version.current,
+        "created_at": time_or_none(version, "created_at"),
+        "created_by": version.created_by or None,
+    }
+
+
+def tool_json(tool: Tool) -> JsonObject:
+    """Return a tool with the schema of its arguments."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "arguments": spliced(tool.arguments_schema_json, "{}"),
+        "side_effects": tool.side_effects,
     }
 
 
@@ -146,9 +186,9 @@ def api_key_json(api_key: ApiKey) -> JsonObject:
         "name": api_key.name,
         "prefix": api_key.prefix,
         "created_at": rfc3339(api_key.created_at),
-        "last_used_at": _time_or_none(api_key, "last_used_at"),
-        "expires_at": _time_or_none(api_key, "expires_at"),
-        "revoked_at": _time_or_none(api_key, "revoked_at"),
+        "last_used_at": time_or_none(api_key, "last_used_at"),
+        "expires_at": time_or_none(api_key, "expires_at"),
+        "revoked_at": time_or_none(api_key, "revoked_at"),
         "scopes": list(api_key.scopes),
         "user_id": api_key.user_id,
     }
@@ -163,8 +203,17 @@ def user_json(user: User) -> JsonObject:
         "role": user.role,
         "service_account": user.service_account,
         "created_at": rfc3339(user.created_at),
-        "disabled_at": _time_or_none(user, "disabled_at"),
-        "last_sign_in_at": _time_or_none(user, "last_sign_in_at"),
+        "disabled_at": time_or_none(user, "disabled_at"),
+        "last_sign_in_at": time_or_none(user, "last_sign_in_at"),
+    }
+
+
+def limits_json(limits: Limits) -> JsonObject:
+    """Return what an organisation may use at once."""
+    return {
+        "max_running": limits.max_running if limits.HasField("max_running") else None,
+        "max_queued": limits.max_queued,
+        "crews": {limit.crew: limit.max_running for limit in limits.crews},
     }
 
 
@@ -180,36 +229,54 @@ def principal_json(principal: Principal) -> JsonObject:
     }
 
 
-def rfc3339(moment: Timestamp) -> str:
-    """Return a time in UTC with microseconds: 2026-11-23T06:39:00.000000Z."""
-    return f"{_second(moment.seconds)}.{moment.nanos // 1000:06d}Z"
+def limit_proto(limit: schemas.BudgetLimit) -> BudgetLimit:
+    """Return what may be spent, in the mesh's units."""
+    micros = None if limit.max_usd is None else round(limit.max_usd * MICROS)
+    return BudgetLimit(max_tokens=limit.max_tokens, max_micros=micros)
 
 
-@functools.lru_cache(maxsize=1024)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-
-
-def _time_or_none(message: Message, field: str) -> str | None:
-    return rfc3339(getattr(message, field)) if message.HasField(field) else None
-
-
-def _spliced(text: str, default: str) -> orjson.Fragment:
-    return orjson.Fragment(text or default)
-
-
-def _error_json(run: Run) -> JsonObject | None:
-    if not run.HasField("error"):
-        return None
-    return {"code": run.error.code, "message": run.error.message}
-
-
-def _task_json(task: TaskState) -> JsonObject:
+def budget_json(budget: Budget) -> JsonObject:
+    """Return a budget with what is gone of it."""
     return {
-        "name": task.name,
-        "agent": task.agent,
-        "status": task.status,
-        "output": task.output if task.status == "completed" else None,
-        "started_at": _time_or_none(task, "started_at"),
-        "finished_at": _time_or_none(task, "finished_at"),
+        "api_key_id": budget.api_key_id or None,
+        "period": BudgetPeriod.Name(budget.period).removeprefix("BUDGET_PERIOD_").lower(),
+        **limit_json(budget.limit),
+        # Of a total, there is none.
+        "period_start": rfc3339(budget.period_start) if budget.period_start.seconds else None,
+        "spent_tokens": budget.spent.tokens,
+        "spent_usd": usd(budget.spent.micros),
+        "reserved_tokens": budget.reserved.tokens,
+        "reserved_usd": usd(budget.reserved.micros),
     }
+
+
+def usage_group_json(group: UsageGroup, grouped_by: Sequence[str]) -> JsonObject:
+    """Return what a group of model calls consumed; what it isn't grouped by is null."""
+    return {
+        **{n: getattr(group, n) if n in grouped_by else None for n in ("crew", "model", "day")},
+        "model_calls": group.model_calls,
+        "prompt_tokens": group.prompt_tokens,
+        "completion_tokens": group.completion_tokens,
+        "total_tokens": group.total_tokens,
+        "cost_usd": usd(group.cost_micros),
+        "unpriced_calls": group.unpriced_calls,
+    }
+
+
+def secret_json(secret: Secret) -> JsonObject:
+    """Return what may be known of a secret."""
+    return {
+        "name": secret.name,
+        "ending": secret.ending,
+        "created_by": secret.created_by,
+        "created_at": rfc3339(secret.created_at),
+    }
+
+
+def as_timestamp(moment: datetime | None) -> Timestamp | None:
+    """Return a time as a message, if there is one."""
+    if moment is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

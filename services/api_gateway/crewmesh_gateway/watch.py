@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Final
 
 import grpc
 import structlog
 
 from crewmesh.common.errors import CrewmeshError, DeadlineError, UnavailableError
+from crewmesh.common.events import TERMINAL_EVENT_TYPES
 from crewmesh.v1.agent_pb2 import GetRunRequest, WatchRunRequest, WatchRunResponse
 from crewmesh.v1.run_pb2 import RunEvent
 from crewmesh_gateway.mesh import error_of
 from crewmesh_gateway.relay import Relay
 
 log = structlog.get_logger(__name__)
-
-TERMINAL_TYPES: Final = frozenset({"run.succeeded", "run.failed", "run.cancelled", "run.timed_out"})
 
 # A stream is begun anew after this long, so that a revoked key doesn't watch on
 # and new workers get their share.
@@ -74,7 +72,7 @@ class RunWatch:
         if self._reading not in done:
             return None
         events = self._reading.result()
-        if events is None or events[-1].type in TERMINAL_TYPES:
+        if events is None or events[-1].type in TERMINAL_EVENT_TYPES:
             self._ended = True
         else:
             self._reading = asyncio.create_task(self._read())

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any, Final, LiteralString, cast
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from crewmesh.common.errors import UnavailableError
+from crewmesh.common.errors import InvalidInputError, UnavailableError
 
 Row = DictRow
 Statements = Mapping[str, LiteralString]
+
+# A Postgres that vanishes without a word is given up after 10 s by who connects, and after 15
+# to 25 s by who waits for an answer or for a notification. libpq's own limits are 2 hours.
+_SILENCE: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # ms
+}
+# The pool's pauses between attempts to connect double, so a long outage would end late for it.
+# It gives up soon, and whoever waits for a connection has it try anew every so often.
+_RECONNECT_SECONDS: Final = 1
+_ASK_SECONDS: Final = 2
+_ASK_TIMES: Final = 5
 
 
 def load_statements(name: str) -> Statements:
@@ -34,6 +51,21 @@ def load_statements_of(path: Path) -> Statements:
     }
 
 
+def conninfo(url: str) -> str:
+    """Return libpq's form of a URL, with limits to silence where the URL has none.
+
+    Raises InvalidInputError for what is no URL of a database.
+    """
+    try:
+        return make_conninfo(
+            "", **{"application_name": "crewmesh", **_SILENCE, **conninfo_to_dict(url)}
+        )
+    except psycopg.ProgrammingError as error:
+        raise InvalidInputError(
+            f"CREWMESH_DATABASE_URL can't be read: {str(error).strip()}"
+        ) from error
+
+
 async def _configure(connection: psycopg.AsyncConnection[Row]) -> None:
     # JSON stays the text that it was when it came; nobody here looks inside.
     connection.adapters.register_loader("json", TextLoader)
@@ -44,24 +76,18 @@ class Database:
 
     def __init__(self, url: str, connections: int) -> None:
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
-            url,
+            conninfo(url),
             min_size=2,
             max_size=connections,
             open=False,
-            timeout=10,
+            reconnect_timeout=_RECONNECT_SECONDS,
             configure=_configure,
             kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": 1},
         )
-        self.url = url
 
     async def open(self) -> None:
-        """Connect; raise UnavailableError when Postgres can't be reached within 30 s."""
-        try:
-            await self._pool.open(wait=True, timeout=30)
-        except PoolTimeout as error:
-            raise UnavailableError(
-                "Postgres can't be reached; check CREWMESH_DATABASE_URL"
-            ) from error
+        """Begin to connect; statements wait until there is a connection. Twice does no harm."""
+        await self._pool.open()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -95,12 +121,22 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
         try:
-            async with self._pool.connection() as connection:
-                yield connection
+            connection = await self._take_connection()
+            try:
+                async with connection:
+                    yield connection
+            finally:
+                await self._pool.putconn(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
             raise UnavailableError(
                 "the database is not available", retry_after_seconds=1
             ) from error
+
+    async def _take_connection(self) -> psycopg.AsyncConnection[Row]:
+        for _ in range(_ASK_TIMES - 1):
+            with contextlib.suppress(PoolTimeout):
+                return await self._pool.getconn(_ASK_SECONDS)
+        return await self._pool.getconn(_ASK_SECONDS)
 
     async def fetch_one(self, statement: LiteralString, **parameters: Any) -> Row | None:
         """Execute and return the first row, if there is one."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from crewmesh.common.errors import InvalidInputError, NotFoundError, Violation
+from crewmesh.v1 import budget_pb2
+from crewmesh_store.database import Row
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:
@@ -17,6 +20,21 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
     message = Timestamp()
     message.FromDatetime(moment)
     return message
+
+
+def moment(message: Message, field: str) -> datetime | None:
+    """Return the time in a message's field, if it is set."""
+    if not message.HasField(field):
+        return None
+    found: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
+    return found
+
+
+def limit_from_row(row: Row) -> budget_pb2.BudgetLimit | None:
+    """Return the limit that a row's `max_tokens` and `max_micros` say, if there is one."""
+    if row["max_tokens"] is None and row["max_micros"] is None:
+        return None
+    return budget_pb2.BudgetLimit(max_tokens=row["max_tokens"], max_micros=row["max_micros"])
 
 
 def parse_id(text: str, what: str) -> UUID:
@@ -41,7 +59,12 @@ def page_bounds(
     try:
         return size or default, UUID(token) if token else None
     except ValueError:
-        raise InvalidInputError(
-            "the cursor isn't one that a page ended with",
-            violations=[Violation("page_token", "take next_cursor of the page before")],
-        ) from None
+        raise bad_cursor() from None
+
+
+def bad_cursor() -> InvalidInputError:
+    """Return the error for a page's token that isn't ours."""
+    return InvalidInputError(
+        "the cursor isn't one that a page ended with",
+        violations=[Violation("page_token", "take next_cursor of the page before")],
+    )

@@ -10,13 +10,36 @@ from datetime import timedelta
 import structlog
 import uvloop
 
-from crewmesh.common.errors import CrewmeshError
+from crewmesh.common.errors import CrewmeshError, UnavailableError
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
-from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
+from crewmesh.common.lifecycle import (
+    fail,
+    report_ready,
+    settle_memory,
+    stop_requested,
+    until_stopped,
+)
 from crewmesh.common.logging import configure_logging
-from crewmesh.v1 import file_pb2_grpc, identity_pb2_grpc, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import (
+    budget_pb2_grpc,
+    crew_store_pb2_grpc,
+    delivery_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    limit_pb2_grpc,
+    run_store_pb2,
+    run_store_pb2_grpc,
+    session_store_pb2_grpc,
+    tenant_pb2_grpc,
+)
+from crewmesh_store.budgets.repository import BudgetRepository
+from crewmesh_store.budgets.servicer import BudgetServicer
+from crewmesh_store.crews.repository import CrewRepository
+from crewmesh_store.crews.servicer import CrewStoreServicer
 from crewmesh_store.database import Database
+from crewmesh_store.deliveries.repository import DeliveryRepository
+from crewmesh_store.deliveries.servicer import DeliveryServicer
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
@@ -26,21 +49,31 @@ from crewmesh_store.identity.passwords import Passwords
 from crewmesh_store.identity.principals import Principals
 from crewmesh_store.identity.servicer import IdentityServicer
 from crewmesh_store.identity.sign_ins import SignIns
-from crewmesh_store.identity.signing import KeyRing
+from crewmesh_store.identity.signing import KeyRing, vault_of_signing_keys
 from crewmesh_store.identity.users import UserRepository
+from crewmesh_store.limits.repository import LimitRepository
+from crewmesh_store.limits.servicer import LimitServicer
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.hub import EventHub
-from crewmesh_store.runs.maintenance import expire, make_partitions
+from crewmesh_store.runs.maintenance import charge_lost_calls, expire, make_partitions
 from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.retention import Retention
 from crewmesh_store.runs.servicer import RunStoreServicer
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
+from crewmesh_store.sessions.repository import SessionRepository
+from crewmesh_store.sessions.servicer import SessionStoreServicer
 from crewmesh_store.settings import StoreSettings
+from crewmesh_store.tenants.repository import TenantRepository
+from crewmesh_store.tenants.servicer import TenantServicer
+from crewmesh_store.tenants.vault import Vault
 
 log = structlog.get_logger(__name__)
 
 _STOP_GRACE_SECONDS = 5.0
+# Between looks for a Postgres that isn't there when the store starts.
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
 
 
 class Store:
@@ -50,9 +83,17 @@ class Store:
         self._settings = settings
         self._database = Database(settings.database_url, settings.database_connections)
         self._verifier = IdentityVerifier(settings.mesh_secret)
-        self._runs = RunRepository(self._database, timedelta(seconds=settings.lease_seconds))
+        vault = Vault(settings.secrets_key)
+        lease_ttl = timedelta(seconds=settings.lease_seconds)
+        self._runs = RunRepository(self._database, lease_ttl, vault)
+        self._budgets = BudgetRepository(self._database)
+        self._tenants = TenantRepository(self._database, vault)
         passwords = Passwords()
-        self._key_ring = KeyRing(self._database, settings.mesh_secret, settings.issuer)
+        self._key_ring = KeyRing(
+            self._database,
+            vault_of_signing_keys(settings.secrets_key, settings.mesh_secret),
+            settings.issuer,
+        )
         self._principals = Principals(self._database, self._key_ring)
         self._sign_ins = SignIns(self._database, passwords, self._key_ring)
         self._identity_servicer = IdentityServicer(
@@ -64,19 +105,53 @@ class Store:
         )
         self._hub = EventHub()
         self._wakeups = Wakeups(settings.database_url, self._on_wakeup)
-        self._dispatcher = Dispatcher(self._claim)
+        self._dispatcher = Dispatcher(self._claim, self._hand_back)
         self._runs_servicer = RunStoreServicer(
             self._runs, self._hub, self._dispatcher, self._wakeups
+        )
+        first_pause = timedelta(seconds=settings.webhook_retry_seconds)
+        self._deliveries_servicer = DeliveryServicer(
+            DeliveryRepository(self._database, first_pause), self._runs
+        )
+        self._limits_servicer = LimitServicer(
+            LimitRepository(self._database), self._runs_servicer.announce_queued
+        )
+        self._sessions_servicer = SessionStoreServicer(
+            SessionRepository(self._database), self._runs_servicer.cancel
         )
         objects = Objects(settings.object_store_url)
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
         keep = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._retention = Retention(self._database, objects, keep)
         self._server = GrpcServer(self._authenticate)
+        self._ready = False
         self.port = 0
 
     async def start(self) -> None:
-        """Migrate, make the first owner, listen. Raises CrewmeshError if it can't."""
+        """Listen, and serve once the database is there and as it has to be.
+
+        Until then health says NOT_SERVING, however long it takes. Raises CrewmeshError if
+        waiting is of no use.
+        """
+        self._register()
+        self.port = await self._server.start(self._settings.store_address)
+        await self._wait_for_database()
+        self._ready = True
+        await self._server.set_serving(True)
+
+    async def _wait_for_database(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._prepare_database()
+                return
+            except UnavailableError as error:
+                log.warning("waiting for Postgres", reason=error.message, again_in_seconds=pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _prepare_database(self) -> None:
+        """Migrate and make the first owner; done twice, it does no harm."""
         await asyncio.to_thread(migrate, self._settings.database_url)
         await self._database.open()
         await self._runs.ensure_event_partitions()
@@ -86,6 +161,8 @@ class Store:
                 self._settings.bootstrap_email,
                 self._settings.bootstrap_api_key,
             )
+
+    def _register(self) -> None:
         self._server.add(
             run_store_pb2_grpc.add_RunStoreServiceServicer_to_server,
             self._runs_servicer,
@@ -97,12 +174,40 @@ class Store:
             "crewmesh.v1.IdentityService",
         )
         self._server.add(
+            limit_pb2_grpc.add_LimitServiceServicer_to_server,
+            self._limits_servicer,
+            "crewmesh.v1.LimitService",
+        )
+        self._server.add(
             file_pb2_grpc.add_FileServiceServicer_to_server,
             self._files_servicer,
             "crewmesh.v1.FileService",
         )
-        self.port = await self._server.start(self._settings.store_address)
-        await self._server.set_serving(True)
+        self._server.add(
+            crew_store_pb2_grpc.add_CrewStoreServiceServicer_to_server,
+            CrewStoreServicer(CrewRepository(self._database)),
+            "crewmesh.v1.CrewStoreService",
+        )
+        self._server.add(
+            budget_pb2_grpc.add_BudgetServiceServicer_to_server,
+            BudgetServicer(self._budgets),
+            "crewmesh.v1.BudgetService",
+        )
+        self._server.add(
+            tenant_pb2_grpc.add_TenantServiceServicer_to_server,
+            TenantServicer(self._tenants),
+            "crewmesh.v1.TenantService",
+        )
+        self._server.add(
+            session_store_pb2_grpc.add_SessionStoreServiceServicer_to_server,
+            self._sessions_servicer,
+            "crewmesh.v1.SessionStoreService",
+        )
+        self._server.add(
+            delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
+            self._deliveries_servicer,
+            "crewmesh.v1.DeliveryService",
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Do what has to be done in the background until `stop` is set."""
@@ -111,15 +216,15 @@ class Store:
             asyncio.create_task(self._dispatcher.run()),
             asyncio.create_task(expire(self._runs, self._runs_servicer.run_moved)),
             asyncio.create_task(make_partitions(self._runs)),
+            asyncio.create_task(charge_lost_calls(self._budgets)),
             asyncio.create_task(self._retention.run()),
             asyncio.create_task(keep_keys_fresh(self._key_ring, self._sign_ins)),
         ]
-        stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([stopping, *background], return_when=asyncio.FIRST_COMPLETED)
-        for task in [stopping, *background]:
-            task.cancel()
-        for task in done - {stopping}:
-            task.result()
+        try:
+            await until_stopped(stop, background)
+        finally:
+            for task in background:
+                task.cancel()
 
     async def stop(self) -> None:
         """Let calls under way end, then let go of Postgres."""
@@ -128,6 +233,8 @@ class Store:
         await self._database.close()
 
     async def _authenticate(self, metadata: Mapping[str, str]) -> Identity:
+        if not self._ready:
+            raise UnavailableError("the store waits for Postgres", retry_after_seconds=1)
         return self._verifier.verify(metadata.get(IDENTITY_METADATA_KEY, ""))
 
     async def _claim(self, worker_ids: Sequence[str]) -> list[run_store_pb2.Lease]:
@@ -135,6 +242,10 @@ class Store:
         for lease in leases:
             self._runs_servicer.run_moved(lease.run.id, "running")
         return leases
+
+    async def _hand_back(self, lease: run_store_pb2.Lease) -> None:
+        await self._runs.hand_back(lease)
+        self._runs_servicer.run_moved(lease.run.id, "queued")
 
     def _on_wakeup(self, wakeup: Wakeup) -> None:
         self._runs_servicer.on_wakeup(wakeup)
@@ -146,7 +257,8 @@ async def run(settings: StoreSettings) -> None:
     async with AsyncExitStack() as stack:
         stop = stop_requested()
         stack.push_async_callback(store.stop)
-        await store.start()
+        if not await _start(store, stop):
+            return
         host = settings.store_address.rpartition(":")[0]
         address = f"{host}:{store.port}"
         settle_memory()
@@ -154,6 +266,18 @@ async def run(settings: StoreSettings) -> None:
         log.info("ready", address=address)
         await store.serve(stop)
         log.info("stopping")
+
+
+async def _start(store: Store, stop: asyncio.Event) -> bool:
+    """Start the store; return False when it is to stop before it could."""
+    starting, stopping = asyncio.create_task(store.start()), asyncio.create_task(stop.wait())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        starting.result()
+        return True
+    starting.cancel()
+    return False
 
 
 def main() -> None:

@@ -17,11 +17,22 @@ from crewai.tools import BaseTool
 from pydantic import BaseModel, Field
 
 from crewmesh_worker.crews.build import build_crew as build_real_crew
+from crewmesh_worker.runner import artifacts
 from tests.chaos import ledger
-from tests.chaos.crews.names import HUNGER_VARIABLE, KICKOFF_MARK, PAY, answer_of
+from tests.chaos.crews.names import (
+    HUNGER_VARIABLE,
+    KICKOFF_MARK,
+    PAY,
+    SAVE,
+    answer_of,
+    content_of,
+    digest,
+    file_name,
+    notes_in,
+)
 
 _HUNGER_BYTES = 128 * 1024 * 1024
-_PAID = "paid for task"
+_DONE = {PAY: "paid for task", SAVE: "saved for task"}
 
 
 class Kickoff(BaseModel):
@@ -46,30 +57,48 @@ class Pay(BaseTool):
 
     def _run(self, task: int) -> str:
         self.kickoff.record("effect", task)
-        return f"{_PAID} {task}"
+        return f"{_DONE[PAY]} {task}"
+
+
+class Save(BaseTool):
+    """Makes a file and hands it over."""
+
+    name: str = SAVE
+    description: str = "Save a task's file."
+    key: str
+
+    def _run(self, task: int) -> str:
+        Path(file_name(task)).write_bytes(content_of(self.key, file_name(task)))
+        artifacts.save(file_name(task))
+        return f"{_DONE[SAVE]} {task}"
 
 
 class Speaker(BaseLLM):
-    """Pays for a task where that is due, then streams its answer within 50 to 300 ms."""
+    """Uses each tool once for a task, then streams its answer within 50 to 300 ms."""
 
     kickoff: Kickoff
-    pays: bool
+    uses: list[str]
+    data: str = ""
 
     def call(self, messages: Any, *_args: Any, **kwargs: Any) -> str:
-        """Enter the ledger, stream the words, then answer with all of them."""
+        """Enter the ledger, use the tools, stream the words, then answer with all of them."""
         task, agent = kwargs.get("from_task"), kwargs.get("from_agent")
         number = int(task.name.removeprefix("task-"))
-        paid = any(f"{_PAID} {number}" in str(message["content"]) for message in messages)
-        if not paid:
+        said = "\n".join(str(message["content"]) for message in messages)
+        left = [tool for tool in self.uses if f"{_DONE[tool]} {number}" not in said]
+        if left == self.uses:
             self.kickoff.record("task", number)
-            if self.pays:
-                argument = f'{{"task": {number}}}'
-                return f"Thought: first.\nAction: {PAY}\nAction Input: {argument}\n"
+        if left:
+            return f'Thought: first.\nAction: {left[0]}\nAction Input: {{"task": {number}}}\n'
         _starve()
-        key = self.kickoff.key
-        answer = answer_of(key, number)
+        notes = notes_in(said, number)
+        answer = answer_of(self.kickoff.key, number, notes, self.data if number == 0 else "")
+        self._speak(messages, answer, number, task, agent)
+        return f"Thought: said.\nFinal Answer: {answer}"
+
+    def _speak(self, messages: Any, answer: str, number: int, task: Any, agent: Any) -> None:
         said = [f"{KICKOFF_MARK}{self.kickoff.id} ", *(f"{word} " for word in answer.split())]
-        seconds = random.Random(f"{key}/{number}/pace").uniform(0.05, 0.3)
+        seconds = random.Random(f"{self.kickoff.key}/{number}/pace").uniform(0.05, 0.3)
         with llm_call_context():
             self._emit_call_started_event(messages, from_task=task, from_agent=agent)
             for word in said:
@@ -78,7 +107,6 @@ class Speaker(BaseLLM):
             self._emit_call_completed_event(
                 answer, LLMCallType.LLM_CALL, task, agent, usage={"total_tokens": len(said)}
             )
-        return f"Thought: said.\nFinal Answer: {answer}"
 
 
 def _starve() -> None:
@@ -97,9 +125,17 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM)
     if definition["name"] != "chaos":
         return build_real_crew(definition, inputs, llm)
     body = definition["crew"]
-    shortened = {**definition, "crew": {**body, "tasks": body["tasks"][: inputs["tasks"]]}}
+    tasks = [
+        {**task, "human_input": number == inputs["asks"]}
+        for number, task in enumerate(body["tasks"][: inputs["tasks"]])
+    ]
     kickoff = Kickoff(key=inputs["key"])
-    speaker = Speaker(model="speaker", kickoff=kickoff, pays=inputs["pays"])
-    crew = build_real_crew(shortened, inputs, speaker)
-    crew.agents[0].tools = [Pay(kickoff=kickoff)]
+    speaker = Speaker(
+        model="speaker",
+        kickoff=kickoff,
+        uses=[tool for tool, wanted in ((PAY, inputs["pays"]), (SAVE, inputs["saves"])) if wanted],
+        data=digest(Path(inputs["data"]).read_bytes()) if "data" in inputs else "",
+    )
+    crew = build_real_crew({**definition, "crew": {**body, "tasks": tasks}}, inputs, speaker)
+    crew.agents[0].tools = [Pay(kickoff=kickoff), Save(key=inputs["key"])]
     return crew

@@ -17,6 +17,7 @@ from crewai.llms.base_llm import BaseLLM, llm_call_context
 from crewai.tools import BaseTool
 
 from crewmesh_worker.crews.build import build_crew as build_real_crew
+from crewmesh_worker.runner.text import MAX_CHARACTERS
 
 _IGNORES_SIGTERM = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -67,6 +68,60 @@ class Speaker(BaseLLM):
                 answer, LLMCallType.LLM_CALL, task, agent, usage={"total_tokens": words}
             )
         return f"Thought: said.\nFinal Answer: {answer}"
+
+
+class Shouter(BaseLLM):
+    """Streams as many long chunks as its task asks for, as fast as it can."""
+
+    def call(self, messages: Any, *_args: Any, **kwargs: Any) -> str:
+        """Stream the chunks, then answer with a word."""
+        task, agent = kwargs.get("from_task"), kwargs.get("from_agent")
+        chunks = int(re.findall(r"Shout (\d+) chunks", messages[-1]["content"])[-1])
+        with llm_call_context():
+            self._emit_call_started_event(messages, from_task=task, from_agent=agent)
+            for number in range(chunks):
+                noise = f"{number:08}" * (MAX_CHARACTERS // 8)
+                self._emit_stream_chunk_event(noise, from_task=task, from_agent=agent)
+            self._emit_call_completed_event("loud", LLMCallType.LLM_CALL, task, agent)
+        return "Thought: said.\nFinal Answer: loud"
+
+
+class Talker(BaseLLM):
+    """Tells what it heard: now, and how many lines before; streams it word by word."""
+
+    def call(self, messages: Any, *_args: Any, **kwargs: Any) -> str:
+        """Answer, after a pause or with a failure when the message asks for it."""
+        task, agent = kwargs.get("from_task"), kwargs.get("from_agent")
+        prompt = messages[-1]["content"]
+        message = re.findall(r"<message>(.*?)</message>", prompt, re.DOTALL)[-1]
+        history = re.findall(r"<history>(.*?)</history>", prompt, re.DOTALL)[-1]
+        if match := re.fullmatch(r"pause (\d+) ms.*", message):
+            time.sleep(int(match[1]) / 1000)
+        if message == "fail":
+            raise ValueError("told to fail")
+        before = [line for line in history.splitlines() if not line.startswith(" ")]
+        answer = f"heard {message!r} after {len(before)} lines"
+        if message == "what did I say first?":
+            answer = before[0].removeprefix("user: ")
+        with llm_call_context():
+            self._emit_call_started_event(messages, from_task=task, from_agent=agent)
+            for word in re.findall(r"\S+\s*", answer):
+                self._emit_stream_chunk_event(word, from_task=task, from_agent=agent)
+            self._emit_call_completed_event(
+                answer, LLMCallType.LLM_CALL, task, agent, usage={"total_tokens": 1}
+            )
+        return f"Thought: I heard it.\nFinal Answer: {answer}"
+
+
+class Rememberer(BaseLLM):
+    """Says what its memory brought up, and nothing else."""
+
+    def call(self, messages: Any, *_args: Any, **_kwargs: Any) -> str:
+        """Answer with the facts that the prompt's memories hold."""
+        prompt = "\n".join(str(message["content"]) for message in messages)
+        recalled = prompt.partition("Relevant memories:")[2]
+        facts = sorted(set(re.findall(r"code-[a-z0-9]+", recalled)))
+        return f"Thought: I recall.\nFinal Answer: recalled {' '.join(facts) or 'nothing'}"
 
 
 class AppendLine(BaseTool):
@@ -120,6 +175,14 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM)
         if inputs["pid_file"]:
             Path(inputs["pid_file"]).write_text(str(os.getpid()), encoding="utf-8")
         return build_real_crew(definition, inputs, Speaker(model="speaker"))
+    if definition["name"] == "loud":
+        return build_real_crew(definition, inputs, Shouter(model="shouter"))
+    if definition["name"] == "talker":
+        if inputs["pid_file"]:
+            Path(inputs["pid_file"]).write_text(str(os.getpid()), encoding="utf-8")
+        return build_real_crew(definition, inputs, Talker(model="talker"))
+    if definition["name"] == "rememberer":
+        return build_real_crew(definition, inputs, Rememberer(model="rememberer"))
     if definition["name"] == "effectful":
         model = AppendsThenDies(model="appends", file=inputs["file"])
         crew = build_real_crew(definition, inputs, model)

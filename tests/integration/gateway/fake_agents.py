@@ -28,6 +28,9 @@ CREW = crew_pb2.Crew(
             name="analyse", description="Analyse", expected_output="An answer", agent="Analyst"
         )
     ],
+    source=crew_pb2.CREW_SOURCE_UPLOADED,
+    current_version="2",
+    definition_json='{"name":"data-analyst"}',
 )
 
 _ENDED = (run_pb2.RUN_STATUS_SUCCEEDED, run_pb2.RUN_STATUS_CANCELLED)
@@ -40,6 +43,7 @@ class FakeRun:
     run: run_pb2.Run
     spec: agent_pb2.RunSpec
     events: list[run_pb2.RunEvent] = field(default_factory=list)
+    questions_answered: list[int] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def append(self, event_type: str, payload: Any = None, *, payload_json: str = "") -> None:
@@ -81,6 +85,9 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
     def __init__(self) -> None:
         self.runs: dict[str, FakeRun] = {}
         self.started: list[agent_pb2.StartRunRequest] = []
+        # What was asked about crews.
+        self.crew_calls: list[Any] = []
+        self.created = True
         self.waits: list[float] = []
         self.watches: list[agent_pb2.WatchRunRequest] = []
         self.open_watches = 0
@@ -128,13 +135,50 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
 
     async def ListCrews(self, request: Any, context: Any) -> Any:
         self._enter(context)
-        return agent_pb2.ListCrewsResponse(crews=[CREW])
+        self.crew_calls.append(request)
+        more = CREW.name if request.page_size == 1 else ""
+        return agent_pb2.ListCrewsResponse(crews=[CREW], next_page_token=more)
 
     async def GetCrew(self, request: Any, context: Any) -> Any:
         self._enter(context)
         if request.name != CREW.name:
             raise NotFoundError(f"there is no crew {request.name}", reason="CREW_NOT_FOUND")
+        self.crew_calls.append(request)
         return agent_pb2.GetCrewResponse(crew=CREW)
+
+    async def PutCrew(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.crew_calls.append(request)
+        return agent_pb2.PutCrewResponse(crew=CREW, created=self.created, changed=True)
+
+    async def DeleteCrew(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.crew_calls.append(request)
+        return agent_pb2.DeleteCrewResponse()
+
+    async def ListCrewVersions(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.crew_calls.append(request)
+        version = agent_pb2.CrewVersion(version="2", created_by="u", current=True)
+        version.created_at.GetCurrentTime()
+        return agent_pb2.ListCrewVersionsResponse(versions=[version], next_page_token="2")
+
+    async def DiffCrew(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.crew_calls.append(request)
+        return agent_pb2.DiffCrewResponse(from_version="1", to_version="2", diff="--- a\n+++ b\n")
+
+    async def RollbackCrew(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.crew_calls.append(request)
+        return agent_pb2.RollbackCrewResponse(crew=CREW)
+
+    async def ListTools(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        tool = agent_pb2.Tool(
+            name="query_sql", description="Runs SQL.", arguments_schema_json='{"type":"object"}'
+        )
+        return agent_pb2.ListToolsResponse(tools=[tool])
 
     async def StartRun(self, request: Any, context: Any) -> Any:
         self.started.append(request)
@@ -219,4 +263,5 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
         if fake.run.status != run_pb2.RUN_STATUS_WAITING:
             raise StateError("the run doesn't wait for input", reason="RUN_NOT_WAITING")
         await fake.append("input.received", {"text": request.text, "approve": request.approve})
+        fake.questions_answered.append(request.question_seq)
         return agent_pb2.RespondToRunResponse(run=fake.run)

@@ -12,14 +12,14 @@ import httpx2
 
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
-from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc
+from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, limit_pb2_grpc
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh
 from crewmesh_gateway.service import GatewayServer, listen
 from crewmesh_gateway.settings import GatewaySettings
 from tests.conftest import API_KEY, MESH_SECRET
 from tests.integration.gateway.fake_agents import FakeAgents
-from tests.integration.gateway.fake_store import FakeFiles, FakeIdentities
+from tests.integration.gateway.fake_store import FakeFiles, FakeIdentities, FakeLimits
 
 
 async def _authenticate(metadata: Mapping[str, str]) -> Identity:
@@ -32,6 +32,7 @@ class FakeMesh:
 
     agents: FakeAgents = field(default_factory=FakeAgents)
     identities: FakeIdentities = field(default_factory=FakeIdentities)
+    limits: FakeLimits = field(default_factory=FakeLimits)
     files: FakeFiles = field(default_factory=FakeFiles)
     workers: dict[int, GrpcServer] = field(default_factory=dict)
     store: GrpcServer = field(default_factory=lambda: GrpcServer(_authenticate))
@@ -67,6 +68,9 @@ async def start_fake_mesh() -> FakeMesh:
         identity_pb2_grpc.add_IdentityServiceServicer_to_server,
         mesh.identities,
         "crewmesh.v1.IdentityService",
+    )
+    mesh.store.add(
+        limit_pb2_grpc.add_LimitServiceServicer_to_server, mesh.limits, "crewmesh.v1.LimitService"
     )
     mesh.store.add(
         file_pb2_grpc.add_FileServiceServicer_to_server, mesh.files, "crewmesh.v1.FileService"

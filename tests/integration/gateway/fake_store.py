@@ -1,4 +1,4 @@
-"""A store's IdentityService and FileService in memory."""
+"""A store's IdentityService, LimitService and FileService in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from crewmesh.common.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from crewmesh.v1 import file_pb2, file_pb2_grpc, identity_pb2, identity_pb2_grpc
+from crewmesh.v1 import (
+    file_pb2,
+    file_pb2_grpc,
+    identity_pb2,
+    identity_pb2_grpc,
+    limit_pb2,
+    limit_pb2_grpc,
+)
 from tests.conftest import API_KEY
 
 OWNER = identity_pb2.Principal(
@@ -39,6 +46,7 @@ class FakeIdentities(identity_pb2_grpc.IdentityServiceServicer):
         self.answering = asyncio.Event()
         self.answering.set()
         self.down = False
+        self.role = OWNER.role
 
     async def Authenticate(self, request: Any, context: Any) -> Any:
         self.authentications += 1
@@ -49,6 +57,7 @@ class FakeIdentities(identity_pb2_grpc.IdentityServiceServicer):
             raise UnauthenticatedError("the API key is not valid")
         principal = identity_pb2.Principal()
         principal.CopyFrom(OWNER)
+        principal.role = self.role
         principal.api_key_id = self.secrets[request.credential]
         return identity_pb2.AuthenticateResponse(principal=principal)
 
@@ -69,6 +78,20 @@ class FakeIdentities(identity_pb2_grpc.IdentityServiceServicer):
         self.keys[request.id].revoked_at.GetCurrentTime()
         self.secrets = {s: key_id for s, key_id in self.secrets.items() if key_id != request.id}
         return identity_pb2.RevokeApiKeyResponse()
+
+
+class FakeLimits(limit_pb2_grpc.LimitServiceServicer):
+    """One organisation's limits, which only an owner may set."""
+
+    def __init__(self) -> None:
+        self.limits = limit_pb2.Limits(max_queued=10_000)
+
+    async def GetLimits(self, request: Any, context: Any) -> Any:
+        return limit_pb2.GetLimitsResponse(limits=self.limits)
+
+    async def SetLimits(self, request: Any, context: Any) -> Any:
+        self.limits.CopyFrom(request.limits)
+        return limit_pb2.SetLimitsResponse(limits=self.limits)
 
 
 class FakeFiles(file_pb2_grpc.FileServiceServicer):

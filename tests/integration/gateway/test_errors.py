@@ -131,7 +131,7 @@ async def test_what_is_not_http_or_has_no_end_is_refused_with_a_problem(
 async def test_every_fault_is_listed_at_once(shared_client: httpx2.AsyncClient) -> None:
     response = await shared_client.post(
         "/v1/runs?wait=61",
-        json={"priority": 101, "webhook": "x"},
+        json={"priority": 101, "colour": "x"},
         headers={"Idempotency-Key": "a b"},
     )
 
@@ -140,7 +140,7 @@ async def test_every_fault_is_listed_at_once(shared_client: httpx2.AsyncClient) 
         ["header", "idempotency-key"],
         ["body", "crew"],
         ["body", "priority"],
-        ["body", "webhook"],
+        ["body", "colour"],
     ]
 
 
@@ -209,7 +209,7 @@ async def test_workers_that_are_gone_are_503_without_their_addresses(
 async def test_a_mesh_that_does_not_answer_in_time_is_504(
     mesh: FakeMesh, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crewmesh_gateway.routes.runs.CALL_SECONDS", -0.9)
+    monkeypatch.setattr("crewmesh_gateway.waiting.CALL_SECONDS", -0.9)
     fake = mesh.agents.make_run()
     response = await client.get(f"/v1/runs/{fake.run.id}?wait=1")
 

@@ -13,7 +13,6 @@ from crewmesh_gateway import sse, watch
 from crewmesh_gateway.schemas import Page, RunEvent
 from tests.conftest import API_KEY, until
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway
-from tests.integration.gateway.fake_store import OWNER
 
 STREAM = {"Accept": "text/event-stream"}
 

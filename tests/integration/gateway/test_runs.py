@@ -13,7 +13,7 @@ from crewmesh.common.errors import (
     Violation,
 )
 from crewmesh.v1 import run_pb2
-from crewmesh_gateway.routes import runs
+from crewmesh_gateway import waiting as gateway_waiting
 from crewmesh_gateway.schemas import Crew, Page, Run
 from tests.conftest import until
 from tests.integration.gateway.fake_agents import FakeRun
@@ -111,7 +111,7 @@ async def test_waiting_answers_202_when_the_run_takes_longer(
 async def test_a_long_wait_is_made_of_short_calls(
     mesh: FakeMesh, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_WAIT_SLICE_SECONDS", 0.02)
+    monkeypatch.setattr(gateway_waiting, "WAIT_SLICE_SECONDS", 0.02)
 
     waiting = asyncio.create_task(client.post("/v1/runs?wait=30", json=START))
     await until(lambda: _has(mesh.agents.waits, 4))
@@ -129,7 +129,7 @@ async def _has(items: list[Any], count: int) -> bool:
 async def test_an_accepted_run_is_told_even_when_the_wait_for_its_end_fails(
     mesh: FakeMesh, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_WAIT_SLICE_SECONDS", 0.02)
+    monkeypatch.setattr(gateway_waiting, "WAIT_SLICE_SECONDS", 0.02)
     mesh.agents.on_start = lambda _: mesh.agents.failures.append(ExhaustedError("no"))
 
     response = await client.post("/v1/runs?wait=30", json=START)
@@ -237,13 +237,11 @@ async def test_faults_that_the_worker_finds_are_listed(
 async def test_fields_that_do_not_exist_are_refused_and_not_ignored(
     shared_client: httpx2.AsyncClient,
 ) -> None:
-    response = await shared_client.post(
-        "/v1/runs", json={**START, "budget": {"max_usd": 1}, "x": 1}
-    )
+    response = await shared_client.post("/v1/runs", json={**START, "budget": {"usd": 1}, "x": 1})
 
     assert response.status_code == 422
     faults = response.json()["errors"]
-    assert [fault["loc"] for fault in faults] == [["body", "budget"], ["body", "x"]]
+    assert [fault["loc"] for fault in faults] == [["body", "budget", "usd"], ["body", "x"]]
     assert all(fault["msg"].startswith("unknown field") for fault in faults)
 
 
@@ -325,10 +323,12 @@ async def test_a_waiting_run_gets_its_input_and_another_refuses_it(
     refused = await client.post(url, json={"text": "yes"})
     fake.run.status = run_pb2.RUN_STATUS_WAITING
     taken = await client.post(url, json={"text": "yes", "approve": False})
+    named = await client.post(url, json={"text": "yes", "question": 7})
 
     assert (refused.status_code, refused.json()["code"]) == (409, "run_not_waiting")
-    assert taken.status_code == 200
-    assert fake.events[-1].payload_json == '{"text": "yes", "approve": false}'
+    assert taken.status_code == named.status_code == 200
+    assert fake.events[-2].payload_json == '{"text": "yes", "approve": false}'
+    assert fake.questions_answered == [0, 7]
 
 
 async def test_crews_are_listed_and_shown(shared_client: httpx2.AsyncClient) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from crewmesh_gateway.schemas import CreatedApiKey, Dataset, Me, Page
+from crewmesh_gateway.schemas import CreatedApiKey, Dataset, Limits, Me, Page
 from tests.integration.conftest import StoreClient
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
 
@@ -70,6 +70,17 @@ async def test_keys_are_made_used_and_revoked(client: httpx2.AsyncClient) -> Non
     assert (await client.get("/v1/me", headers=headers)).json()["user"] == me["user"]
     assert (await client.delete(f"/v1/api-keys/{key['id']}")).status_code == 204
     assert (await client.get("/v1/me", headers=headers)).status_code == 401
+
+
+async def test_limits_are_shown_and_replaced(client: httpx2.AsyncClient) -> None:
+    limits = {"max_running": 2, "max_queued": 5, "crews": {"b": 1, "a": 3}}
+    put = await client.put("/v1/limits", json=limits)
+    shown = (await client.get("/v1/limits")).json()
+
+    assert put.status_code == 200
+    Limits.model_validate(shown)
+    assert put.json() == shown == limits
+    assert list(shown["crews"]) == ["a", "b"]
 
 
 async def test_a_cursor_that_is_none_is_told_by_its_rest_name(client: httpx2.AsyncClient) -> None:

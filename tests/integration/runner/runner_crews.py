@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import hanging_parts
+import numpy as np
 from crewai import Agent, Crew, Task
 from crewai.events.types.llm_events import LLMCallType
 from crewai.flow.runtime import FlowState
@@ -31,7 +33,9 @@ from crewai.tasks.task_output import TaskOutput
 from crewai.tools import BaseTool
 from pydantic import BaseModel, PrivateAttr
 
+from crewmesh_worker.models.guarded import GuardedModel
 from crewmesh_worker.runner import artifacts
+from crewmesh_worker.tools.statistics import parts, pool
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
@@ -107,6 +111,18 @@ class Break(BaseTool):
 
     def _run(self) -> str:
         raise RuntimeError("the tool is broken")
+
+
+class CountInPool(BaseTool):
+    """Works out statistics over processes that never end."""
+
+    name: str = "count_in_pool"
+    description: str = "Counts."
+
+    def _run(self, started: str) -> str:
+        os.environ["HANGING_PARTS"] = started
+        parts.sort_and_sum_file = hanging_parts.hang
+        return str(pool.sort_and_sum(np.arange(10.0), processes=2))
 
 
 class Surroundings(BaseTool):
@@ -275,6 +291,7 @@ _TOOLS = {
         Shout(),
         Break(),
         Surroundings(),
+        CountInPool(),
         Talk(),
         Keep(),
         End(),
@@ -286,13 +303,13 @@ _TOOLS = {
 
 
 def make_llm(model: str) -> ScriptedModel:
-    return ScriptedModel(model=model)
+    return ScriptedModel(model=model, provider="crewmesh")
 
 
-def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: ScriptedModel) -> Crew:
+def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: GuardedModel) -> Crew:
     if "build_error" in definition:
         raise ValueError(definition["build_error"])
-    llm._scripts.update({task["name"]: task for task in definition["tasks"]})
+    llm.first._scripts.update({task["name"]: task for task in definition["tasks"]})
     agent = Agent(
         role="analyst of {topic}", goal="g", backstory="b", llm=llm,
         tools=[_TOOLS[task["tool"][0]] for task in definition["tasks"] if "tool" in task],

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from crewmesh.v1.runner_pb2 import FromRunner
+from crewmesh_worker import clock
 from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool, RunnerSettings
 
 from .conftest import HERE, until
@@ -54,6 +55,23 @@ async def test_a_killed_run_leaves_no_process_and_no_file(
     with pytest.raises(RunnerDiedError, match=f"process {runner.pid} died: it was killed"):
         await following
     await runner.kill()
+    await runner.release()
+
+
+async def test_a_killed_run_takes_its_pool_of_processes_along(
+    pool: RunnerPool, execute: Any, tmp_path: Path, processes_of: Find
+) -> None:
+    runner = await pool.acquire("pool")
+    started = str(tmp_path / "pool")
+    request = execute({"name": "t", "answer": "a", "tool": ["count_in_pool", {"started": started}]})
+    following = asyncio.create_task(follow(runner, request))
+    await until(lambda: len(list(tmp_path.iterdir())) == 2)
+    assert len(processes_of(started)) >= 2
+    await runner.kill()
+    assert processes_of(started) == []
+    assert not psutil.pid_exists(runner.pid)
+    with pytest.raises(RunnerDiedError):
+        await following
     await runner.release()
 
 
@@ -228,3 +246,18 @@ async def test_nothing_outlives_a_worker_that_is_killed(
     await worker.wait()
     await until(lambda: not processes_of(str(tmp_path)))
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+async def test_a_run_that_comes_after_its_lease_has_run_out_is_not_begun(
+    pool: RunnerPool, execute: Any
+) -> None:
+    deadly = {"name": "t", "answer": "a", "tool": ["end", {"how": "kill"}]}
+    runner = await pool.acquire("late")
+    with pytest.raises(RunnerDiedError, match="exited with status 1"):
+        await follow(runner, execute(deadly, start_before_us=clock.now_us() - 1))
+    await runner.release()
+
+    in_time = execute({"name": "t", "answer": "a"}, start_before_us=clock.now_us() + 60_000_000)
+    runner = await pool.acquire("in time")
+    assert (await follow(runner, in_time))[-1].HasField("finished")
+    await runner.release()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crewmesh.v1.run_pb2 import Usage
-from crewmesh.v1.run_store_pb2 import TaskCheckpoint
+from crewmesh.v1.run_store_pb2 import HumanAnswer, TaskCheckpoint
 from crewmesh.v1.runner_pb2 import FromRunner
 from crewmesh_worker.runner.pool import RunnerPool
 
@@ -292,3 +292,39 @@ async def test_the_class_of_agents_states_is_not_made_anew_for_each_run(run_crew
     task = {"name": "t", "tool": ["state_classes", {}], "answer": "what the tool said"}
     counts = {(await run_crew(task, affinity="classes"))[-1].finished.output for _ in range(3)}
     assert counts == {"1"}
+
+
+async def test_a_task_that_was_approved_is_done_and_the_next_one_that_asks_gets_its_own_answer(
+    run_crew: RunCrew,
+) -> None:
+    tasks = [
+        {"name": "one", "answer": "first", "human": True},
+        {"name": "two", "answer": "second", "human": True},
+        {"name": "three", "answer": "what was said before"},
+    ]
+    kept: dict[int, TaskCheckpoint] = {}
+
+    async def attempt(answer: HumanAnswer | None) -> list[FromRunner]:
+        messages = await run_crew(
+            *tasks, checkpoints=kept.values(), answer=answer, affinity="approve"
+        )
+        kept.update({m.checkpoint.task_index: m.checkpoint for m in messages if is_checkpoint(m)})
+        return messages
+
+    first = await attempt(None)
+    assert first[-1].waiting.task == "one"
+    second = await attempt(HumanAnswer(approve=True))
+    assert [m.event.task for m in second if m.event.type == "task.completed"] == ["one"]
+    kinds = [message.WhichOneof("message") for message in second]
+    assert kinds[:2] == ["checkpoint", "event"]
+    assert second[-1].waiting.task == "two"
+    third = await attempt(HumanAnswer(approve=True))
+    completed = [m.event for m in third if m.event.type == "task.completed"]
+    assert [event.task for event in completed] == ["two", "three"]
+    assert json.loads(completed[0].payload_json)["output"] == "second"
+    assert third[-1].finished.output == "first and second"
+    assert not any(checkpoint.waiting for checkpoint in kept.values())
+
+
+def is_checkpoint(message: FromRunner) -> bool:
+    return message.HasField("checkpoint")

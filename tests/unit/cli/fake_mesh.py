@@ -27,6 +27,10 @@ CREW = {
     "name": "data-analyst",
     "description": "Answers a question about a data set.",
     "version": "1.0.0",
+    "source": "built_in",
+    "current_version": "1.0.0",
+    "created_at": "2026-11-23T06:00:00.000000Z",
+    "definition": {"name": "data-analyst", "description": "one\ntwo\n"},
     "inputs": {
         "type": "object",
         "properties": {
@@ -151,7 +155,9 @@ class FakeMesh:
         self.crew: dict[str, Any] = CREW
         self.requests: list[tuple[str, str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.pushed: list[bytes] = []
         self.datasets: list[dict[str, Any]] = []
+        self.limits: dict[str, Any] = {"max_running": None, "max_queued": 10_000, "crews": {}}
         self.problems: dict[str, list[Response]] = {}
         self.dependencies = {"store": "serving", "agent_worker": "serving"}
         self.version = "0.1.0"
@@ -189,6 +195,12 @@ class FakeMesh:
             ("GET", "/v1/me"): self._me,
             ("GET", "/v1/crews"): self._crews,
             ("GET", "/v1/crews/{name}"): self._get_crew,
+            ("PUT", "/v1/crews/{name}"): self._put_crew,
+            ("DELETE", "/v1/crews/{name}"): self._nothing,
+            ("GET", "/v1/crews/{name}/versions"): self._versions,
+            ("GET", "/v1/crews/{name}/diff"): self._diff,
+            ("POST", "/v1/crews/{name}/rollback"): self._get_crew,
+            ("GET", "/v1/tools"): self._tools,
             ("GET", "/v1/runs"): self._runs,
             ("POST", "/v1/runs"): self._start,
             ("GET", "/v1/runs/{id}"): self._get_run,
@@ -199,6 +211,8 @@ class FakeMesh:
             ("GET", "/v1/datasets"): self._list_datasets,
             ("POST", "/v1/datasets"): self._put_dataset,
             ("DELETE", "/v1/datasets/{id}"): self._nothing,
+            ("GET", "/v1/limits"): self._limits,
+            ("PUT", "/v1/limits"): self._set_limits,
             ("GET", "/v1/api-keys"): self._keys,
             ("POST", "/v1/api-keys"): self._create_key,
             ("DELETE", "/v1/api-keys/{id}"): self._nothing,
@@ -262,6 +276,33 @@ class FakeMesh:
         if request.path_params["name"] != self.crew["name"]:
             return problem(404, "not_found", "no such crew")
         return JSONResponse(self.crew)
+
+    async def _put_crew(self, request: Request) -> Response:
+        self.pushed.append(await request.body())
+        crew = self.crew | {"name": request.path_params["name"], "version": "3"}
+        return JSONResponse(crew | {"changed": len(self.pushed) == 1})
+
+    async def _versions(self, request: Request) -> Response:
+        version = {"created_at": event(1, "")["at"], "created_by": "u1"}
+        items = [
+            version | {"version": "2", "current": False},
+            version | {"version": "1", "current": True},
+        ]
+        return JSONResponse({"items": items, "next_cursor": None})
+
+    async def _diff(self, request: Request) -> Response:
+        query = request.query_params
+        answer = {"name": "mine", "from": query.get("from", "1"), "to": query.get("to", "2")}
+        diff = "" if answer["from"] == answer["to"] else "--- a\n+++ b\n-\x1b[2Jx\n"
+        return JSONResponse(answer | {"diff": diff})
+
+    async def _tools(self, request: Request) -> Response:
+        schema = {
+            "properties": {"sql": {"type": "string", "description": "The query."}, "n": {}},
+            "required": ["sql"],
+        }
+        tool = {"name": "query_sql", "description": "Runs SQL.", "side_effects": True}
+        return JSONResponse({"items": [tool | {"arguments": schema}], "next_cursor": None})
 
     async def _start(self, request: Request) -> Response:
         return JSONResponse(self._run_json() | {"status": "queued"}, 202)
@@ -349,6 +390,13 @@ class FakeMesh:
             }
         self.datasets.append(dataset)
         return JSONResponse(dataset, 201)
+
+    async def _limits(self, request: Request) -> Response:
+        return JSONResponse(self.limits)
+
+    async def _set_limits(self, request: Request) -> Response:
+        self.limits = await request.json()
+        return JSONResponse(self.limits)
 
     async def _keys(self, request: Request) -> Response:
         key = {"id": "k1", "name": "first", "prefix": "cm_abcd", "created_at": event(1, "")["at"]}

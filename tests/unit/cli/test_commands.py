@@ -101,6 +101,42 @@ def test_keys_are_created_listed_and_revoked(crewmesh: Crewmesh, mesh: FakeMesh)
     assert len(mesh.asked("DELETE", "/v1/api-keys/k1")) == 1
 
 
+def test_limits_are_shown_and_set_one_by_one(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    shown = [line.split() for line in crewmesh("limits", "show").out.splitlines()]
+    assert shown == [
+        ["RUNS", "OF", "AT", "MOST"],
+        ["running", "in", "all", "none"],
+        ["queued", "in", "all", "10,000"],
+    ]
+    put = crewmesh("limits", "set", "--max-running", "4", "--crew", "hello=1", "--crew", "b=2")
+    assert "hello   1" in put.out
+    limits = {"max_running": 4, "max_queued": 10_000, "crews": {"hello": 1, "b": 2}}
+    assert mesh.limits == limits
+    changed = ["--max-running", "none", "--max-queued", "9", "--crew", "hello=none", "--json"]
+    assert crewmesh("limits", "set", *changed).json == mesh.limits
+    assert mesh.limits == {"max_running": None, "max_queued": 9, "crews": {"b": 2}}
+    assert crewmesh("limits", "show", "--json").json == mesh.limits
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--max-running", "0"),
+        ("--max-running", "many"),
+        ("--max-queued", "0"),
+        ("--crew", "hello"),
+        ("--crew", "=1"),
+        ("--crew", "hello=-1"),
+    ],
+)
+def test_limits_that_make_no_sense_are_not_even_asked_for(
+    crewmesh: Crewmesh, mesh: FakeMesh, options: tuple[str, ...]
+) -> None:
+    assert crewmesh("limits", "set", *options).status == 2
+    assert mesh.requests == []
+
+
 def test_login_keeps_a_key_that_works_for_the_owner_only(
     crewmesh: Crewmesh, mesh: FakeMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,11 @@ def test_what_goes_wrong_is_told(kind: str, payload: dict[str, object], line: st
     assert told([*a_whole_run()[:3], ending]).splitlines()[-1].split("s  ", 1)[1].strip() == line
 
 
+def test_a_task_that_no_agent_does_is_told_without_one() -> None:
+    started = event(3, "task.started", {"index": 0, "total": 1}, at=0.1, task="profile")
+    assert told([*a_whole_run()[:2], started]).splitlines()[-1].endswith("task 1/1 profile")
+
+
 def test_the_first_state_is_needed_for_nothing() -> None:
     empty = RunState(RUN_ID, "x")
     assert describe(empty, empty, event(1, "llm.chunk", {"text": "x"})) is None  # type: ignore[arg-type]

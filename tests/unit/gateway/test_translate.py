@@ -25,13 +25,17 @@ def test_what_is_unset_is_null() -> None:
     nulls = {name for name, value in run.items() if value is None}
     assert nulls == {
         "output",
+        "output_partial",
         "output_json",
+        "budget",
         "error",
         "session_id",
+        "turn",
         "worker_id",
         "started_at",
         "finished_at",
         "cancel_requested_at",
+        "webhook",
     }
     assert run["inputs"] == {}
     assert run["tasks"] == []

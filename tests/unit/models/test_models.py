@@ -91,8 +91,8 @@ def test_a_wrong_latency_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         make_llm("offline")
 
 
-def test_the_local_model_is_not_there_yet_and_says_so() -> None:
-    with pytest.raises(ModelError, match="isn't available yet"):
+def test_the_local_model_says_how_to_install_it_where_it_is_not_served() -> None:
+    with pytest.raises(ModelError, match="make local-model"):
         make_llm("local")
 
 

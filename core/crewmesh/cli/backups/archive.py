@@ -18,6 +18,7 @@ from crewmesh.cli.errors import CliError
 
 DATABASE = "database.dump"
 API_KEY = "api-key"
+SECRETS_KEY = "secrets-key"
 OBJECTS = "objects/"
 CHUNK_BYTES = 1 << 20
 _MANIFEST = "manifest.json"

@@ -11,6 +11,7 @@ from crewmesh.cli.backups.archive import (
     API_KEY,
     DATABASE,
     OBJECTS,
+    SECRETS_KEY,
     ArchiveWriter,
     Manifest,
     read_chunks,
@@ -35,8 +36,12 @@ def back_up(directory: MeshDirectory, postgres: Postgres, path: Path, steps: Ste
         ):
             archive.add(DATABASE, dump(postgres, snapshot, advance))
         missing = _add_objects(archive, directory, snapshot, steps)
-        if directory.api_key_file.exists():
-            archive.add(API_KEY, [directory.api_key_file.read_bytes()])
+        for name, file in (
+            (API_KEY, directory.api_key_file),
+            (SECRETS_KEY, directory.secrets_key_file),
+        ):
+            if file.exists():
+                archive.add(name, [file.read_bytes()])
         return archive.finish(
             Manifest(
                 created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

@@ -5,7 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from crewmesh.cli.backups.archive import API_KEY, DATABASE, OBJECTS, Archive, Manifest
+from crewmesh.cli.backups.archive import (
+    API_KEY,
+    DATABASE,
+    OBJECTS,
+    SECRETS_KEY,
+    Archive,
+    Manifest,
+)
 from crewmesh.cli.backups.database import forget_files, load
 from crewmesh.cli.backups.steps import Steps
 from crewmesh.cli.connection import write_private
@@ -44,6 +51,7 @@ async def restore(path: Path, directory: MeshDirectory, steps: Steps) -> Manifes
                 for made, place in (
                     (aside.objects, directory.objects),
                     (aside.api_key_file, directory.api_key_file),
+                    (aside.secrets_key_file, directory.secrets_key_file),
                     (aside.postgres, directory.postgres),
                 ):
                     if made.exists():
@@ -65,9 +73,10 @@ def _write_objects(archive: Archive, directory: MeshDirectory, steps: Steps) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
                 file.writelines(archive.read(part.name, advance))
-    if any(part.name == API_KEY for part in archive.manifest.parts):
-        key = b"".join(archive.read(API_KEY, lambda _: None))
-        write_private(directory.api_key_file, key.decode())
+    keys = {API_KEY: directory.api_key_file, SECRETS_KEY: directory.secrets_key_file}
+    for name in keys.keys() & {part.name for part in archive.manifest.parts}:
+        key = b"".join(archive.read(name, lambda _: None))
+        write_private(keys[name], key.decode())
 
 
 def _load_database(archive: Archive, postgres: Postgres, steps: Steps) -> None:

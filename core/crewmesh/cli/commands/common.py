@@ -48,6 +48,26 @@ def call(data_dir: Path | None, act: Callable[[MeshClient], Awaitable[T]]) -> T:
     return asyncio.run(act_with_client())
 
 
+def fetch(data_dir: Path | None, path: str, **query: Any) -> dict[str, Any]:
+    """Return the mesh's answer to a GET; parameters that are None are left out."""
+
+    async def act(client: MeshClient) -> dict[str, Any]:
+        answer: dict[str, Any] = await client.get(path, **query)
+        return answer
+
+    return call(data_dir, act)
+
+
+def remove(data_dir: Path | None, collection: str, thing: str) -> None:
+    """Have the mesh delete a thing of a collection, such as /v1/datasets."""
+    from urllib.parse import quote
+
+    async def act(client: MeshClient) -> None:
+        await client.delete(f"{collection}/{quote(thing, safe='')}")
+
+    call(data_dir, act)
+
+
 def tell_next_page(page: dict[str, Any], command: str) -> None:
     """Say how to see more, where there is more."""
     if cursor := page.get("next_cursor"):

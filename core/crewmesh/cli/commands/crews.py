@@ -6,38 +6,61 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.commands import push, versions
+from crewmesh.cli.commands.common import (
+    CursorOption,
+    DataDirOption,
+    JsonOption,
+    LimitOption,
+    call,
+    fetch,
+    tell_next_page,
+)
 from crewmesh.cli.console import print_json, print_table, say
+from crewmesh.cli.errors import CliError
 from crewmesh.cli.text import clean, one_line
 
 if TYPE_CHECKING:
     from crewmesh.cli.client import MeshClient
 
-app = typer.Typer(no_args_is_help=True, help="See which crews can be run.")
+app = typer.Typer(no_args_is_help=True, help="See which crews can be run, and bring your own.")
 
 
 @app.command("ls")
-def list_crews(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+def list_crews(
+    limit: LimitOption = 200,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
     """List the crews."""
-
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get("/v1/crews")
-        return page
-
-    page = call(data_dir, act)
+    page = fetch(data_dir, "/v1/crews", limit=limit, cursor=cursor)
     if as_json:
         print_json(page)
         return
     rows = [
-        [crew["name"], crew["version"], one_line(crew["description"], 120)]
+        [
+            crew["name"],
+            crew["version"],
+            crew["source"].replace("_", "-"),
+            one_line(_what(crew), 120),
+        ]
         for crew in page["items"]
     ]
-    print_table(["CREW", "VERSION", "DESCRIPTION"], rows)
+    print_table(["CREW", "VERSION", "FROM", "DESCRIPTION"], rows)
+    tell_next_page(page, "crewmesh crews ls")
 
 
 @app.command("show")
 def show_crew(
     name: Annotated[str, typer.Argument(help="The crew's name.")],
+    version: Annotated[
+        str | None,
+        typer.Option("--version", help="By default the current one.", show_default=False),
+    ] = None,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print its definition, to be changed and pushed.")
+    ] = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -46,13 +69,30 @@ def show_crew(
     async def act(client: MeshClient) -> dict[str, Any]:
         from crewmesh.cli.commands.run import get_crew
 
-        return await get_crew(client, name)
+        return await get_crew(client, name, version)
 
     crew = call(data_dir, act)
     if as_json:
         print_json(crew)
         return
+    if as_yaml:
+        if crew["definition"] is None:
+            raise CliError(
+                f"{name} is a project, which is no definition",
+                next_step="look at its files; `crewmesh crews show` tells what it is made of",
+            )
+        from crewmesh.common.documents import write_yaml
+
+        say(clean(write_yaml(crew["definition"])).rstrip("\n"))
+        return
     _print_crew(crew)
+
+
+app.command("push")(push.push)
+app.command("versions")(versions.list_versions)
+app.command("diff")(versions.diff)
+app.command("rollback")(versions.roll_back)
+app.command("rm")(versions.remove)
 
 
 def _print_crew(crew: dict[str, Any]) -> None:
@@ -60,6 +100,9 @@ def _print_crew(crew: dict[str, Any]) -> None:
 
     say(f"{clean(crew['name'])} {clean(crew['version'])}")
     say(clean(crew["description"]).strip() + "\n")
+    if crew.get("error"):
+        say(f"It can't be run: {clean(crew['error'])}")
+        return
     schema = crew["inputs"]
     required = schema.get("required", [])
     rows = [
@@ -75,6 +118,11 @@ def _print_crew(crew: dict[str, Any]) -> None:
     tasks = [[t["name"], t["agent"], one_line(t["description"], 100)] for t in crew["tasks"]]
     print_table(["TASK", "AGENT", "WHAT"], tasks)
     say(f"\nRun it with: {example(crew['name'], required, schema)}")
+
+
+def _what(crew: dict[str, Any]) -> str:
+    error = crew.get("error")
+    return clean(f"can't be run: {error}" if error else crew["description"])
 
 
 def _default(prop: dict[str, Any]) -> str:

@@ -13,6 +13,8 @@ from crewmesh.cli.commands.common import (
     JsonOption,
     LimitOption,
     call,
+    fetch,
+    remove,
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_table, say
@@ -32,12 +34,7 @@ def list_datasets(
     data_dir: DataDirOption = None,
 ) -> None:
     """List datasets, newest first."""
-
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get("/v1/datasets", limit=limit, cursor=cursor)
-        return page
-
-    page = call(data_dir, act)
+    page = fetch(data_dir, "/v1/datasets", limit=limit, cursor=cursor)
     if as_json:
         print_json(page)
         return
@@ -92,13 +89,7 @@ def remove_dataset(
     data_dir: DataDirOption = None,
 ) -> None:
     """Remove a dataset."""
-
-    async def act(client: MeshClient) -> None:
-        from urllib.parse import quote
-
-        await client.delete(f"/v1/datasets/{quote(dataset, safe='')}")
-
-    call(data_dir, act)
+    remove(data_dir, "/v1/datasets", dataset)
     if as_json:
         print_json({"removed": dataset})
         return

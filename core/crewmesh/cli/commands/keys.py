@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch, remove
 from crewmesh.cli.console import print_json, print_table, say, tell
 from crewmesh.cli.text import ago, parse_time
 
@@ -19,13 +19,8 @@ app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys."
 
 @app.command("ls")
 def list_keys(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
-    """List your keys, and everybody's if you may manage them."""
-
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get("/v1/api-keys")
-        return page
-
-    page = call(data_dir, act)
+    """List your organisation's keys."""
+    page = fetch(data_dir, "/v1/api-keys")
     if as_json:
         print_json(page)
         return
@@ -82,13 +77,7 @@ def revoke_key(
     data_dir: DataDirOption = None,
 ) -> None:
     """Revoke a key, at once and for good."""
-
-    async def act(client: MeshClient) -> None:
-        from urllib.parse import quote
-
-        await client.delete(f"/v1/api-keys/{quote(key_id, safe='')}")
-
-    call(data_dir, act)
+    remove(data_dir, "/v1/api-keys", key_id)
     if as_json:
         print_json({"revoked": key_id})
         return

@@ -48,6 +48,42 @@ def run(
             "--timeout", metavar="SECONDS", min=1, help="Time limit of the run.", show_default=False
         ),
     ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Use this model instead of the crew's; repeated, those to go on with.",
+            show_default=False,
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", min=1, help="The most it may consume.", show_default=False),
+    ] = None,
+    max_usd: Annotated[
+        float | None,
+        typer.Option("--max-usd", min=0.000001, help="The most it may cost.", show_default=False),
+    ] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook",
+            metavar="URL",
+            help="Where the mesh posts the run when it has ended.",
+            show_default=False,
+        ),
+    ] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook-secret",
+            envvar="CREWMESH_WEBHOOK_SECRET",
+            help="Signs what is posted there.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -66,6 +102,13 @@ def run(
         body: dict[str, Any] = {"crew": crew, "inputs": values}
         if timeout is not None:
             body["timeout_seconds"] = timeout
+        if models:
+            body["models"] = models
+        limits = {"max_tokens": max_tokens, "max_usd": max_usd}
+        if budget := {name: limit for name, limit in limits.items() if limit is not None}:
+            body["budget"] = budget
+        if webhook is not None:
+            body["webhook"] = {"url": webhook, "secret": webhook_secret or ""}
         started = await client.start_run(body)
         if detach:
             _print_started(started, as_json)
@@ -92,18 +135,19 @@ async def prepare(
     return definition, values
 
 
-async def get_crew(client: MeshClient, name: str) -> dict[str, Any]:
-    """Return a crew's definition; where there is none, say which there are."""
+async def get_crew(client: MeshClient, name: str, version: str | None = None) -> dict[str, Any]:
+    """Return a crew, by default in its current version; where there is none, say which there are."""
     from urllib.parse import quote
 
     from crewmesh.cli.errors import ApiError, UsageError
 
+    path = f"/v1/crews/{quote(name, safe='')}"
     try:
-        crew: dict[str, Any] = await client.get(f"/v1/crews/{quote(name, safe='')}")
+        crew: dict[str, Any] = await client.get(path, version=version)
     except ApiError as error:
-        if error.http_status != 404:
+        if error.http_status != 404 or error.code == "crew_version_not_found":
             raise
-        known = [item["name"] for item in (await client.get("/v1/crews"))["items"]]
+        known = [item["name"] for item in (await client.get("/v1/crews", limit=200))["items"]]
         raise UsageError(
             f"there is no crew {name!r}",
             why="the crews here are " + (", ".join(known) or "none"),

@@ -12,6 +12,7 @@ from crewmesh.cli.commands.common import (
     JsonOption,
     LimitOption,
     call,
+    fetch,
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_markdown, print_table, say
@@ -39,14 +40,7 @@ def list_runs(
     data_dir: DataDirOption = None,
 ) -> None:
     """List runs, newest first."""
-
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get(
-            "/v1/runs", status=status, crew=crew, limit=limit, cursor=cursor
-        )
-        return page
-
-    page = call(data_dir, act)
+    page = fetch(data_dir, "/v1/runs", status=status, crew=crew, limit=limit, cursor=cursor)
     if as_json:
         print_json(page)
         return
@@ -84,9 +78,9 @@ def show_run(
         return
     _print_facts(run)
     _print_parts(run, artifacts["items"])
-    if run["output"]:
+    if text := run["output"] or run.get("output_partial"):
         say()
-        print_markdown(run["output"])
+        print_markdown(text)
 
 
 @app.command("watch")
@@ -162,13 +156,19 @@ def _print_facts(run: dict[str, Any]) -> None:
         "attempts": f"{run['attempt']} of {run['max_attempts']}",
         "worker": run.get("worker_id") or "",
         "usage": f"{plural(usage.get('total_tokens', 0), 'token')} in "
-        f"{plural(usage.get('model_calls', 0), 'model call')}",
+        f"{plural(usage.get('model_calls', 0), 'model call')}{_cost(usage)}",
         "inputs": ", ".join(f"{k}={one_line(str(v), 80)}" for k, v in run["inputs"].items()),
         "error": ": ".join(filter(None, (run["error"] or {}).values())),
     }
     for name, value in facts.items():
         if value:
             say(f"{name:<9} {clean(str(value))}")
+
+
+def _cost(usage: dict[str, Any]) -> str:
+    cost = f", {usage['cost_usd']:.6f} USD" if usage.get("cost_usd") else ""
+    unpriced = usage.get("unpriced_calls", 0)
+    return cost + (f", {plural(unpriced, 'call')} of unknown price" if unpriced else "")
 
 
 def _print_parts(run: dict[str, Any], artifacts: list[dict[str, Any]]) -> None:

@@ -29,6 +29,15 @@ def up(
         int | None,
         typer.Option(min=1, help="Runs at a time, per worker.", show_default=False),
     ] = None,
+    crews: Annotated[
+        Path | None,
+        typer.Option(
+            "--crews",
+            metavar="DIR",
+            help="Further crews: *.yaml files and CrewAI projects in DIR, or DIR as a project.",
+            show_default=False,
+        ),
+    ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Run the data-analyst crew on sample data first.")
     ] = False,
@@ -53,5 +62,8 @@ def up(
     if exit_after_demo and not demo:
         raise UsageError("--exit-after-demo needs --demo", next_step="give both, or neither")
     root = (data_dir or default_data_dir()).expanduser().absolute()
-    options = MeshOptions(MeshDirectory(root), port, grpc_port, workers, slots)
+    if crews is not None and not crews.expanduser().is_dir():
+        raise UsageError(f"--crews {crews}: no such directory", next_step="name one that exists")
+    found = crews.expanduser().absolute() if crews is not None else None
+    options = MeshOptions(MeshDirectory(root), port, grpc_port, workers, slots, found)
     raise typer.Exit(asyncio.run(serve(options, demo=demo, exit_after_demo=exit_after_demo)))

@@ -16,7 +16,7 @@ from crewmesh.cli.text import size
 
 _FAULT_BYTES = 200_000_000
 _WARNING_BYTES = 2_000_000_000
-_SECRETS = ("api-key", "mesh-secret")
+_SECRETS = ("api-key", "mesh-secret", "secrets-key")
 
 # What a model string begins with, and the variables of which one must be set for it.
 _KEYS_BY_PROVIDER = {

@@ -25,7 +25,8 @@ def _text(before: RunState, after: RunState, event: Event) -> str | None:
             again = f", attempt {after.attempt}" if after.attempt > 1 else ""
             return f"started on {clean(str(payload.get('worker_id', 'a worker')))}{again}"
         case "task.started":
-            return _position(payload) + f"{_task(event)} ({clean(event['agent'] or '')})"
+            agent = f" ({clean(event['agent'])})" if event["agent"] else ""
+            return _position(payload) + _task(event) + agent
         case "task.completed":
             return f"{_task(event)} done in {_seconds(payload)}"
         case "task.failed":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -44,6 +45,11 @@ class MeshDirectory:
         return self.root / "cache" / "datasets"
 
     @property
+    def projects(self) -> Path:
+        """Return where workers keep the environments and snapshots of CrewAI projects."""
+        return self.root / "cache" / "projects"
+
+    @property
     def logs(self) -> Path:
         """Return where each service has its log."""
         return self.root / "logs"
@@ -57,6 +63,11 @@ class MeshDirectory:
     def mesh_secret_file(self) -> Path:
         """Return the file of the secret that the services sign with."""
         return self.root / "mesh-secret"
+
+    @property
+    def secrets_key_file(self) -> Path:
+        """Return the file of the key that encrypts tenants' secrets."""
+        return self.root / "secrets-key"
 
     @property
     def api_key_file(self) -> Path:
@@ -86,6 +97,9 @@ class MeshDirectory:
                 path.mkdir(parents=True, exist_ok=True)
             if not self.mesh_secret_file.exists():
                 write_private(self.mesh_secret_file, secrets.token_urlsafe(48) + "\n")
+            if not self.secrets_key_file.exists():
+                key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+                write_private(self.secrets_key_file, key + "\n")
             if not self.api_key_file.exists() and not self.postgres.exists():
                 write_private(self.api_key_file, f"cm_{secrets.token_urlsafe(32)}\n")
         except OSError as error:

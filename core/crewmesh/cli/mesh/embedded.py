@@ -17,6 +17,7 @@ from crewmesh.cli.mesh.directory import MeshDirectory
 from crewmesh.cli.mesh.log_file import LogFile
 from crewmesh.cli.mesh.ports import HOST, ReservedPort
 from crewmesh.cli.mesh.postgres import Postgres
+from crewmesh.cli.mesh.projects import prepare_projects
 from crewmesh.cli.mesh.service import Report, Service, ServiceSpec
 
 if TYPE_CHECKING:
@@ -28,13 +29,17 @@ _DRAIN_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class MeshOptions:
-    """What `crewmesh up` was asked for. Port 0 is any free one; slots None the worker's default."""
+    """What `crewmesh up` was asked for. Port 0 is any free one; slots None the worker's default.
+
+    `crews` is absolute; without it, the setting CREWMESH_CREWS_DIR holds.
+    """
 
     directory: MeshDirectory
     port: int
     grpc_port: int
     workers: int
     slots: int | None
+    crews: Path | None = None
 
 
 class EmbeddedMesh:
@@ -90,9 +95,12 @@ class EmbeddedMesh:
             await database.start()
             await store.start()
 
-        await _all_or_first_failure(
-            start_database_and_store(), *(service.start() for service in (*workers, gateway))
-        )
+        async def start_workers() -> None:
+            if crews := environment.get("CREWMESH_CREWS_DIR"):
+                await prepare_projects(Path(crews), self._directory.projects, self._report)
+            await _all_or_first_failure(*(worker.start() for worker in workers))
+
+        await _all_or_first_failure(start_database_and_store(), start_workers(), gateway.start())
         for service in (database, store, *workers, gateway):
             service.supervise()
         self._directory.write_address(self.url, self.grpc)
@@ -122,6 +130,8 @@ class EmbeddedMesh:
     ) -> dict[str, str]:
         # The person's own key and address are for the command line, not for services.
         own = {k: v for k, v in os.environ.items() if k not in ("CREWMESH_API_KEY", "CREWMESH_URL")}
+        if self._options.crews is not None:
+            own["CREWMESH_CREWS_DIR"] = str(self._options.crews)
         return own | {
             "CREWMESH_MESH_SECRET_FILE": str(self._directory.mesh_secret_file),
             "CREWMESH_STORE_TARGET": f"ipv4:{store.address}",
@@ -136,6 +146,8 @@ class EmbeddedMesh:
             "CREWMESH_STORE_ADDRESS": port.address,
             "CREWMESH_OBJECT_STORE_URL": self._directory.objects.as_uri(),
         }
+        if not {"CREWMESH_SECRETS_KEY", "CREWMESH_SECRETS_KEY_FILE"} & environment.keys():
+            settings["CREWMESH_SECRETS_KEY_FILE"] = str(self._directory.secrets_key_file)
         if self._directory.api_key_file.exists():
             settings["CREWMESH_BOOTSTRAP_API_KEY_FILE"] = str(self._directory.api_key_file)
         return self._spec("store", "crewmesh_store", environment, settings)
@@ -150,6 +162,7 @@ class EmbeddedMesh:
             "CREWMESH_WORKER_ADDRESS": port.address,
             "CREWMESH_SCRATCH_DIR": str(scratch),
             "CREWMESH_DATASET_CACHE_DIR": str(self._directory.dataset_cache),
+            "CREWMESH_PROJECT_CACHE_DIR": str(self._directory.projects),
         }
         if self._options.slots is not None:
             settings["CREWMESH_SLOTS"] = str(self._options.slots)

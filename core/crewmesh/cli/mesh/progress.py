@@ -63,7 +63,13 @@ class MeshProgress:
                 self._live = None
 
     def report(self, name: str, phase: str, detail: str) -> None:
-        """Show that a service went into another phase; see `service.Report`."""
+        """Show that a service went into another phase; see `service.Report`.
+
+        A project in phase preparing says what is done for it.
+        """
+        if phase == "preparing":
+            self.line(f"{name} {detail}")
+            return
         self._ready_at[name] = time.monotonic() - self._began if phase == "ready" else None
         if self._live is None and phase in _LINES:
             self.line(f"{name} {detail or _LINES[phase]}")

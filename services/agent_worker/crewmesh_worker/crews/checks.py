@@ -13,6 +13,9 @@ from typing import Any
 
 from crewmesh.common.errors import Violation
 from crewmesh_worker.crews.inputs import schema_faults
+from crewmesh_worker.crews.model import HISTORY_FORMAT, MESSAGE_FORMAT
+from crewmesh_worker.crews.outputs import output_faults
+from crewmesh_worker.crews.replies import reply_faults
 from crewmesh_worker.tools.registry import tool_names
 
 # What CrewAI takes for a placeholder.
@@ -32,20 +35,37 @@ def cross_faults(data: object) -> list[Violation]:
         *schema_faults(schema, "inputs"),
         *_agent_faults(agents),
         *_task_faults(tasks, agents),
+        *_doer_faults(tasks, crew),
+        *_output_faults(tasks),
+        *_manager_faults(crew, agents),
         *_async_faults(tasks),
         *_placeholder_faults(agents, tasks, schema),
+        *reply_faults(_mapping(definition.get("replies")), _mapping(schema.get("properties"))),
+        *_conversation_faults(schema),
     ]
 
 
-def _agent_faults(agents: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
+def placeholders(crew: Mapping[str, Any]) -> list[str]:
+    """Return what the texts of a crew's agents and tasks name as `{name}`, each once."""
+    agents = {key: _mapping(agent) for key, agent in _mapping(crew.get("agents")).items()}
+    tasks = [_mapping(task) for task in _sequence(crew.get("tasks"))]
+    found = (name for _, text in _texts(agents, tasks) for name in _PLACEHOLDER.findall(text))
+    return list(dict.fromkeys(found))
+
+
+def _tool_faults(part: Mapping[str, Any], place: str) -> Iterator[Violation]:
     known = tool_names()
+    for index, tool in enumerate(_sequence(part.get("tools"))):
+        if isinstance(tool, str) and tool not in known:
+            yield Violation(
+                f"{place}.tools[{index}]",
+                f"no tool is named {tool[:80]!r}; there are: {', '.join(sorted(known))}",
+            )
+
+
+def _agent_faults(agents: Mapping[str, Mapping[str, Any]]) -> Iterator[Violation]:
     for key, agent in agents.items():
-        for index, tool in enumerate(_sequence(agent.get("tools"))):
-            if isinstance(tool, str) and tool not in known:
-                yield Violation(
-                    f"crew.agents.{key}.tools[{index}]",
-                    f"no tool is named {tool!r}; there are: {', '.join(sorted(known))}",
-                )
+        yield from _tool_faults(agent, f"crew.agents.{key}")
     roles = Counter(str(agent.get("role")) for agent in agents.values())
     for key, agent in agents.items():
         if roles[str(agent.get("role"))] > 1:
@@ -58,6 +78,7 @@ def _task_faults(
     earlier: set[str] = set()
     for index, task in enumerate(tasks):
         place = f"crew.tasks[{index}]"
+        yield from _tool_faults(task, place)
         agent = task.get("agent")
         if isinstance(agent, str) and agent not in agents:
             yield Violation(
@@ -73,6 +94,57 @@ def _task_faults(
             if name in earlier:
                 yield Violation(f"{place}.name", f"an earlier task is named {name!r} too")
             earlier.add(name)
+
+
+def _doer_faults(tasks: list[Mapping[str, Any]], crew: Mapping[str, Any]) -> Iterator[Violation]:
+    """Yield tasks that nobody does, and checks that nobody makes."""
+    managed = crew.get("process") == "hierarchical"
+    for index, task in enumerate(tasks):
+        place = f"crew.tasks[{index}]"
+        if task.get("agent") is not None:
+            continue
+        if not managed:
+            yield Violation(f"{place}.agent", "a task of a sequential crew names its agent")
+        for key in ("guardrail", "guardrails"):
+            if task.get(key):
+                yield Violation(
+                    f"{place}.{key}", "the task's agent makes the check: name it in `agent`"
+                )
+
+
+def _output_faults(tasks: list[Mapping[str, Any]]) -> Iterator[Violation]:
+    for index, task in enumerate(tasks):
+        place = f"crew.tasks[{index}]"
+        for key in ("output_json", "output_pydantic"):
+            yield from output_faults(task.get(key), f"{place}.{key}")
+        for first, second in (("output_json", "output_pydantic"), ("guardrail", "guardrails")):
+            if task.get(first) is not None and task.get(second) is not None:
+                yield Violation(f"{place}.{second}", f"there is {first} too: give one of them")
+
+
+def _manager_faults(
+    crew: Mapping[str, Any], agents: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Violation]:
+    manager = crew.get("manager_agent")
+    if not isinstance(manager, str):
+        return
+    place = "crew.manager_agent"
+    if crew.get("process") != "hierarchical":
+        yield Violation(place, "only a hierarchical crew has a manager: add process: hierarchical")
+    if manager not in agents:
+        yield Violation(
+            place, f"no agent has the key {manager[:80]!r}; there are: {', '.join(agents)}"
+        )
+        return
+    if agents[manager].get("tools"):
+        yield Violation(f"crew.agents.{manager}.tools", "the manager has no tools, but its agents")
+    if len(agents) == 1:
+        yield Violation(place, "there is no other agent to manage")
+    for index, task in enumerate(_sequence(crew.get("tasks"))):
+        if _mapping(task).get("agent") == manager:
+            yield Violation(
+                f"crew.tasks[{index}].agent", "the manager hands tasks out, and does none"
+            )
 
 
 def _async_faults(tasks: list[Mapping[str, Any]]) -> Iterator[Violation]:
@@ -118,17 +190,43 @@ def _placeholder_faults(
         for name, prop in properties.items()
         if name in _sequence(schema.get("required")) or "default" in _mapping(prop)
     }
-    texts = [
-        *((f"crew.agents.{k}.{f}", a.get(f)) for k, a in agents.items() for f in _AGENT_TEXTS),
-        *((f"crew.tasks[{i}].{f}", t.get(f)) for i, t in enumerate(tasks) for f in _TASK_TEXTS),
-    ]
-    for place, text in texts:
-        for name in dict.fromkeys(_PLACEHOLDER.findall(text)) if isinstance(text, str) else ():
+    for place, text in _texts(agents, tasks):
+        for name in dict.fromkeys(_PLACEHOLDER.findall(text)):
             if name not in properties:
                 yield Violation(place, f"{{{name}}} is none of the inputs")
             elif name not in given:
                 yield Violation(
                     place, f"{{{name}}} may be missing: make the input required or give a default"
+                )
+
+
+def _texts(
+    agents: Mapping[str, Mapping[str, Any]], tasks: list[Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """Yield each text that may name inputs, with its place."""
+    parts = [
+        *((f"crew.agents.{key}", agent, _AGENT_TEXTS) for key, agent in agents.items()),
+        *((f"crew.tasks[{index}]", task, _TASK_TEXTS) for index, task in enumerate(tasks)),
+    ]
+    for place, part, names in parts:
+        for name in names:
+            if isinstance(text := part.get(name), str):
+                yield f"{place}.{name}", text
+
+
+def _conversation_faults(schema: Mapping[str, Any]) -> Iterator[Violation]:
+    properties = {n: _mapping(p) for n, p in _mapping(schema.get("properties")).items()}
+    for form in (MESSAGE_FORMAT, HISTORY_FORMAT):
+        names = [name for name, prop in properties.items() if prop.get("format") == form]
+        for name in names:
+            place = f"inputs.properties.{name}"
+            if properties[name].get("type") != "string":
+                yield Violation(f"{place}.type", f"an input of the format {form} is a string")
+            if name != names[0]:
+                yield Violation(f"{place}.format", f"{names[0]!r} has the format {form} already")
+            if form == HISTORY_FORMAT and properties[name].get("default") != "":
+                yield Violation(
+                    f"{place}.default", 'it must be "": the first message has no history'
                 )
 
 

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from crewmesh.common.documents import read_yaml, write_yaml
 from crewmesh.common.errors import InvalidInputError, Violation
-from crewmesh.v1 import crew_pb2
 from crewmesh_worker.crews.checks import cross_faults
+from crewmesh_worker.crews.hints import hint
 from crewmesh_worker.crews.inputs import closed_schema
 from crewmesh_worker.crews.model import CrewDefinition
 
 __all__ = [
     "CrewDefinition",
     "from_json",
+    "invalid_crew",
     "load_definitions",
     "parse_definition",
     "to_json",
-    "to_proto",
+    "to_yaml",
 ]
+
+# What a text that doesn't match is told.
+_PATTERNS = {
+    r"^[a-z][a-z0-9_-]{0,62}$": "lower-case letters, digits, - and _, at most 63, a letter first",
+    r"^\w[\w -]{0,99}$": "letters, digits, spaces, - and _, at most 100, no space or - first",
+}
 
 
 def parse_definition(data: object) -> CrewDefinition:
@@ -37,12 +45,18 @@ def parse_definition(data: object) -> CrewDefinition:
     except ValidationError as error:
         faults = [*_structural_faults(error), *faults]
     if faults:
-        raise InvalidInputError(
-            f"the crew's definition has {len(faults)} fault(s), each listed with its place",
-            reason="INVALID_CREW",
-            violations=faults,
-        )
+        raise invalid_crew(faults)
     return definition.model_copy(update={"inputs": closed_schema(definition.inputs)})
+
+
+def invalid_crew(faults: Sequence[Violation]) -> InvalidInputError:
+    """Return the error for a definition with these faults, each told once."""
+    faults = list(dict.fromkeys(faults))
+    return InvalidInputError(
+        f"the crew's definition has {len(faults)} fault(s), each listed with its place",
+        reason="INVALID_CREW",
+        violations=faults,
+    )
 
 
 def load_definitions(directory: Path) -> dict[str, CrewDefinition]:
@@ -53,17 +67,18 @@ def load_definitions(directory: Path) -> dict[str, CrewDefinition]:
     definitions = {}
     for path in sorted(directory.glob("*.yaml")):
         try:
-            definition = parse_definition(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except yaml.YAMLError as error:
-            raise InvalidInputError(f"{path.name}: not YAML: {error}") from error
+            definition = parse_definition(read_yaml(path.read_bytes()))
         except InvalidInputError as error:
+            faults = "; ".join(f"{fault.field}: {fault.message}" for fault in error.violations)
             raise InvalidInputError(
-                f"{path.name}: {error.message}", reason=error.reason, violations=error.violations
+                f"{path.name}: {faults}", reason=error.reason, violations=error.violations
             ) from error
         if definition.name != path.stem:
             raise InvalidInputError(
                 f"{path.name}: the crew is named {definition.name!r}: name both alike"
             )
+        if definition.version is None:
+            raise InvalidInputError(f"{path.name}: give the crew a version, such as 1.0.0")
         definitions[definition.name] = definition
     return definitions
 
@@ -73,6 +88,11 @@ def to_json(definition: CrewDefinition) -> str:
     return definition.model_dump_json(exclude_defaults=True)
 
 
+def to_yaml(definition: CrewDefinition) -> str:
+    """Return the definition as YAML in one fixed form, which can be put again."""
+    return write_yaml(json.loads(to_json(definition)))
+
+
 def from_json(text: str) -> CrewDefinition:
     """Return what `to_json` wrote; raise InvalidInputError for anything else."""
     try:
@@ -80,30 +100,6 @@ def from_json(text: str) -> CrewDefinition:
     except json.JSONDecodeError as error:
         raise InvalidInputError(f"the crew's definition is not JSON: {error}") from error
     return parse_definition(data)
-
-
-def to_proto(definition: CrewDefinition) -> crew_pb2.Crew:
-    """Return what clients see of the crew."""
-    agents = definition.crew.agents
-    return crew_pb2.Crew(
-        name=definition.name,
-        description=definition.description,
-        version=definition.version,
-        inputs_schema_json=json.dumps(definition.inputs),
-        agents=[
-            crew_pb2.CrewAgent(role=agent.role, goal=agent.goal, tools=agent.tools)
-            for agent in agents.values()
-        ],
-        tasks=[
-            crew_pb2.CrewTask(
-                name=task.name,
-                description=task.description,
-                expected_output=task.expected_output,
-                agent=agents[task.agent].role,
-            )
-            for task in definition.crew.tasks
-        ],
-    )
 
 
 def _structural_faults(error: ValidationError) -> list[Violation]:
@@ -121,5 +117,7 @@ def _place(loc: tuple[int | str, ...]) -> str:
 
 def _message(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
-        return "no such key: a definition takes only the keys of the reference"
+        return f"no such key: {hint(str(fault['loc'][-1]))}"
+    if fault["type"] == "string_pattern_mismatch":
+        return _PATTERNS.get(fault["ctx"]["pattern"], str(fault["msg"]))
     return str(fault["msg"])

@@ -15,6 +15,7 @@ from jsonschema.exceptions import ValidationError
 
 from crewmesh.common.errors import InvalidInputError, Violation
 from crewmesh_worker.crews.model import CrewDefinition
+from crewmesh_worker.projects.project import Project
 
 _KEYWORDS = frozenset(
     (
@@ -42,7 +43,9 @@ def closed_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {}, "additionalProperties": False, **schema}
 
 
-def validate_inputs(definition: CrewDefinition, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def validate_inputs(
+    definition: CrewDefinition | Project, inputs: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the inputs with every default filled in.
 
     Raises InvalidInputError with every fault and its place, such as `inputs.question`.
@@ -61,9 +64,9 @@ def validate_inputs(definition: CrewDefinition, inputs: Mapping[str, Any]) -> di
     return complete
 
 
-def dataset_inputs(definition: CrewDefinition) -> list[str]:
+def dataset_inputs(definition: CrewDefinition | Project) -> list[str]:
     """Return the names of the inputs that are datasets."""
-    return definition.dataset_inputs
+    return list(definition.dataset_inputs)
 
 
 def _validator(schema: Mapping[str, Any]) -> Draft202012Validator:

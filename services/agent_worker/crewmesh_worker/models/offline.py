@@ -11,9 +11,10 @@ from typing import Any
 from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 
-from crewmesh_worker.models.rules.analysis import DATA_RULES
 from crewmesh_worker.models.rules.conversation import read_conversation
+from crewmesh_worker.models.rules.every import RULES
 from crewmesh_worker.models.rules.planner import Call, next_step
+from crewmesh_worker.models.rules.structured import fill
 
 _CHUNK = re.compile(r"\S+\s*|\s+")
 
@@ -48,7 +49,10 @@ class OfflineLLM(BaseLLM):
             self._emit_call_started_event(messages, tools, callbacks, **source)
             try:
                 conversation = read_conversation(messages, tools)
-                step = next_step(conversation, DATA_RULES)
+                step = next_step(conversation, RULES)
+                if response_model is not None and isinstance(step, str):
+                    step = fill(response_model.model_json_schema(), conversation, step)
+                step = self._cut(step)
             except Exception as error:
                 self._emit_call_failed_event(str(error), **source)
                 raise
@@ -63,6 +67,13 @@ class OfflineLLM(BaseLLM):
                 response, kind = step, LLMCallType.LLM_CALL
             self._emit_call_completed_event(response, kind, usage=usage, **source)
             return response
+
+    def _cut(self, step: Call | str) -> Call | str:
+        """Return as much of a step as `max_tokens` allows, as any model would."""
+        if self.max_tokens is None or _completion_tokens(step) <= self.max_tokens:
+            return step
+        text = json.dumps(step.arguments) if isinstance(step, Call) else step
+        return text[: int(self.max_tokens) * 4]
 
     def _stream(self, text: str, source: dict[str, Any]) -> None:
         chunks = _CHUNK.findall(text)
@@ -103,12 +114,16 @@ def _tool_call(call: Call, number: int) -> dict[str, Any]:
 
 def _usage(messages: Any, step: Call | str) -> dict[str, int]:
     prompt = _tokens(messages)
-    completion = _tokens(json.dumps(step.arguments) if isinstance(step, Call) else step)
+    completion = _completion_tokens(step)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
     }
+
+
+def _completion_tokens(step: Call | str) -> int:
+    return _tokens(json.dumps(step.arguments) if isinstance(step, Call) else step)
 
 
 def _tokens(messages: str | Sequence[dict[str, Any]]) -> int:

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from crewai import Crew, Task
+from crewai.tasks.output_format import OutputFormat
 from crewai.tasks.task_output import TaskOutput
+from pydantic import ValidationError
 
 from crewmesh.v1.run_store_pb2 import TaskCheckpoint
 from crewmesh_worker.runner.human import ResumedTask
@@ -37,7 +39,8 @@ def resume(
     for index, task in enumerate(crew.tasks):
         if index in saved:
             task.output = _task_output(task, json.loads(saved[index]))
-        elif resumed is not None and resumed.approved and task is resumed.task:
+        elif _is_approved(resumed, task):
+            assert resumed is not None
             task.output = _approved_output(task, resumed.draft)
         else:
             break
@@ -45,15 +48,37 @@ def resume(
         crew.checkpoint_kickoff_event_id = "resume"
 
 
+def _is_approved(resumed: ResumedTask | None, task: Task) -> bool:
+    """Return whether the task's draft is its output; an approved call isn't a finished task."""
+    return (
+        resumed is not None and resumed.call is None and resumed.approved and task is resumed.task
+    )
+
+
 def _approved_output(task: Task, draft: str) -> TaskOutput:
     assert task.agent is not None
     return TaskOutput(
+        **_structured(task, draft),
         name=task.name,
         description=task.description,
         expected_output=task.expected_output,
         raw=draft,
         agent=task.agent.role,
     )
+
+
+def _structured(task: Task, draft: str) -> dict[str, Any]:
+    """Return what the draft is as data, where the task's output is data."""
+    model = task.output_pydantic or task.output_json
+    if model is None:
+        return {}
+    try:
+        data = model.model_validate_json(draft)
+    except ValidationError:
+        return {}  # as with a model that answers in prose
+    if task.output_pydantic is not None:
+        return {"pydantic": data, "output_format": OutputFormat.PYDANTIC}
+    return {"json_dict": data.model_dump(), "output_format": OutputFormat.JSON}
 
 
 def _task_output(task: Task, data: dict[str, Any]) -> TaskOutput:

@@ -19,15 +19,15 @@ import psutil
 import structlog
 from crewai.events.event_bus import crewai_event_bus
 
-from crewmesh.v1.run_store_pb2 import Effect
-from crewmesh.v1.runner_pb2 import FromRunner, Ready
+from crewmesh.v1.runner_pb2 import Execute, FromRunner, Ready, ToRunner
+from crewmesh_worker import clock
 from crewmesh_worker.runner import linux
-from crewmesh_worker.runner.effects import Keep
 from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.execution import execute
 from crewmesh_worker.runner.framing import Connection
 from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.settings import RunnerSettings
+from crewmesh_worker.runner.stream import Ask
 from crewmesh_worker.runner.warm_up import warm_up_crew
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,8 @@ def _serve(connection: Connection, factories: Factories) -> None:
     listeners.enter_context(crewai_event_bus.scoped_handlers())
     while (request := connection.receive()) is not None:
         if request.HasField("execute"):
-            execute(request.execute, connection.send, _keeper(connection), factories)
+            _end_if_late(request.execute)
+            execute(request.execute, connection.send, _asker(connection), factories)
         else:
             _warm_up()
         if crewai_event_bus._sync_handlers or crewai_event_bus._async_handlers:
@@ -78,19 +79,27 @@ def _serve(connection: Connection, factories: Factories) -> None:
             gc.collect()  # 2 to 5 ms, and frees what the run's cycles hold: a database, say
 
 
-def _keeper(connection: Connection) -> Keep:
-    """Return what has an effect kept: it asks the worker, and waits for its word."""
+def _end_if_late(request: Execute) -> None:
+    """End this process rather than begin a run that another worker may have by now."""
+    if request.start_before_us and clock.now_us() > request.start_before_us:
+        log.warning("a run came too late: its worker stood still", run_id=request.run_id)
+        os._exit(1)
+
+
+def _asker(connection: Connection) -> Ask:
+    """Return what asks the worker something and waits for its answer."""
     one_at_a_time = threading.Lock()
 
-    def keep(effect: Effect) -> None:
+    def ask(question: FromRunner) -> ToRunner:
         with one_at_a_time:
-            connection.send(FromRunner(effect=effect))
+            connection.send(question)
             # Nothing else comes from the worker while a run goes on.
             reply = connection.receive()
-            if reply is None or reply.effect_kept.key != effect.key:
-                os._exit(1)  # the worker is gone: what this run does now must not count
+        if reply is None:
+            os._exit(1)  # the worker is gone: what this run does now must not count
+        return reply
 
-    return keep
+    return ask
 
 
 def _isolate(sock: socket.socket, zygote_pid: int, settings: RunnerSettings) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 
@@ -19,26 +22,44 @@ from crewai.context import get_current_task_id
 from crewai.tools import BaseTool
 
 from crewmesh.v1.run_store_pb2 import Effect
+from crewmesh.v1.runner_pb2 import FromRunner
+from crewmesh_worker.runner.stream import Ask
 
-# Returns once the effect is kept for good.
-Keep = Callable[[Effect], None]
+_current: ContextVar[str] = ContextVar("current_effect", default="")
+
+
+def current_key() -> str:
+    """Name the guarded call that is being made: the same in every attempt of its run.
+
+    For the other side, which can tell by it that a call is made again. "" outside of one.
+    """
+    return _current.get()
 
 
 class EffectJournal:
     """The effects of one run, those of earlier attempts included."""
 
-    def __init__(self, made: Iterable[Effect], keep: Keep) -> None:
+    def __init__(self, made: Iterable[Effect], ask: Ask, run_id: str = "") -> None:
+        self._run_id = run_id
         self._made = {effect.key: effect.result for effect in made}
-        self._keep = keep
-        self._equal_calls: Counter[str] = Counter()
+        self._ask = ask
+        # The numbers of equal calls that were made or are being made.
+        self._numbers: defaultdict[str, set[int]] = defaultdict(set)
         self._task_keys: dict[str, str] = {}
         self._lock = Lock()
 
-    def guard(self, crew: Crew) -> None:
-        """Have every tool of the crew that has side effects make each call once."""
-        self._task_keys = {str(task.id): str(index) for index, task in enumerate(crew.tasks)}
-        for tool in _tools(crew):
-            if getattr(tool, "side_effects", False):
+    def guard(
+        self, crew: Crew, acts: Callable[[str], bool] = lambda _: False, prefix: str = ""
+    ) -> None:
+        """Have every tool of the crew that has side effects make each call once.
+
+        So do those of which `acts` says so, by their names. `prefix` tells the crew's tasks from
+        those of other crews of the run.
+        """
+        for index, task in enumerate(crew.tasks):
+            self._task_keys[str(task.id)] = f"{prefix}{index}"
+        for tool in tools_of(crew):
+            if getattr(tool, "side_effects", False) or acts(tool.name):
                 # Whatever CrewAI does with a tool ends in this method of it.
                 object.__setattr__(tool, "_run", self._guarded(tool))
 
@@ -46,25 +67,48 @@ class EffectJournal:
         execute = tool._run
 
         def run_once(*args: Any, **kwargs: Any) -> str:
-            key = self._key(tool.name, args, kwargs)
-            if key not in self._made:
-                result = str(execute(*args, **kwargs))
-                self._keep(Effect(key=key, result=result))
-                self._made[key] = result
-            return self._made[key]
+            with self._numbered(tool.name, args, kwargs) as key:
+                if key not in self._made:
+                    result = self._execute(execute, key, args, kwargs)
+                    self._keep(Effect(key=key, result=result))
+                    self._made[key] = result
+                return self._made[key]
 
         return run_once
 
-    def _key(self, tool: str, args: Any, kwargs: Any) -> str:
+    def _keep(self, effect: Effect) -> None:
+        """Return once the mesh has kept the effect for good."""
+        reply = self._ask(FromRunner(effect=effect))
+        if reply.effect_kept.key != effect.key:
+            os._exit(1)  # it is out of step: what this run does now must not count
+
+    def _execute(self, execute: Callable[..., Any], key: str, args: Any, kwargs: Any) -> str:
+        token = _current.set(f"{self._run_id}/{key}")
+        try:
+            return str(execute(*args, **kwargs))
+        finally:
+            _current.reset(token)
+
+    @contextmanager
+    def _numbered(self, tool: str, args: Any, kwargs: Any) -> Iterator[str]:
+        """Give a call its key. One that raises gives its number back: it is still to be made."""
         call = json.dumps([args, kwargs], sort_keys=True, default=str).encode()
         task = self._task_keys.get(get_current_task_id() or "", "-")
         name = f"{task}/{tool}/{hashlib.sha256(call).hexdigest()[:32]}"
         with self._lock:
-            self._equal_calls[name] += 1
-            return f"{name}/{self._equal_calls[name]}"
+            taken = self._numbers[name]
+            number = next(n for n in range(1, len(taken) + 2) if n not in taken)
+            taken.add(number)
+        try:
+            yield f"{name}/{number}"
+        except BaseException:
+            with self._lock:
+                taken.discard(number)
+            raise
 
 
-def _tools(crew: Crew) -> Iterator[BaseTool]:
+def tools_of(crew: Crew) -> Iterator[BaseTool]:
+    """Yield every tool that an agent or a task of the crew has, each once."""
     seen: set[int] = set()
     holders: list[Any] = [*crew.agents, *crew.tasks]
     for holder in holders:

@@ -37,6 +37,8 @@ _FIXED: Final = {
     "MALLOC_ARENA_MAX": "2",
 }
 
+_DIRECTORIES: Final = ("HOME", "TMPDIR", "CREWAI_STORAGE_DIR")
+
 
 def zygote_environment(marker: str, home: Path) -> dict[str, str]:
     """Return the whole environment that a zygote starts with."""
@@ -44,16 +46,32 @@ def zygote_environment(marker: str, home: Path) -> dict[str, str]:
     return {**inherited, **_FIXED, MARKER: marker, **_directories(home)}
 
 
+def project_environment(marker: str, home: Path) -> dict[str, str]:
+    """Return the same for a process of a project: our packages' path is not for its Python."""
+    environment = zygote_environment(marker, home)
+    environment.pop("PYTHONPATH", None)
+    return environment
+
+
+def add_variables(variables: Mapping[str, str | None]) -> None:
+    """Set variables here, but for those that a run can't override."""
+    protected = {*_FIXED, MARKER, *_DIRECTORIES}
+    os.environ.update({n: v for n, v in variables.items() if v is not None and n not in protected})
+
+
 @contextmanager
-def run_environment(work_dir: Path, variables: Mapping[str, str]) -> Iterator[None]:
+def run_environment(
+    work_dir: Path, variables: Mapping[str, str], home: Path | None = None
+) -> Iterator[None]:
     """Give this process a run's directory and variables for a while; nothing of them stays.
 
-    The directory becomes its working directory, its home, and where temporary files and
-    CrewAI's own go. What keeps a runner quiet and findable can't be overridden.
+    The directory becomes its working directory, and, unless there is a `home`, its home and
+    where temporary files and CrewAI's own go. What keeps a runner quiet and findable can't
+    be overridden.
     """
     outside, directory = dict(os.environ), Path.cwd()
     kept = {name: outside[name] for name in (*_FIXED, MARKER) if name in outside}
-    os.environ.update({**variables, **kept, **_directories(work_dir)})
+    os.environ.update({**variables, **kept, **_directories(home or work_dir)})
     os.chdir(work_dir)
     tempfile.tempdir = None  # it remembers the last TMPDIR
     try:
@@ -66,4 +84,4 @@ def run_environment(work_dir: Path, variables: Mapping[str, str]) -> Iterator[No
 
 
 def _directories(home: Path) -> dict[str, str]:
-    return {name: str(home) for name in ("HOME", "TMPDIR", "CREWAI_STORAGE_DIR")}
+    return dict.fromkeys(_DIRECTORIES, str(home))

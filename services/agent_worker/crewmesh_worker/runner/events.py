@@ -7,12 +7,15 @@ in docs/reference/events.md.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from crewai import Crew
 from crewai.types.usage_metrics import UsageMetrics
 
 from crewmesh.v1.run_pb2 import Usage
+from crewmesh.v1.runner_pb2 import CallUsage
+from crewmesh_worker.models.names import model_name
 from crewmesh_worker.runner.stream import EventStream
 from crewmesh_worker.runner.text import put_json, put_text
 
@@ -25,19 +28,31 @@ class EventProjection:
     `usage` is the sum of what the model calls so far have reported.
     """
 
-    def __init__(self, stream: EventStream) -> None:
+    def __init__(
+        self, stream: EventStream, on_usage: Callable[[CallUsage], None] | None = None
+    ) -> None:
         self._stream = stream
+        # Is told what each model call has consumed, before anybody else.
+        self._on_usage = on_usage
         # Of the crew's tasks, by their ids.
         self._tasks: dict[str, int] = {}
         self._names: dict[str, str] = {}
+        # Nothing where nobody knows how many tasks there will be.
+        self._total: dict[str, int] = {}
         # When each task, tool call and model call began, by its id.
         self._started: dict[str, float] = {}
         self.usage = Usage()
 
     def follow(self, crew: Crew) -> None:
         """Learn the tasks of the crew whose events will come."""
-        self._tasks = {str(task.id): index for index, task in enumerate(crew.tasks)}
-        self._names = {str(task.id): _name(task) for task in crew.tasks}
+        self.add(crew, list(range(len(crew.tasks))))
+        self._total = {"total": len(crew.tasks)}
+
+    def add(self, crew: Crew, indexes: list[int]) -> None:
+        """Learn the tasks of one of several crews, and their positions in the run."""
+        for task, index in zip(crew.tasks, indexes, strict=True):
+            self._tasks[str(task.id)] = index
+            self._names[str(task.id)] = _name(task)
 
     def receive(self, source: Any, event: Any) -> None:
         """Take one event; kinds that mean nothing to the run's log are passed over."""
@@ -53,22 +68,24 @@ class EventProjection:
         """Return a task's position in the crew, or None if it isn't one of the crew's."""
         return self._tasks.get(task_id)
 
+    def task_completed(self, task: Any, output: Any) -> None:
+        """Tell that a task of the crew is done."""
+        index = self._tasks.get(str(task.id))
+        if index is not None:
+            payload = {"index": index, "duration_ms": self._duration(str(task.id))}
+            self._send_of_task("task.completed", task, put_text(payload, "output", output.raw))
+
     def _on_task_started(self, task: Any, event: Any) -> None:
         index = self._tasks.get(str(task.id))
         if index is not None:
             self._begin(str(task.id))
-            payload = {"index": index, "total": len(self._tasks)}
+            payload = {"index": index, **self._total}
             self._send_of_task(
                 "task.started", task, put_text(payload, "description", task.description)
             )
 
     def _on_task_completed(self, task: Any, event: Any) -> None:
-        index = self._tasks.get(str(task.id))
-        if index is not None:
-            payload = {"index": index, "duration_ms": self._duration(str(task.id))}
-            self._send_of_task(
-                "task.completed", task, put_text(payload, "output", event.output.raw)
-            )
+        self.task_completed(task, event.output)
 
     def _on_task_failed(self, task: Any, event: Any) -> None:
         index = self._tasks.get(str(task.id))
@@ -112,7 +129,7 @@ class EventProjection:
 
     def _on_llm_call_started(self, source: Any, event: Any) -> None:
         self._begin(event.call_id)
-        self._send("llm.started", event, {"call_id": event.call_id, "model": event.model})
+        self._send("llm.started", event, {"call_id": event.call_id, "model": model_name(source)})
 
     def _on_llm_stream_chunk(self, source: Any, event: Any) -> None:
         if event.chunk and event.tool_call is None:
@@ -120,27 +137,32 @@ class EventProjection:
             self._stream.chunk(event.call_id, event.chunk, task, agent)
 
     def _on_llm_call_completed(self, source: Any, event: Any) -> None:
-        tokens = UsageMetrics.from_provider_dict(event.usage) or UsageMetrics()
-        self.usage.prompt_tokens += tokens.prompt_tokens
-        self.usage.completion_tokens += tokens.completion_tokens
-        self.usage.total_tokens += tokens.total_tokens
+        usage = _call_usage(source, event)
+        if self._on_usage is not None:
+            self._on_usage(usage)
+        self.usage.prompt_tokens += usage.prompt_tokens
+        self.usage.completion_tokens += usage.completion_tokens
+        self.usage.total_tokens += usage.total_tokens
         self.usage.model_calls += 1
         payload = {
             "call_id": event.call_id,
-            "model": event.model,
-            "usage": {
-                "prompt_tokens": tokens.prompt_tokens,
-                "completion_tokens": tokens.completion_tokens,
-                "total_tokens": tokens.total_tokens,
-            },
+            "model": usage.model,
+            "usage": _usage_payload(usage),
             "duration_ms": self._duration(event.call_id),
         }
         self._send("llm.completed", event, payload)
 
     def _on_llm_call_failed(self, source: Any, event: Any) -> None:
-        self._started.pop(event.call_id, None)
-        payload = {"call_id": event.call_id, "model": event.model}
-        self._send("llm.failed", event, put_text(payload, "error", event.error))
+        # Some of CrewAI's models tell of the same failure twice.
+        if self._started.pop(event.call_id, None) is not None:
+            payload = {"call_id": event.call_id, "model": model_name(source)}
+            self._send("llm.failed", event, put_text(payload, "error", event.error))
+
+    def tell(self, type_: str, task: Any, agent: Any, payload: dict[str, Any]) -> None:
+        """Send an event that isn't CrewAI's, of a task and an agent where there are."""
+        task_name = self._names.get(str(task.id), _name(task)) if task is not None else ""
+        role = _role(getattr(agent, "role", "") or "")
+        self._stream.event(type_, task_name, role, payload)
 
     def _tool_failed(self, event: Any, error: object) -> None:
         self._send("tool.failed", event, put_text(self._tool_call(event), "error", error))
@@ -170,6 +192,30 @@ class EventProjection:
     def _whose(self, event: Any) -> tuple[str, str]:
         task = self._names.get(event.task_id or "") or event.task_name or ""
         return task[:_MAX_NAME_CHARACTERS], _role(event.agent_role or "")
+
+
+def _call_usage(source: Any, event: Any) -> CallUsage:
+    tokens = UsageMetrics.from_provider_dict(event.usage) or UsageMetrics()
+    return CallUsage(
+        model=model_name(source),
+        prompt_tokens=tokens.prompt_tokens,
+        completion_tokens=tokens.completion_tokens,
+        total_tokens=tokens.total_tokens,
+        cached_tokens=tokens.cached_prompt_tokens,
+        cache_creation_tokens=tokens.cache_creation_tokens,
+    )
+
+
+def _usage_payload(usage: CallUsage) -> dict[str, int]:
+    payload = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    for name in ("cached_tokens", "cache_creation_tokens"):
+        if count := getattr(usage, name):
+            payload[name] = count
+    return payload
 
 
 def _name(task: Any) -> str:

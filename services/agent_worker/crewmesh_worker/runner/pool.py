@@ -85,6 +85,11 @@ class RunnerPool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, self._scratch_dir, ignore_errors=True)
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a runner is out."""
+        return bool(self._running)
+
     async def acquire(self, affinity: str) -> Runner:
         """Return a runner for a run of this affinity; no other affinity ever gets it.
 

@@ -43,7 +43,7 @@ def preload(settings: RunnerSettings) -> Factories:
     configure_logging("runner", "WARNING")
     # CrewAI's warnings are advice to people who write Python.
     logging.getLogger("crewai").setLevel(logging.ERROR)
-    with _without_grpc():
+    with without_grpc():
         for module in _MODULES:
             importlib.import_module(module)
         factories = Factories(_imported(settings.builder), _imported(settings.model_factory))
@@ -57,7 +57,7 @@ def preload(settings: RunnerSettings) -> Factories:
 
 
 @contextmanager
-def _without_grpc() -> Iterator[None]:
+def without_grpc() -> Iterator[None]:
     """Keep chromadb, which CrewAI imports, from loading gRPC for telemetry that is off.
 
     gRPC's core doesn't survive a fork. A tool that needs it may still import it in a child.
@@ -77,8 +77,11 @@ def _share_state_class() -> None:
     CrewAI makes it anew for each agent of each run, unless it is a FlowState already: a
     fifth of a short run's time.
     """
-    from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
-    from crewai.flow.runtime import FlowState
+    try:
+        from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
+        from crewai.flow.runtime import FlowState
+    except ImportError:
+        return  # a project's older CrewAI, which has it elsewhere
 
     state_class = type("StateWithId", (FlowState, AgentExecutorState), {"__module__": __name__})
     AgentExecutor._initial_state_t = state_class  # type: ignore[attr-defined]

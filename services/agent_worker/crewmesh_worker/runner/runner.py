@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from crewmesh.common.errors import CrewmeshError
-from crewmesh.v1.run_store_pb2 import Effect
-from crewmesh.v1.runner_pb2 import EffectKept, Execute, FromRunner, ToRunner, WarmUp
+from crewmesh.v1.runner_pb2 import Execute, FromRunner, ToRunner, WarmUp
 from crewmesh_worker.runner import linux
 from crewmesh_worker.runner.framing import AsyncConnection, FramingError
 from crewmesh_worker.runner.zygote_client import RunnerProcess, ZygoteClient
@@ -98,9 +97,9 @@ class Runner:
             if not self._busy:
                 return
 
-    async def confirm(self, effect: Effect) -> None:
-        """Tell the runner that an effect is kept, for which it waits."""
-        await self._send(ToRunner(effect_kept=EffectKept(key=effect.key)))
+    async def answer(self, reply: ToRunner) -> None:
+        """Give the runner what it has asked for, and waits for."""
+        await self._send(reply)
 
     async def settle(self, seconds: float = _SETTLE_SECONDS) -> None:
         """Wait until the last run's traces are gone and the next may come.

@@ -19,7 +19,8 @@ class RunnerSettings(BaseModel):
     `max_growth_mb` since it was warm. `kill_grace_seconds` lie between SIGTERM and SIGKILL.
     Working directories are made in `scratch_dir`, by default on /dev/shm where it is a
     tmpfs with room. `address_space_mb` limits a runner's address space, most of which is
-    the zygote's and never touched.
+    the zygote's and never touched. `python` is another environment's interpreter, which finds
+    our packages in `overlay`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +33,8 @@ class RunnerSettings(BaseModel):
     scratch_dir: Path | None = None
     builder: DottedPath = "crewmesh_worker.crews.build:build_crew"
     model_factory: DottedPath = "crewmesh_worker.models:make_llm"
+    python: Path | None = None
+    overlay: Path | None = None
     max_message_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     address_space_mb: int | None = Field(default=None, ge=256)
     max_open_files: int = Field(default=1024, ge=64)

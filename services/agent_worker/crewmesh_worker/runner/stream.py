@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from crewmesh.v1.runner_pb2 import FromRunner, RunnerEvent
+from crewmesh.v1.runner_pb2 import FromRunner, RunnerEvent, ToRunner
 from crewmesh_worker.runner.text import MAX_CHARACTERS, storable
 
 Send = Callable[[FromRunner], None]
+# Sends what needs an answer, and waits for it.
+Ask = Callable[[FromRunner], ToRunner]
 
 _JOIN_SECONDS: Final = 0.05
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +17,17 @@ from typing import Any, Final
 import psutil
 import structlog
 
-from crewmesh_worker.runner.environment import MARKER, zygote_environment
+from crewmesh_worker.runner.environment import (
+    MARKER,
+    project_environment,
+    zygote_environment,
+)
+from crewmesh_worker.runner.overlay import python_command
 from crewmesh_worker.runner.settings import RunnerSettings
 
 log = structlog.get_logger(__name__)
 
+_MODULE: Final = "crewmesh_worker.runner.zygote"
 _PACKET_BYTES: Final = 4096
 _STOP_SECONDS: Final = 5.0
 
@@ -71,12 +78,12 @@ class ZygoteClient:
         home.mkdir(exist_ok=True)
         with theirs:
             client._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "crewmesh_worker.runner.zygote"),
+                *_command(settings),
                 *(str(theirs.fileno()), settings.model_dump_json(), str(scratch_dir)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=zygote_environment(client._marker, home),
+                env=_environment(settings)(client._marker, home),
                 cwd=home,
                 # A terminal's Ctrl-C is the worker's to handle.
                 start_new_session=True,
@@ -201,6 +208,16 @@ class ZygoteClient:
             _settle(process.exited, None)
             _settle(process.gone, None)
         self.died.set()
+
+
+def _command(settings: RunnerSettings) -> list[str]:
+    if settings.python is None or settings.overlay is None:
+        return [sys.executable, "-P", "-m", _MODULE]
+    return python_command(settings.python, settings.overlay, _MODULE)
+
+
+def _environment(settings: RunnerSettings) -> Callable[[str, Path], dict[str, str]]:
+    return zygote_environment if settings.python is None else project_environment
 
 
 def _settle(future: asyncio.Future[Any], value: Any) -> None:

@@ -4,38 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import structlog
+from uuid6 import uuid7
 
-from crewmesh.common.errors import CrewmeshError, DeadlineError, UnavailableError
+from crewmesh.common.errors import (
+    CrewmeshError,
+    DeadlineError,
+    ForbiddenError,
+    StateError,
+    UnavailableError,
+)
 from crewmesh.common.identity import Identity
+from crewmesh.common.policy import parse_policy
 from crewmesh.v1 import run_pb2, run_store_pb2, runner_pb2
-from crewmesh_worker.crews.definition import CrewDefinition, to_json
+from crewmesh_worker import clock
+from crewmesh_worker.crews.definition import CrewDefinition
 from crewmesh_worker.crews.inputs import dataset_inputs
+from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
-from crewmesh_worker.runner.pool import Runner, RunnerDiedError, RunnerPool
+from crewmesh_worker.local_model.process import LocalModel
+from crewmesh_worker.projects.project import Project
+from crewmesh_worker.redaction import Redactor
+from crewmesh_worker.runner.pool import Runner, RunnerDiedError
+from crewmesh_worker.runner.text import storable
+from crewmesh_worker.runs import outcome as outcomes
+from crewmesh_worker.runs.budget import RunBudget
+from crewmesh_worker.runs.choice import ModelChoice
+from crewmesh_worker.runs.events import from_runner, make_event
 from crewmesh_worker.runs.log import RunLog
+from crewmesh_worker.runs.outcome import Outcome
+from crewmesh_worker.runs.requests import make_project, make_request
+from crewmesh_worker.runs.runners import Runners, RunSettings
+from crewmesh_worker.runs.usage import UsageMeter
+from crewmesh_worker.sessions.history import fit_history
+from crewmesh_worker.sessions.memory import Memories, checked
 
 log = structlog.get_logger(__name__)
 
+Answer = TypeVar("Answer")
+
 _RETRY_SECONDS: Final = 0.25
-_MAX_PAYLOAD_BYTES: Final = 64 * 1024
-# Long enough to kill a runner before the lease can be another worker's.
+# How long files of a run wait for the store; what it has done waits as long as its lease holds.
+_FILE_SECONDS: Final = 60.0
+# Long enough to kill a runner before the lease can be another worker's, if the lease isn't
+# very short itself.
 _MARGIN_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an attempt ended: the run's new state and the event that tells of it."""
-
-    transition: run_store_pb2.Transition
-    event_type: str
-    payload: dict[str, Any]
-    task: str = ""
-    agent: str = ""
+_MARGIN_OF_LEASE: Final = 0.25
 
 
 class Execution:
@@ -44,17 +65,30 @@ class Execution:
     def __init__(
         self,
         lease: run_store_pb2.Lease,
-        definition: CrewDefinition,
+        crews: CrewLibrary,
         identity: Identity,
         run_log: RunLog,
+        meter: UsageMeter,
+        budget: RunBudget,
         input_seconds: int,
+        history_tokens: int,
+        memories: Memories,
+        local_model: LocalModel,
         good_until: float,
     ) -> None:
+        self._meter = meter
+        self._budget = budget
+        self._redactor = Redactor(lease.secrets.values())
+        self._memories = memories
+        self._local_model = local_model
         self._input_seconds = input_seconds
+        self._history_tokens = history_tokens
         self.lease = lease
-        # Until then, by time.monotonic(), the lease is surely ours. Renewals move it.
+        # Until then, by clock.now(), the lease is surely ours. Renewals move it.
         self.good_until = good_until
-        self.definition = definition
+        ttl = lease.ttl.ToTimedelta().total_seconds()
+        self._margin = min(_MARGIN_SECONDS, ttl * _MARGIN_OF_LEASE)
+        self._crews = crews
         self._identity = identity
         self._log = run_log
         self._stop_reason: str | None = None
@@ -70,11 +104,15 @@ class Execution:
         self._log.abandon()
         self._stop_for("lost")
 
+    @property
+    def lost(self) -> bool:
+        """Tell whether the lease is given up, though its runner may not have ended yet."""
+        return self._log.lost.is_set()
+
     def lose_if_overdue(self) -> None:
         """Let go of the run when its lease ends soon: before another worker gets it."""
-        overdue = time.monotonic() > self.good_until - _MARGIN_SECONDS
-        if overdue and not self._log.lost.is_set():
-            log.warning("can't renew a lease in time; stopping its run", run_id=self.lease.run.id)
+        if clock.now() > self.good_until - self._margin and not self.lost:
+            log.warning("a lease runs out; stopping its run", run_id=self.lease.run.id)
             self.lose()
 
     def hand_back(self) -> None:
@@ -85,17 +123,25 @@ class Execution:
         self._stop_reason = self._stop_reason or reason
         self._stop.set()
 
-    async def run(
-        self, pool: RunnerPool, files: WorkerFiles, model: str, environment: dict[str, str]
-    ) -> str:
+    async def run(self, runners: Runners, files: WorkerFiles, settings: RunSettings) -> str:
         """Run the crew to its end, record that end, and return its event's type."""
         run = self.lease.run
         try:
-            runner = await pool.acquire(f"{run.org_id}/{run.crew}/{run.crew_version}")
+            choice = await self._choose(settings)
+            affinity = f"{run.org_id}/{run.crew}/{run.crew_version}"
+            runner = await self._unless_stopped(runners.acquire(choice.definition, affinity))
+        except StateError as error:
+            # Another worker may be able to: one that is newer, or older.
+            return await self._record(self._retry_or_fail("crew_unavailable", error.message))
+        except ForbiddenError as error:
+            denied = run_pb2.RunError(code="policy_denied", message=error.message)
+            return await self._record(outcomes.failed(denied))
         except CrewmeshError as error:
             return await self._record(self._retry_or_fail("worker_error", error.message))
+        if runner is None:
+            return await self._record(self._outcome_of_stop())
         try:
-            request = await self._request(runner, files, model, environment)
+            request = await self._request(runner, files, choice, settings.environment)
             await self._tell_of_resumption()
             outcome = await self._drive(runner, request, files)
         except CrewmeshError as error:
@@ -104,49 +150,104 @@ class Execution:
         how, _ = await asyncio.gather(self._record(outcome), runner.release())
         return how
 
+    async def _unless_stopped(self, acquiring: Coroutine[Any, Any, Runner]) -> Runner | None:
+        """Wait for a runner, which a project's first may take seconds for; None if stopped."""
+        waiting = asyncio.create_task(acquiring)
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if waiting.done():
+            return waiting.result()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        if not waiting.cancelled() and waiting.exception() is None:
+            await waiting.result().release()
+        return None
+
+    async def _choose(self, settings: RunSettings) -> ModelChoice:
+        """Return the run's version of its crew with the models that it uses.
+
+        Raises StateError where this worker can't have that version, ForbiddenError for what the
+        tenant's policy has forbidden meanwhile.
+        """
+        run = self.lease.run
+        find = partial(self._crews.get_pinned, run.crew, run.crew_version, self._identity)
+        crew = await self._insist(find, _FILE_SECONDS)
+        policy = parse_policy(self.lease.policy_json)
+        choice = settings.choose(crew.runnable, run.models, policy.models.default)
+        if faults := policy.faults(choice.all, choice.tools):
+            raise ForbiddenError("; ".join(fault.message for fault in faults))
+        return choice
+
     async def _tell_of_resumption(self) -> None:
         if self.lease.checkpoints:
             finished = sum(not checkpoint.waiting for checkpoint in self.lease.checkpoints)
             payload = {"attempt": self.lease.run.attempt, "finished_tasks": finished}
-            await self._log.add(_event("run.resumed", payload))
+            await self._log.add(make_event("run.resumed", payload))
 
     async def _record(self, outcome: Outcome) -> str:
-        if self._log.lost.is_set():
+        if self.lost:
             return "lost"
-        event = _event(outcome.event_type, outcome.payload, outcome.task, outcome.agent)
+        event = make_event(outcome.event_type, outcome.payload, outcome.task, outcome.agent)
         await self._log.end(event, outcome.transition)
         return outcome.event_type
 
     async def _request(
-        self, runner: Runner, files: WorkerFiles, model: str, environment: dict[str, str]
+        self,
+        runner: Runner,
+        files: WorkerFiles,
+        choice: ModelChoice,
+        environment: dict[str, str],
     ) -> runner_pb2.Execute:
         inputs = json.loads(self.lease.run.inputs_json)
-        paths = {
-            name: str(await files.fetch_dataset(inputs[name], self._identity))
-            for name in dataset_inputs(self.definition)
-            if name in inputs
-        }
-        return runner_pb2.Execute(
-            run_id=self.lease.run.id,
-            definition_json=to_json(self.definition),
-            inputs_json=self.lease.run.inputs_json,
-            work_dir=str(runner.work_dir),
-            model=model,
-            environment=environment,
-            checkpoints=self.lease.checkpoints,
-            effects=self.lease.effects,
-            answer=self.lease.answer if self.lease.HasField("answer") else None,
-            dataset_paths=paths,
+        definition = choice.definition
+        talks = isinstance(definition, CrewDefinition) and definition.history_input
+        if self.lease.run.turn and talks:
+            inputs[talks] = fit_history(
+                self.lease.history, self.lease.earlier_messages, self._history_tokens
+            )
+        paths = {}
+        for name in dataset_inputs(definition):
+            if name in inputs:
+                fetch = partial(files.fetch_dataset, inputs[name], self._identity)
+                paths[name] = str(await self._insist(fetch, _FILE_SECONDS))
+        request = make_request(
+            self.lease, choice, json.dumps(inputs), runner.work_dir, environment, paths
         )
+        # Which models a project calls isn't known yet: it may come to call the default ones.
+        reachable = (*choice.all, *choice.models)
+        request.environment.update(await self._local_model.environment(reachable))
+        request.cache_dir = str(files.tools_dir(self._identity))
+        if isinstance(definition, Project):
+            made = await self._made_files(runner, files)
+            project = await asyncio.to_thread(
+                make_project, definition, made, choice, self.lease.secrets
+            )
+            request.project.CopyFrom(project)
+        elif definition.crew.memory:
+            read = partial(self._memories.read, self.lease)
+            request.memories.extend(await self._insist(read, _FILE_SECONDS))
+        return request
+
+    async def _made_files(self, runner: Runner, files: WorkerFiles) -> Path | None:
+        """Fetch what earlier attempts made: what is finished isn't done again."""
+        if not self.lease.checkpoints:
+            return None
+        directory = runner.work_dir / "made"
+        fetch = partial(files.fetch_artifacts, self.lease.run.id, self._identity, directory)
+        await self._insist(fetch, _FILE_SECONDS)
+        return directory
 
     async def _drive(
         self, runner: Runner, request: runner_pb2.Execute, files: WorkerFiles
     ) -> Outcome:
         """Follow the runner until it ends, is stopped, or runs out of time."""
-        # The lease may have come late, or a runner; or this process stood still meanwhile.
+        # The lease may have come late, or a runner.
         self.lose_if_overdue()
         if self._stop.is_set():
             return self._outcome_of_stop()
+        # And should this process stand still now, the runner sees that itself.
+        request.start_before_us = int((self.good_until - self._margin) * 1_000_000)
         following = asyncio.create_task(self._follow(runner, request, files))
         stopping = asyncio.create_task(self._stop.wait())
         lost = asyncio.create_task(self._log.lost.wait())
@@ -173,154 +274,104 @@ class Execution:
             async for message in runner.execute(request):
                 kind = message.WhichOneof("message")
                 if kind == "event":
-                    await self._log.add(_from_runner(message.event))
+                    await self._log_event(message.event)
                 elif kind == "checkpoint":
                     self._log.checkpoint(message.checkpoint)
+                elif kind == "memories":
+                    self._log.remember(checked(message.memories))
                 elif kind == "artifact":
                     await self._keep_artifact(runner, message.artifact, files)
                 elif kind == "effect":
                     await self._keep_effect(runner, message.effect)
-                elif kind == "waiting":
-                    return self._waiting(message.waiting)
-                elif kind == "finished":
-                    return self._succeeded(message.finished)
-                elif kind == "failed":
-                    return self._failed(message.failed.error, message.failed.usage)
+                elif kind == "call_request":
+                    await self._answer_call(runner, message.call_request)
+                elif kind == "call_settlement":
+                    await self._budget.settle(message.call_settlement)
+                else:
+                    return self._ended(message)
         except RunnerDiedError as error:
             return self._retry_or_fail("runner_died", str(error))
-        raise AssertionError("a runner's messages end with finished or failed")
+        raise AssertionError("a runner's messages end with finished, failed or waiting")
+
+    def _ended(self, message: runner_pb2.FromRunner) -> Outcome:
+        redact = self._redactor.redact
+        if message.HasField("waiting"):
+            asked = message.waiting
+            payload = json.loads(redact(asked.payload_json))
+            return outcomes.waiting(asked, payload, self._input_seconds)
+        if message.HasField("finished"):
+            finished = message.finished
+            finished.output = redact(finished.output)
+            finished.output_json = redact(finished.output_json)
+            return outcomes.succeeded(finished, self._meter.total(), self._started)
+        error = message.failed.error
+        error.message = redact(error.message)
+        return outcomes.failed(error, redact(message.failed.output_partial))
+
+    async def _log_event(self, event: runner_pb2.RunnerEvent) -> None:
+        payload_json, call = self._redactor.redact(event.payload_json), None
+        if event.type == "llm.completed":
+            payload_json, call = await self._meter.meter(payload_json)
+        await self._log.add(from_runner(event, payload_json), call)
+
+    async def _answer_call(self, runner: Runner, call: runner_pb2.CallRequest) -> None:
+        """Tell the runner whether it may call the model; it waits."""
+        try:
+            verdict, refusal = await self._budget.request(call)
+        except StateError:
+            self._log.abandon()
+            raise
+        if refusal is not None and refusal.event is not None:
+            await self._log.add(make_event("budget.exceeded", refusal.event))
+        await runner.answer(runner_pb2.ToRunner(call_verdict=verdict))
 
     async def _keep_artifact(
         self, runner: Runner, artifact: runner_pb2.RunnerArtifact, files: WorkerFiles
     ) -> None:
-        stored = await files.put_artifact(
-            runner.work_dir, artifact, self.lease.run.id, self.lease.epoch, self._identity
-        )
+        put = partial(
+            files.put_artifact, runner.work_dir, artifact, str(uuid7()),
+            self.lease.run.id, self.lease.epoch, self._identity,
+        )  # fmt: skip
+        stored = await self._insist(put, _FILE_SECONDS)
         payload = {
             "id": stored.id,
             "name": stored.name,
             "media_type": stored.media_type,
             "size_bytes": stored.size_bytes,
         }
-        await self._log.add(_event("artifact.created", payload, task=artifact.task))
+        await self._log.add(make_event("artifact.created", payload, task=artifact.task))
 
     async def _keep_effect(self, runner: Runner, effect: run_store_pb2.Effect) -> None:
         """Have a call with side effects kept before the agent learns of its result."""
-        effect.result = _storable(effect.result)
+        effect.result = storable(effect.result)
+        # The call was made, and must not be forgotten.
+        await self._insist(partial(self._log.keep_effect, effect), math.inf)
+        kept = runner_pb2.EffectKept(key=effect.key)
+        await runner.answer(runner_pb2.ToRunner(effect_kept=kept))
+
+    async def _insist(self, ask: Callable[[], Awaitable[Answer]], seconds: float) -> Answer:
+        """Ask the store until it answers, the run is stopped, or the time is up.
+
+        Whatever is asked may be asked twice.
+        """
+        end = time.monotonic() + seconds
         while True:
             try:
-                await self._log.keep_effect(effect)
-                break
+                return await ask()
             except (UnavailableError, DeadlineError) as error:
-                # As long as the lease holds: the call was made, and must not be forgotten.
-                log.warning("an effect waits for the store", reason=error.message)
-                await asyncio.sleep(_RETRY_SECONDS)
-        await runner.confirm(effect)
-
-    def _waiting(self, waiting: runner_pb2.Waiting) -> Outcome:
-        transition = run_store_pb2.Transition(
-            status=run_pb2.RUN_STATUS_WAITING, usage=waiting.usage
-        )
-        transition.wait.FromSeconds(self._input_seconds)
-        payload = json.loads(waiting.payload_json)
-        return Outcome(transition, "input.requested", payload, waiting.task, waiting.agent)
-
-    def _succeeded(self, finished: runner_pb2.Finished) -> Outcome:
-        output = _storable(finished.output)
-        transition = run_store_pb2.Transition(
-            status=run_pb2.RUN_STATUS_SUCCEEDED,
-            output=output,
-            output_json=finished.output_json,
-            usage=finished.usage,
-        )
-        payload = {
-            "output": output[:8_000],
-            "usage": _usage(finished.usage),
-            "duration_ms": round((time.monotonic() - self._started) * 1000),
-        }
-        if len(output) > 8_000:
-            payload["truncated"] = True
-        return Outcome(transition, "run.succeeded", payload)
-
-    def _failed(self, error: run_pb2.RunError, usage: run_pb2.Usage | None = None) -> Outcome:
-        error = run_pb2.RunError(code=error.code, message=_storable(error.message))
-        transition = run_store_pb2.Transition(
-            status=run_pb2.RUN_STATUS_FAILED, error=error, usage=usage
-        )
-        return Outcome(transition, "run.failed", {"code": error.code, "message": error.message})
+                if self._stop.is_set() or time.monotonic() > end:
+                    raise
+                log.warning("a run waits for the store", reason=error.message)
+            await asyncio.sleep(_RETRY_SECONDS)
 
     def _retry_or_fail(self, code: str, message: str) -> Outcome:
-        """Try again after an end that isn't the crew's own fault, while attempts remain."""
-        run = self.lease.run
         if self._stop_reason is not None:
             return self._outcome_of_stop()
-        if run.failures + 1 >= run.max_attempts:
-            tried = f"{message} (failure {run.failures + 1} of {run.max_attempts})"
-            return self._failed(run_pb2.RunError(code="attempts_exhausted", message=tried))
-        error = run_pb2.RunError(code=code, message=_storable(message))
-        return _queued({"reason": code, "message": error.message}, error)
+        return outcomes.retry_or_fail(self.lease.run, code, self._redactor.redact(message))
 
     def _outcome_of_stop(self) -> Outcome:
-        run = self.lease.run
         if self._stop_reason == "cancelled":
-            error = run_pb2.RunError(code="cancelled", message="cancelled on request")
-            transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_CANCELLED, error=error)
-            return Outcome(transition, "run.cancelled", {"reason": error.message})
-        if self._stop_reason is not None or self._log.lost.is_set():
-            return _queued({"reason": self._stop_reason or "lost"})
-        error = run_pb2.RunError(
-            code="timed_out", message=f"not finished within {run.timeout_seconds} s"
-        )
-        transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_TIMED_OUT, error=error)
-        return Outcome(transition, "run.timed_out", {"timeout_seconds": run.timeout_seconds})
-
-
-def _queued(payload: dict[str, Any], error: run_pb2.RunError | None = None) -> Outcome:
-    transition = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED, error=error)
-    return Outcome(transition, "run.queued", payload)
-
-
-def _from_runner(event: runner_pb2.RunnerEvent) -> run_pb2.RunEvent:
-    """Return a runner's event for the log. A runner is not trusted: what can't be stored is not."""
-    payload = event.payload_json
-    try:
-        valid = isinstance(json.loads(payload), dict)
-    except ValueError:
-        valid = False
-    if not valid or len(payload.encode()) > _MAX_PAYLOAD_BYTES:
-        payload = json.dumps({"omitted": f"{len(payload)} characters that can't be stored"})
-    message = run_pb2.RunEvent(
-        type=_storable(event.type),
-        task=_storable(event.task),
-        agent=_storable(event.agent),
-        payload_json=payload,
-    )
-    message.at.FromMicroseconds(event.at_us)
-    return message
-
-
-def _event(
-    event_type: str, payload: dict[str, Any], task: str = "", agent: str = ""
-) -> run_pb2.RunEvent:
-    event = run_pb2.RunEvent(
-        type=event_type,
-        payload_json=json.dumps(payload),
-        task=_storable(task),
-        agent=_storable(agent),
-    )
-    event.at.GetCurrentTime()
-    return event
-
-
-def _storable(text: str) -> str:
-    """Return the text without NUL, which Postgres can't hold."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def _usage(usage: run_pb2.Usage) -> dict[str, int]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "model_calls": usage.model_calls,
-    }
+            return outcomes.cancelled()
+        if self._stop_reason is not None or self.lost:
+            return outcomes.queued({"reason": self._stop_reason or "lost"})
+        return outcomes.timed_out(self.lease.run.timeout_seconds)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import contextlib
 import time
 from collections.abc import Callable
 
 import structlog
 
 from crewmesh.common.errors import CrewmeshError
-from crewmesh.common.identity import Identity
-from crewmesh.v1 import run_store_pb2
-from crewmesh_worker.crews.catalogue import Catalogue
+from crewmesh.common.identity import Identity, IdentitySigner
+from crewmesh.v1 import budget_pb2_grpc, run_store_pb2
+from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
-from crewmesh_worker.runner.pool import RunnerPool
+from crewmesh_worker.local_model.process import LocalModel
+from crewmesh_worker.runs.budget import RunBudget
 from crewmesh_worker.runs.execution import Execution
 from crewmesh_worker.runs.log import LogWriter
+from crewmesh_worker.runs.prices import PriceList
+from crewmesh_worker.runs.runners import Runners, RunSettings
 from crewmesh_worker.runs.slots import Slots
+from crewmesh_worker.runs.usage import UsageMeter
+from crewmesh_worker.sessions.memory import Memories
 
 log = structlog.get_logger(__name__)
 
@@ -28,24 +33,33 @@ class Executor:
     def __init__(
         self,
         slots: Slots,
-        catalogue: Catalogue,
-        pool: RunnerPool,
+        crews: CrewLibrary,
+        runners: Runners,
         writer: LogWriter,
         files: WorkerFiles,
-        model: str,
-        environment: dict[str, str],
+        budgets: budget_pb2_grpc.BudgetServiceAsyncStub,
+        signer: IdentitySigner,
+        prices: PriceList,
+        settings: RunSettings,
+        local_model: LocalModel,
         input_seconds: int,
+        history_tokens: int,
+        memories: Memories,
     ) -> None:
+        self._memories = memories
         self._input_seconds = input_seconds
+        self._history_tokens = history_tokens
         self._slots = slots
-        self._catalogue = catalogue
-        self._pool = pool
+        self._crews = crews
+        self._runners = runners
         self._writer = writer
         self._files = files
-        self._model = model
-        self._environment = environment
-        # The times, by time.monotonic(), of the last check of leases but one, and of the last.
-        self.checked_at = (math.inf, math.inf)
+        self._budgets = budgets
+        self._signer = signer
+        self._prices = prices
+        self._settings = settings
+        self._local_model = local_model
+        self._handing_back = False
         # By run and epoch: a run may come back while its last attempt here still ends.
         self._held: dict[tuple[str, int], Execution] = {}
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -53,8 +67,7 @@ class Executor:
     def start(self, lease: run_store_pb2.Lease, asked_at: float) -> None:
         """Begin a leased run in a slot that its caller has taken.
 
-        `asked_at` (time.monotonic()) is when the lease was asked for, or came: it is good
-        from then on for its ttl.
+        `asked_at` (clock.now()) is when it was asked for: it is good from then on for its ttl.
         """
         good_until = asked_at + lease.ttl.ToTimedelta().total_seconds()
         key = lease.run.id, lease.epoch
@@ -71,13 +84,17 @@ class Executor:
         structlog.contextvars.bind_contextvars(run_id=run.id, org_id=run.org_id)
         try:
             identity = Identity.of_run("agent_worker", run.org_id, run.created_by)
-            definition = self._catalogue.get(run.crew)
             execution = self._held[run.id, lease.epoch] = Execution(
-                lease, definition, identity, self._writer.open(lease), self._input_seconds,
+                lease, self._crews, identity, self._writer.open(lease),
+                UsageMeter(run.usage, self._prices),
+                RunBudget(lease, self._budgets, self._signer, self._prices),
+                self._input_seconds, self._history_tokens, self._memories, self._local_model,
                 good_until,
             )  # fmt: skip
+            if self._handing_back:
+                execution.hand_back()
             started = time.monotonic()
-            how = await execution.run(self._pool, self._files, self._model, self._environment)
+            how = await execution.run(self._runners, self._files, self._settings)
             seconds = round(time.monotonic() - started, 3)
             log.info("attempt ended", crew=run.crew, attempt=run.attempt, how=how, seconds=seconds)
         except CrewmeshError as error:
@@ -99,8 +116,12 @@ class Executor:
             act(execution)
 
     def leases(self) -> list[run_store_pb2.LeaseRef]:
-        """Return the leases in hand."""
-        return [run_store_pb2.LeaseRef(run_id=run, epoch=epoch) for run, epoch in self._held]
+        """Return the leases in hand that are to be kept."""
+        return [
+            run_store_pb2.LeaseRef(run_id=run, epoch=epoch)
+            for (run, epoch), execution in self._held.items()
+            if not execution.lost
+        ]
 
     def renewed(self, leases: list[run_store_pb2.LeaseRef], good_until: float) -> None:
         """Take note that leases were prolonged."""
@@ -110,15 +131,18 @@ class Executor:
 
     def lose_overdue(self) -> None:
         """Stop the runs whose leases can't be renewed in time; called a few times a second."""
-        self.checked_at = (self.checked_at[1], time.monotonic())
         for execution in self._held.values():
             execution.lose_if_overdue()
 
     async def drain(self, seconds: float) -> None:
-        """Let runs finish for a while, then hand the others back to the queue."""
-        if self._tasks and seconds > 0:
-            await asyncio.wait(self._tasks.values(), timeout=seconds)
+        """Let runs finish for a while, then hand the others back to the queue.
+
+        A run that was being started when the slots were closed holds one, too.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._slots.empty.wait()
+        self._handing_back = True
         for execution in list(self._held.values()):
             execution.hand_back()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
+        await self._slots.empty.wait()

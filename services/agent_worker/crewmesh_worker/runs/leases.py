@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -13,14 +13,22 @@ from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
 from crewmesh.v1 import run_store_pb2, run_store_pb2_grpc
+from crewmesh_worker import clock
 from crewmesh_worker.runs.executor import Executor
 from crewmesh_worker.runs.slots import Slots
 
 log = structlog.get_logger(__name__)
 
 _RECONNECT_SECONDS: Final = 0.5
+# After a stream that was good for a while: before the store takes this worker for gone.
+_FIRST_RECONNECT_SECONDS: Final = 0.05
+_GOOD_SECONDS: Final = 1.0
+# How long a worker that drains waits for the store to say that no lease is on its way.
+_RETIRE_SECONDS: Final = 2.0
 _RENEWALS_PER_LEASE: Final = 3
 _OVERDUE_CHECK_SECONDS: Final = 0.25
+# A lease is counted from what we said last before it was claimed.
+_SPEAK_SECONDS: Final = 0.25
 
 
 class LeaseReceiver:
@@ -44,10 +52,12 @@ class LeaseReceiver:
         slots.on_change(self._changed.set)
         # Set while a stream is open.
         self.attached = asyncio.Event()
+        self._retired = asyncio.Event()
 
     async def run(self) -> None:
         """Stay attached until cancelled."""
         while True:
+            began = clock.now()
             try:
                 with rpc_errors():
                     await self._attach()
@@ -55,37 +65,59 @@ class LeaseReceiver:
                 log.warning("not attached to the store", reason=error.message)
             finally:
                 self.attached.clear()
-            await asyncio.sleep(_RECONNECT_SECONDS)
+            was_good = clock.now() - began > _GOOD_SECONDS
+            await asyncio.sleep(_FIRST_RECONNECT_SECONDS if was_good else _RECONNECT_SECONDS)
+
+    async def retire(self) -> None:
+        """Return once no further lease can come, the slots being closed; soon, in any case."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RETIRE_SECONDS):
+                await self._retired.wait()
 
     async def _attach(self) -> None:
         self._received = 0
-        call = self._store.AttachWorker(self._requests(), metadata=self._signer.metadata())
+        # Waits for a connection: a new one after a break takes a moment, and there is no other
+        # store to ask then.
+        call = self._store.AttachWorker(
+            self._requests(), metadata=self._signer.metadata(), wait_for_ready=True
+        )
         async for message in call:
             self._take(message)
 
     async def _requests(self) -> AsyncIterator[run_store_pb2.AttachWorkerRequest]:
         yield run_store_pb2.AttachWorkerRequest(hello=self._hello)
         self.attached.set()
-        told = -1
         while True:
-            self._changed.clear()
             capacity = run_store_pb2.WorkerCapacity(
-                free_slots=self._slots.free, leases_received=self._received
+                free_slots=self._slots.free,
+                leases_received=self._received,
+                sent_at_us=clock.now_us(),
+                draining=self._slots.closed,
             )
-            # A slot that a lease has just taken is no news: the store has counted it.
-            if capacity.free_slots + capacity.leases_received != told:
-                told = capacity.free_slots + capacity.leases_received
-                yield run_store_pb2.AttachWorkerRequest(capacity=capacity)
-            await self._changed.wait()
+            yield run_store_pb2.AttachWorkerRequest(capacity=capacity)
+            await self._news_since(capacity)
+
+    async def _news_since(self, told: run_store_pb2.WorkerCapacity) -> None:
+        """Return at a change that the store can't have counted itself, or after a while.
+
+        A slot that a lease has just taken is no news.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SPEAK_SECONDS):
+                while (
+                    self._slots.free + self._received == told.free_slots + told.leases_received
+                    and self._slots.closed == told.draining
+                ):
+                    self._changed.clear()
+                    await self._changed.wait()
 
     def _take(self, message: run_store_pb2.AttachWorkerResponse) -> None:
         if message.HasField("lease"):
             self._received += 1
             self._slots.take()
-            # It may have waited for us, had this process stood still: at the last check but
-            # one, it had not come yet.
-            came_after = min(time.monotonic(), self._executor.checked_at[0])
-            self._executor.start(message.lease, came_after)
+            self._executor.start(message.lease, message.lease.asked_at_us / 1_000_000)
+        elif message.HasField("no_more_leases"):
+            self._retired.set()
         elif message.HasField("cancel"):
             self._executor.cancel(message.cancel.run_id, message.cancel.epoch)
 
@@ -129,7 +161,7 @@ class LeaseKeeper:
             await asyncio.sleep(self._ttl_seconds / _RENEWALS_PER_LEASE)
 
     async def _renew(self) -> None:
-        asked_at = time.monotonic()
+        asked_at = clock.now()
         leases = self._executor.leases()
         request = run_store_pb2.RenewLeasesRequest(
             worker_id=self._worker_id, leases=leases, free_slots=self._slots.free

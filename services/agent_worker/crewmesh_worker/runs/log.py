@@ -19,14 +19,20 @@ import structlog
 from crewmesh.common.errors import CrewmeshError, InvalidInputError, StateError
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
-from crewmesh.v1 import run_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh.v1 import memory_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh_worker.sessions.memory import merged
 
 log = structlog.get_logger(__name__)
 
-# Events of one run that may wait before its runner is made to wait.
+# What of one run may wait before its runner is made to wait.
 _MAX_PENDING: Final = 1_000
+_MAX_PENDING_BYTES: Final = 4 * 1024 * 1024
+# Each batch ends with what passes its bound, so all of a call stay well within what one
+# message may have.
 _MAX_EVENTS_PER_APPEND: Final = 200
+_MAX_BYTES_PER_APPEND: Final = 256 * 1024
 _MAX_APPENDS_PER_CALL: Final = 64
+_MAX_BYTES_PER_CALL: Final = 4 * 1024 * 1024
 # Events that nobody waits for are held this long, so that they share a transaction.
 _LINGER_SECONDS: Final = 0.02
 _CALL_SECONDS: Final = 5.0
@@ -37,6 +43,9 @@ _RETRY_SECONDS: Final = 0.25
 class _Entry:
     event: run_pb2.RunEvent
     checkpoints: tuple[run_store_pb2.TaskCheckpoint, ...]
+    size: int
+    call: run_store_pb2.ModelCall | None
+    memories: tuple[memory_pb2.MemoryChanges, ...]
 
 
 class RunLog:
@@ -47,7 +56,9 @@ class RunLog:
         self.epoch = lease.epoch
         self._next_seq = lease.next_seq
         self._pending: deque[_Entry] = deque()
+        self._pending_bytes = 0
         self._checkpoints: list[run_store_pb2.TaskCheckpoint] = []
+        self._memories: list[memory_pb2.MemoryChanges] = []
         self._transition: run_store_pb2.Transition | None = None
         self._writer = writer
         self._room = asyncio.Event()
@@ -56,11 +67,13 @@ class RunLog:
         self.closed = asyncio.Event()
         self.lost = asyncio.Event()
 
-    async def add(self, event: run_pb2.RunEvent) -> None:
-        """Queue an event; wait while too many are queued."""
+    async def add(
+        self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None
+    ) -> None:
+        """Queue an event, with the model call that it tells of; wait while too many are queued."""
         await self._room.wait()
-        self._queue(event)
-        if len(self._pending) >= _MAX_PENDING:
+        self._queue(event, call)
+        if len(self._pending) >= _MAX_PENDING or self._pending_bytes >= _MAX_PENDING_BYTES:
             self._room.clear()
         self._writer.changed(self)
 
@@ -68,8 +81,16 @@ class RunLog:
         """Keep a task's output; it is stored in one transaction with the next event."""
         self._checkpoints.append(checkpoint)
 
+    def remember(self, changes: memory_pb2.MemoryChanges) -> None:
+        """Keep what a task changed in its crew's memory; stored as a checkpoint is."""
+        self._memories.append(changes)
+
     async def end(self, event: run_pb2.RunEvent, transition: run_store_pb2.Transition) -> None:
         """Queue the last event with the change of state; return once they are stored, or lost."""
+        if transition.status != run_pb2.RUN_STATUS_WAITING:
+            # Of a task whose end was not heard of any more: it isn't done without that event.
+            self._checkpoints.clear()
+            self._memories.clear()
         self._queue(event)
         self._transition = transition
         self._writer.changed(self, urgent=True)
@@ -86,9 +107,13 @@ class RunLog:
             self.abandon()
             raise
 
-    def _queue(self, event: run_pb2.RunEvent) -> None:
-        self._pending.append(_Entry(event, tuple(self._checkpoints)))
+    def _queue(self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None) -> None:
+        checkpoints, memories = tuple(self._checkpoints), tuple(self._memories)
+        size = sum(message.ByteSize() for message in (event, *checkpoints, *memories))
+        self._pending.append(_Entry(event, checkpoints, size, call, memories))
+        self._pending_bytes += size
         self._checkpoints.clear()
+        self._memories.clear()
 
     def abandon(self) -> None:
         """Send nothing more: the run is another worker's."""
@@ -100,23 +125,33 @@ class RunLog:
         """Return what is to be sent next, without taking it from the queue."""
         if not self._pending or self.lost.is_set():
             return None
-        count = min(len(self._pending), _MAX_EVENTS_PER_APPEND)
         append = run_store_pb2.Append(
             run_id=self.run_id,
             epoch=self.epoch,
             first_seq=self._next_seq,
         )
-        for entry in itertools.islice(self._pending, count):
+        size = 0
+        memories: list[memory_pb2.MemoryChanges] = []
+        for place, entry in enumerate(itertools.islice(self._pending, _MAX_EVENTS_PER_APPEND)):
             append.events.append(entry.event)
             append.checkpoints.extend(entry.checkpoints)
-        if self._transition is not None and count == len(self._pending):
+            memories.extend(entry.memories)
+            if entry.call is not None:
+                append.model_calls.append(entry.call)
+                append.model_calls[-1].event = place
+            size += entry.size
+            if size >= _MAX_BYTES_PER_APPEND:
+                break
+        if (changes := merged(memories)) is not None:
+            append.memories.CopyFrom(changes)
+        if self._transition is not None and len(append.events) == len(self._pending):
             append.transition.CopyFrom(self._transition)
         return append
 
     def acknowledge(self, append: run_store_pb2.Append) -> None:
         """Forget what is stored now."""
         for _ in append.events:
-            self._pending.popleft()
+            self._pending_bytes -= self._pending.popleft().size
         self._next_seq += len(append.events)
         if append.HasField("transition"):
             self.closed.set()
@@ -181,11 +216,15 @@ class LogWriter:
 
     def _take_batch(self) -> list[tuple[RunLog, run_store_pb2.Append]]:
         batch = []
+        size = 0
         for run_log in list(self._waiting)[:_MAX_APPENDS_PER_CALL]:
+            if size >= _MAX_BYTES_PER_CALL:
+                break
             del self._waiting[run_log]
             append = run_log.next_append()
             if append is not None:
                 batch.append((run_log, append))
+                size += append.ByteSize()
         if self._waiting:
             self._changed.set()
         return batch

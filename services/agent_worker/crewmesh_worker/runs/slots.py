@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 
@@ -11,13 +12,16 @@ class Slots:
     def __init__(self, total: int) -> None:
         self.total = total
         self._taken = 0
-        self._open = True
+        self.closed = False
+        # Set while no place is taken.
+        self.empty = asyncio.Event()
+        self.empty.set()
         self._listeners: list[Callable[[], None]] = []
 
     @property
     def free(self) -> int:
         """Places for further runs; none once the worker drains."""
-        return max(0, self.total - self._taken) if self._open else 0
+        return max(0, self.total - self._taken) if not self.closed else 0
 
     @property
     def taken(self) -> int:
@@ -31,16 +35,19 @@ class Slots:
     def take(self) -> None:
         """Take a place, free or not: a lease that came must be carried out."""
         self._taken += 1
+        self.empty.clear()
         self._tell()
 
     def give_back(self) -> None:
         """Free a place."""
         self._taken -= 1
+        if self._taken == 0:
+            self.empty.set()
         self._tell()
 
     def close(self) -> None:
         """Have no free places from now on."""
-        self._open = False
+        self.closed = True
         self._tell()
 
     def _tell(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from numpy.typing import NDArray
 
 from crewmesh_worker.tools.registry import ToolError
 
@@ -34,6 +35,8 @@ _CONFIG: dict[str, Any] = {
 _LOCKDOWN = "SET enable_external_access = false; SET lock_configuration = true"
 # Date formats, each with one meaning, that DuckDB's readers leave as text.
 _DATE_FORMATS = ["%b %d %Y", "%b %d, %Y", "%d %b %Y", "%B %d, %Y", "%d.%m.%Y", "%Y/%m/%d"]
+
+_TRIED_ROWS = 1_000
 
 Row = list[Any]
 
@@ -91,6 +94,29 @@ class Database:
                 raise ToolError(f"{error}\n{self._describe(connection)}") from error
             return Result(columns, rows, total)
 
+    def arrays(self, sql: str) -> dict[str, NDArray[Any]]:
+        """Answer one reading statement whole, each column an array; masked where it has nulls.
+
+        For tools' own statements: it has no limit of rows. Raises ToolError as `query` does.
+        """
+        with self._lock:
+            connection = self._open()
+            try:
+                self._require_reading(connection, sql)
+                found: dict[str, NDArray[Any]] = connection.execute(sql).fetchnumpy()
+            except duckdb.Error as error:
+                raise ToolError(f"{error}\n{self._describe(connection)}") from error
+            return found
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Return the types of a table's columns, by their names, in order."""
+        with self._lock:
+            return dict(_columns(self._open(), table))
+
+    def path(self, table: str) -> Path:
+        """Return the file that a table is read from."""
+        return self._datasets[table]
+
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
             if not self._datasets:
@@ -137,18 +163,34 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
     for column, type_ in _columns(connection, name):
         if type_ == "VARCHAR":
             _convert_dates(connection, quote(name), quote(column))
+        elif type_ == "TIMESTAMP WITH TIME ZONE":
+            # In UTC, as text has it: DuckDB gives Python the other only with a time zone database.
+            connection.execute(
+                f"ALTER TABLE {quote(name)} ALTER {quote(column)} SET DATA TYPE TIMESTAMP "
+                f"USING make_timestamp(epoch_us({quote(column)}))"
+            )
 
 
 def _convert_dates(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
     """Make a text column a DATE where every value is one."""
     parsed = f"try_strptime({column}, {_DATE_FORMATS})"
-    texts, dates = connection.execute(
-        f"SELECT count({column}), count({parsed}) FROM {table}"  # noqa: S608
-    ).fetchall()[0]
-    if texts and texts == dates:
+    # A look at some first: a million names take seconds to be tried.
+    some = f"(SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT {_TRIED_ROWS})"  # noqa: S608
+    if _all_dates(connection, some, column, parsed) and _all_dates(
+        connection, table, column, parsed
+    ):
         connection.execute(
             f"ALTER TABLE {table} ALTER {column} SET DATA TYPE DATE USING {parsed}::DATE"
         )
+
+
+def _all_dates(
+    connection: duckdb.DuckDBPyConnection, source: str, column: str, parsed: str
+) -> bool:
+    texts, dates = connection.execute(
+        f"SELECT count({column}), count({parsed}) FROM {source}"  # noqa: S608
+    ).fetchall()[0]
+    return bool(texts) and texts == dates
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[str, str]]:

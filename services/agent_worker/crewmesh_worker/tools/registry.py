@@ -6,7 +6,8 @@ A module of `crewmesh_worker.tools.catalogue` is a tool, named like the module. 
 - `Arguments`: a pydantic model, whose JSON schema the model is given;
 - `run(arguments: Arguments) -> str`: does it, and returns what the model is shown;
 - `SIDE_EFFECTS = True`, if a call changes something outside of its run: the same call is
-  then made once, however often the run is taken up again.
+  then made once, however often the run is taken up again;
+- `RESULT_AS_ANSWER = True`, if what it returns is its task's answer, word for word.
 
 So the names are known without importing any tool: the worker's main process checks
 definitions against them and never loads what the tools need.
@@ -39,6 +40,7 @@ class Tool:
     arguments: type[BaseModel]
     run: Callable[[Any], str]
     side_effects: bool = False
+    result_as_answer: bool = False
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -62,4 +64,5 @@ def load_tool(name: str) -> Tool:
         module.Arguments,
         module.run,
         getattr(module, "SIDE_EFFECTS", False),
+        getattr(module, "RESULT_AS_ANSWER", False),
     )

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from crewmesh.common.errors import CrewmeshError, UnavailableError
 from crewmesh.v1.agent_pb2 import (
     CancelRunRequest,
-    GetRunRequest,
     ListRunsRequest,
     RespondToRunRequest,
     RunSpec,
     StartRunRequest,
-    StartRunResponse,
+    Webhook,
 )
-from crewmesh.v1.run_pb2 import Run, RunStatus
+from crewmesh.v1.run_pb2 import RunStatus
 from crewmesh_gateway import schemas
 from crewmesh_gateway.bodies import JsonRoute, dump_json
 from crewmesh_gateway.openapi import BODY_FAULTS, problems
 from crewmesh_gateway.params import (
-    IDEMPOTENCY_KEY,
     NAME,
     SESSION_ID,
     Cursor,
@@ -36,25 +29,25 @@ from crewmesh_gateway.params import (
     Moment,
     Wait,
 )
-from crewmesh_gateway.relay import CALL_SECONDS, Relay, RequestRelay
+from crewmesh_gateway.relay import RequestRelay
 from crewmesh_gateway.responses import Json
-from crewmesh_gateway.translate import ENDED, STATUS_NUMBERS, run_json
+from crewmesh_gateway.translate import (
+    ENDED,
+    STATUS_NUMBERS,
+    as_timestamp,
+    limit_proto,
+    run_json,
+)
+from crewmesh_gateway.waiting import (
+    IdempotencyKey,
+    duration,
+    first_wait,
+    read_run,
+    start,
+    wait_for_end,
+)
 
 router = APIRouter(tags=["runs"], route_class=JsonRoute)
-
-# A long wait is made of calls of this length, so that it survives the loss of a
-# worker and ends soon when the gateway stops.
-_WAIT_SLICE_SECONDS = 5.0
-_START_REPETITIONS = 2
-_REPETITION_PAUSE_SECONDS = 0.1
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        pattern=IDEMPOTENCY_KEY,
-        description="Sent again with the same body, it returns the run that it started first.",
-    ),
-]
 
 
 @router.post(
@@ -86,52 +79,24 @@ async def start_run(
         timeout_seconds=body.timeout_seconds or 0,
         max_attempts=body.max_attempts or 0,
         idempotency_key=idempotency_key or "",
+        models=body.models,
+        budget=limit_proto(body.budget) if body.budget is not None else None,
+        webhook=_webhook(body.webhook_or_none()),
     )
     give_up_at = time.monotonic() + wait
-    answer = await _start(relay, spec, min(wait, _WAIT_SLICE_SECONDS))
-    run = await _wait_for_end(relay, answer.run, give_up_at)
+    first = first_wait(wait)
+    answer = await start(
+        relay,
+        relay.mesh.agents.StartRun,
+        StartRunRequest(spec=spec, wait=duration(first)),
+        first,
+        repeatable=bool(idempotency_key),
+    )
+    run = await wait_for_end(relay, answer.run, give_up_at)
     headers = {"Location": f"/v1/runs/{run.id}"}
     if answer.replayed:
         headers["Idempotent-Replayed"] = "true"
     return Json(run_json(run), 200 if wait and run.status in ENDED else 202, headers)
-
-
-async def _start(relay: Relay, spec: RunSpec, wait: float) -> StartRunResponse:
-    """Start a run; where a key makes it harmless, again when a worker was lost meanwhile."""
-    request = StartRunRequest(spec=spec, wait=_duration(wait))
-    repetitions = _START_REPETITIONS if spec.idempotency_key else 0
-    while True:
-        try:
-            return await relay.call(
-                relay.mesh.agents.StartRun, request, seconds=wait + CALL_SECONDS
-            )
-        except UnavailableError:
-            if repetitions == 0:
-                raise
-        repetitions -= 1
-        await asyncio.sleep(_REPETITION_PAUSE_SECONDS)
-
-
-async def _wait_for_end(relay: Relay, run: Run, give_up_at: float) -> Run:
-    """Return the run when it has ended, or as it is at `give_up_at`."""
-    while run.status not in ENDED and not relay.gateway.draining.is_set():
-        left = give_up_at - time.monotonic()
-        if left <= 0:
-            break
-        try:
-            run = await _read(relay, run.id, min(left, _WAIT_SLICE_SECONDS))
-        except CrewmeshError:
-            # The run was accepted, which the client must learn all the same.
-            break
-    return run
-
-
-async def _read(relay: Relay, run_id: str, wait: float) -> Run:
-    request = GetRunRequest(run_id=run_id, wait=_duration(wait))
-    run: Run = (
-        await relay.call(relay.mesh.agents.GetRun, request, seconds=wait + CALL_SECONDS)
-    ).run
-    return run
 
 
 @router.get(
@@ -158,8 +123,8 @@ async def list_runs(
             status=STATUS_NUMBERS[status] if status else RunStatus.RUN_STATUS_UNSPECIFIED,
             crew=crew or "",
             session_id=session_id or "",
-            created_after=_timestamp(created_after),
-            created_before=_timestamp(created_before),
+            created_after=as_timestamp(created_after),
+            created_before=as_timestamp(created_before),
         ),
     )
     return Json(
@@ -178,8 +143,8 @@ async def list_runs(
 async def get_run(relay: RequestRelay, run_id: Id, wait: Wait = 0) -> Response:
     """Show a run with its tasks, as it is now or after at most `wait` seconds when it has ended."""
     give_up_at = time.monotonic() + wait
-    run = await _read(relay, run_id, min(wait, _WAIT_SLICE_SECONDS))
-    return Json(run_json(await _wait_for_end(relay, run, give_up_at)))
+    run = await read_run(relay, run_id, first_wait(wait))
+    return Json(run_json(await wait_for_end(relay, run, give_up_at)))
 
 
 @router.post(
@@ -207,20 +172,12 @@ async def cancel_run(
 )
 async def respond_to_run(relay: RequestRelay, run_id: Id, body: schemas.RespondToRun) -> Response:
     """Give a run that waits for a person what it waits for."""
-    request = RespondToRunRequest(run_id=run_id, text=body.text, approve=body.approve)
+    request = RespondToRunRequest(
+        run_id=run_id, text=body.text, approve=body.approve, question_seq=body.question or 0
+    )
     answer = await relay.call(relay.mesh.agents.RespondToRun, request)
     return Json(run_json(answer.run))
 
 
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromMilliseconds(int(seconds * 1000))
-    return duration
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp
+def _webhook(given: schemas.Webhook | None) -> Webhook | None:
+    return None if given is None else Webhook(url=given.url, secret=given.secret)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from uuid6 import uuid7
 
-from crewmesh.common.errors import InvalidInputError, NotFoundError, Violation
+from crewmesh.common.errors import InvalidInputError, NotFoundError, StateError, Violation
 from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import file_pb2, file_pb2_grpc
 from crewmesh_store.files.objects import Objects, artifact_key, dataset_key
@@ -84,15 +84,36 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
     ) -> file_pb2.PutArtifactResponse:
         org_id = caller().require_org()
         header = (await _first(request_iterator)).header
-        artifact_id = _new_id()
-        key = artifact_key(org_id, artifact_id)
-        stored = await self._objects.write(key, _chunks(request_iterator))
-        try:
-            artifact = await self._files.create_artifact(artifact_id, header, stored)
-        except BaseException:
-            await self._objects.delete(key)
-            raise
+        artifact_id = parse_id(header.id, "artifact") if header.id else _new_id()
+        if (artifact := await self._find_artifact(org_id, artifact_id)) is None:
+            artifact = await self._store_artifact(org_id, artifact_id, header, request_iterator)
+        elif artifact.run_id != header.run_id:
+            raise StateError("that artifact is another run's", reason="WRONG_RUN")
         return file_pb2.PutArtifactResponse(artifact=artifact)
+
+    async def _store_artifact(
+        self,
+        org_id: str,
+        artifact_id: UUID,
+        header: file_pb2.ArtifactHeader,
+        requests: AsyncIterator[file_pb2.PutArtifactRequest],
+    ) -> file_pb2.Artifact:
+        key = artifact_key(org_id, artifact_id)
+        stored = await self._objects.write(key, _chunks(requests))
+        try:
+            return await self._files.create_artifact(artifact_id, header, stored)
+        except StateError:
+            # Any other error may hide that the row is there. And so it may be now, by an
+            # upload of the same at the same time; later it can't, the lease being lost.
+            if await self._find_artifact(org_id, artifact_id) is None:
+                await self._objects.delete(key)
+            raise
+
+    async def _find_artifact(self, org_id: str, artifact_id: UUID) -> file_pb2.Artifact | None:
+        try:
+            return await self._files.get_artifact(org_id, str(artifact_id))
+        except NotFoundError:
+            return None
 
     async def ListArtifacts(
         self, request: file_pb2.ListArtifactsRequest, context: Any

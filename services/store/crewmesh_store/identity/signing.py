@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +14,14 @@ from uuid import UUID, uuid4
 
 import jwt
 import structlog
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jwt.algorithms import OKPAlgorithm
 
 from crewmesh.common.errors import UnauthenticatedError
 from crewmesh_store.database import Database, Row, load_statements
+from crewmesh_store.tenants.vault import Sealed, Vault, VaultError
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +32,8 @@ AUDIENCE: Final = "crewmesh-api"
 _ALGORITHM: Final = "EdDSA"
 _TYPE: Final = "at+jwt"
 _REQUIRED: Final = ["iss", "aud", "sub", "exp", "iat", "jti", "sid"]
-_NONCE_BYTES: Final = 12
+# In place of an organisation: the keys are the mesh's own.
+_NOBODYS: Final = "signing-keys"
 # A key signs for a month; its successor is known to everybody a day before it signs.
 _SIGNS: Final = timedelta(days=30)
 _AHEAD: Final = timedelta(days=1)
@@ -44,7 +44,7 @@ _LOOK_AGAIN_SECONDS: Final = 5.0
 @dataclass(frozen=True)
 class _Key:
     id: str
-    # None where it can't be read: the mesh secret was another one then.
+    # None where it can't be read: it was sealed by a key that isn't here.
     private: Ed25519PrivateKey | None
     public: Ed25519PublicKey
     jwk: Mapping[str, Any]
@@ -54,14 +54,10 @@ class _Key:
 class KeyRing:
     """The mesh's signing keys. Every replica has the same ones: they are in Postgres."""
 
-    def __init__(self, database: Database, mesh_secret: str, issuer: str) -> None:
+    def __init__(self, database: Database, vault: Vault, issuer: str) -> None:
         self._database = database
+        self._vault = vault
         self._issuer = issuer
-        self._cipher = AESGCM(
-            HKDF(hashes.SHA256(), length=32, salt=None, info=b"crewmesh signing keys").derive(
-                mesh_secret.encode()
-            )
-        )
         self._keys: dict[str, _Key] = {}
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
@@ -76,14 +72,15 @@ class KeyRing:
             "use": "sig",
             "alg": _ALGORITHM,
         }
-        raw = private.private_bytes_raw()
-        nonce = os.urandom(_NONCE_BYTES)
+        raw = base64.b64encode(private.private_bytes_raw()).decode()
+        sealed = self._vault.seal(_NOBODYS, key_id, raw)
         await self._read()
         await self._database.fetch_after(
             SQL["lock_signing_keys"],
             SQL["add_signing_key"],
             id=key_id,
-            private_key=nonce + self._cipher.encrypt(nonce, raw, key_id.encode()),
+            private_key=sealed.data,
+            sealed_by=sealed.key_id,
             public_jwk=json.dumps(jwk),
             signs=_SIGNS,
             ahead=_AHEAD,
@@ -161,14 +158,26 @@ class KeyRing:
         self._looked_at = time.monotonic()
 
     def _key_from_row(self, row: Row) -> _Key:
-        sealed, jwk = bytes(row["private_key"]), json.loads(row["public_jwk"])
-        nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        sealed = Sealed(row["sealed_by"], bytes(row["private_key"]))
+        jwk = json.loads(row["public_jwk"])
         public = OKPAlgorithm.from_jwk(jwk)
         assert isinstance(public, Ed25519PublicKey)
         private = None
         try:
-            raw = self._cipher.decrypt(nonce, ciphertext, row["id"].encode())
+            raw = base64.b64decode(self._vault.open(_NOBODYS, row["id"], sealed))
             private = Ed25519PrivateKey.from_private_bytes(raw)
-        except InvalidTag:
-            log.warning("a signing key was made under another mesh secret", key=row["id"])
+        except VaultError:
+            log.warning("a signing key can't be opened; another takes its place", key=row["id"])
         return _Key(row["id"], private, public, jwk, row["signs"])
+
+
+def vault_of_signing_keys(secrets_key: str, mesh_secret: str) -> Vault:
+    """Return what seals signing keys: the store's own keys, else one made of the mesh's secret.
+
+    The mesh's secret is known to every service, so it does that only where there is nothing
+    better; what it has sealed before stays readable.
+    """
+    derived = HKDF(hashes.SHA256(), length=32, salt=None, info=b"crewmesh signing keys").derive(
+        mesh_secret.encode()
+    )
+    return Vault(f"{secrets_key},{base64.urlsafe_b64encode(derived).decode()}")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from crewmesh.common.errors import StateError, UnavailableError
+from crewmesh_store.database import conninfo
 
 log = structlog.get_logger(__name__)
 
@@ -25,20 +26,23 @@ def migrate(database_url: str) -> None:
     """Bring the schema to the newest version; only one replica does it at a time.
 
     Raises StateError when the database is newer than this code, which then must not
-    touch it, and UnavailableError when Postgres can't be reached, or goes away meanwhile.
+    touch it, InvalidInputError for what is no database's URL, and UnavailableError when
+    Postgres can't be reached, or goes away meanwhile.
     """
     try:
-        _migrate(database_url)
+        _migrate(conninfo(database_url))
     except OperationalError as error:
-        raise UnavailableError("Postgres can't be reached; check CREWMESH_DATABASE_URL") from error
+        reason = str(error.orig).partition("\n")[0]
+        raise UnavailableError(
+            f"Postgres can't be reached; if it is there, check CREWMESH_DATABASE_URL: {reason}"
+        ) from error
 
 
-def _migrate(database_url: str) -> None:
+def _migrate(database: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     script = ScriptDirectory.from_config(config)
-    url = make_url(database_url).set(drivername="postgresql+psycopg")
-    engine = create_engine(url)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(database))
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:id)"), {"id": _LOCK_ID})
         connection.commit()

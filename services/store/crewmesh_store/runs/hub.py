@@ -13,23 +13,26 @@ from contextlib import contextmanager
 
 from crewmesh.v1 import run_pb2
 
-_QUEUED_BATCHES = 64
+_QUEUED_BYTES = 1024 * 1024
 
 
 class Subscription:
     """One watcher's queue of batches of events."""
 
     def __init__(self) -> None:
-        self._batches: deque[Sequence[run_pb2.RunEvent]] = deque()
+        self._batches: deque[tuple[Sequence[run_pb2.RunEvent], int]] = deque()
+        self._bytes = 0
         self._missed = False
         self._changed = asyncio.Event()
 
-    def push(self, events: Sequence[run_pb2.RunEvent]) -> None:
-        """Queue a batch; an empty one, or one too many, means: read history."""
-        if events and len(self._batches) < _QUEUED_BATCHES and not self._missed:
-            self._batches.append(events)
+    def push(self, events: Sequence[run_pb2.RunEvent], size: int) -> None:
+        """Queue a batch of `size` bytes; an empty one, or one too many, means: read history."""
+        if events and self._bytes < _QUEUED_BYTES and not self._missed:
+            self._batches.append((events, size))
+            self._bytes += size
         else:
             self._batches.clear()
+            self._bytes = 0
             self._missed = True
         self._changed.set()
 
@@ -47,7 +50,9 @@ class Subscription:
                 return ()
         self._changed.clear()
         if self._batches:
-            return self._batches.popleft()
+            events, size = self._batches.popleft()
+            self._bytes -= size
+            return events
         self._missed = False
         return ()
 
@@ -72,5 +77,7 @@ class EventHub:
 
     def publish(self, run_id: str, events: Sequence[run_pb2.RunEvent]) -> None:
         """Tell a run's watchers of events that are stored now; none: that there are some."""
-        for subscription in self._subscriptions.get(run_id, ()):
-            subscription.push(events)
+        if subscriptions := self._subscriptions.get(run_id):
+            size = sum(event.ByteSize() for event in events)
+            for subscription in subscriptions:
+                subscription.push(events, size)

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from crewmesh.common.errors import CrewmeshError
+from crewmesh_store.budgets.repository import BudgetRepository
 from crewmesh_store.runs.repository import RunRepository
 
 log = structlog.get_logger(__name__)
@@ -39,3 +40,14 @@ async def make_partitions(runs: RunRepository) -> None:
             await runs.ensure_event_partitions()
         except CrewmeshError as error:
             log.warning("can't make the log's next partition", reason=error.message)
+
+
+async def charge_lost_calls(budgets: BudgetRepository) -> None:
+    """Count as spent what lost attempts have reserved, until cancelled."""
+    while True:
+        await asyncio.sleep(_EXPIRY_SECONDS)
+        try:
+            if count := await budgets.charge_lost():
+                log.info("calls of lost attempts count as spent", calls=count)
+        except CrewmeshError as error:
+            log.warning("can't look for calls of lost attempts", reason=error.message)

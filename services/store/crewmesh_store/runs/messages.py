@@ -8,9 +8,8 @@ from uuid import UUID
 
 from crewmesh.v1 import run_pb2, run_store_pb2
 from crewmesh_store.database import Row
-from crewmesh_store.messages import parse_id, timestamp
+from crewmesh_store.messages import limit_from_row, parse_id, timestamp
 
-TERMINAL_EVENT_TYPES = frozenset({"run.succeeded", "run.failed", "run.cancelled", "run.timed_out"})
 TERMINAL_STATUSES = frozenset(
     {
         run_pb2.RUN_STATUS_SUCCEEDED,
@@ -38,6 +37,7 @@ def run_id(text: str) -> UUID:
 
 def run_from_row(row: Row) -> run_pb2.Run:
     """Return a row of `runs` as a message, without its tasks."""
+    output, failed = row["output"] or "", row["status"] == "failed"
     error = None
     if row["error_code"] is not None:
         error = run_pb2.RunError(code=row["error_code"], message=row["error_message"] or "")
@@ -48,7 +48,8 @@ def run_from_row(row: Row) -> run_pb2.Run:
         crew_version=row["crew_version"],
         status=_STATUS_BY_NAME[row["status"]],
         inputs_json=_as_text(row["inputs"]),
-        output=row["output"] or "",
+        output="" if failed else output,
+        output_partial=output if failed else "",
         output_json=_as_text(row["output_json"]),
         error=error,
         attempt=row["attempt"],
@@ -57,6 +58,7 @@ def run_from_row(row: Row) -> run_pb2.Run:
         priority=row["priority"],
         timeout_seconds=row["timeout_seconds"],
         session_id=row["session_id"] or "",
+        turn=row["turn"] or 0,
         created_by=row["created_by"],
         worker_id=row["worker_id"] or "",
         usage=run_pb2.Usage(
@@ -64,7 +66,11 @@ def run_from_row(row: Row) -> run_pb2.Run:
             completion_tokens=row["completion_tokens"],
             total_tokens=row["total_tokens"],
             model_calls=row["model_calls"],
+            cost_micros=row["cost_micros"],
+            unpriced_calls=row["unpriced_calls"],
         ),
+        models=row["models"],
+        budget=limit_from_row(row),
         last_seq=row["last_seq"],
         created_at=timestamp(row["created_at"]),
         started_at=timestamp(row["started_at"]),
@@ -105,6 +111,17 @@ def tasks_from_events(task_events_json: str | None) -> list[run_pb2.TaskState]:
             task.finished_at.FromDatetime(datetime.fromisoformat(at))
         task.name, task.agent = name, agent
     return [tasks[index] for index in sorted(tasks)]
+
+
+def webhook_from_json(webhook_json: str) -> run_pb2.WebhookState:
+    """Return the state of a run's webhook; `webhook_json` is an object of its columns."""
+    columns = json.loads(webhook_json)
+    moments = {name: columns.pop(name) for name in ("next_try_at", "delivered_at")}
+    state = run_pb2.WebhookState(**columns)
+    for name, moment in moments.items():
+        if moment is not None:
+            getattr(state, name).FromDatetime(datetime.fromisoformat(moment))
+    return state
 
 
 def worker_from_row(row: Row) -> run_store_pb2.Worker:

@@ -6,27 +6,44 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 import psycopg
-from google.protobuf.timestamp_pb2 import Timestamp
 from uuid6 import uuid7
 
-from crewmesh.common.errors import ConflictError, ExhaustedError, InvalidInputError, StateError
+from crewmesh.common.errors import (
+    ConflictError,
+    CrewmeshError,
+    ExhaustedError,
+    InvalidInputError,
+    NotFoundError,
+    StateError,
+)
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
+from crewmesh_store.budgets.messages import limit_columns
 from crewmesh_store.database import Database, Row, load_statements
+from crewmesh_store.messages import moment, parse_id
+from crewmesh_store.runs.columns import append_columns
 from crewmesh_store.runs.messages import (
     event_from_row,
     run_from_row,
     run_id,
     status_name,
     tasks_from_events,
+    webhook_from_json,
     worker_from_row,
 )
+from crewmesh_store.sessions.repository import SessionRepository
+from crewmesh_store.tenants.repository import TenantRepository
+from crewmesh_store.tenants.vault import Vault
 
 SQL = load_statements("runs")
+
+# Messages of a session that may wait for their answers at once.
+MAX_OPEN_TURNS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -38,17 +55,37 @@ class Created:
     lease: run_store_pb2.Lease | None = None
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What came of an append."""
+
+    result: run_store_pb2.AppendResult
+    # As they now stand in the log; none where this call stored none.
+    events: Sequence[run_pb2.RunEvent] = ()
+    # Whether a queued run may start now that couldn't before: this one, its session's next, or
+    # one that waited for a limit of its organisation.
+    makes_room: bool = False
+
+
 class RunRepository:
     """Runs, leases and logs in Postgres."""
 
-    def __init__(self, database: Database, lease_ttl: timedelta) -> None:
+    def __init__(
+        self, database: Database, lease_ttl: timedelta, vault: Vault | None = None
+    ) -> None:
         self._database = database
+        self._sessions = SessionRepository(database)
+        self._tenants = TenantRepository(database, vault or Vault(""))
         self.lease_ttl = lease_ttl
+        self._vault = vault or Vault("")
 
     async def create(self, request: run_store_pb2.CreateRunRequest, identity: Identity) -> Created:
         """Record a run and its first event; lease it to the asking worker if nothing waits.
 
-        Raises ConflictError (IDEMPOTENCY_KEY_REUSED) when the key stands for another request.
+        With a message, that is recorded too, as the next of its session. Raises ConflictError
+        (IDEMPOTENCY_KEY_REUSED) when the key stands for another request, NotFoundError when
+        there is no such session, StateError (POLICY_CHANGED) when another policy is in force
+        than the one that admitted it, and ExhaustedError when too much waits already.
         """
         spec = request.spec
         key = spec.idempotency_key or None
@@ -69,25 +106,66 @@ class RunRepository:
             request_hash=request_hash,
             worker_id=request.worker_id or None,
             lease_ttl=self.lease_ttl,
+            models=list(spec.models),
+            api_key_id=identity.api_key_id or None,
+            **limit_columns(spec.budget),
+            message=spec.message or None,
+            conversation=parse_id(spec.session_id, "session") if spec.message else None,
+            max_open_turns=MAX_OPEN_TURNS,
+            webhook_url=spec.webhook.url or None,
+            webhook_secret=spec.webhook.secret,
+            policy_as_of=moment(request, "policy_as_of"),
         )
         if row is not None:
-            lease = self._lease(row) if row["status"] == "running" else None
+            lease = await self._complete_lease(row) if row["status"] == "running" else None
             return Created(run_from_row(row), lease=lease)
         row = await self._database.fetch_one(
             SQL["find_idempotent_run"], org_id=identity.org_id, key=key
         )
         if row is None:
-            raise ExhaustedError(
-                "the queue of your organisation is full; try again when some runs have started",
-                reason="QUEUE_FULL",
-                retry_after_seconds=5,
-            )
+            raise await self._refusal_of(request, identity)
         if row["request_hash"] != request_hash:
             raise ConflictError(
                 "this Idempotency-Key was used for another request; send a new key",
                 reason="IDEMPOTENCY_KEY_REUSED",
             )
         return Created(run_from_row(row), replayed=True)
+
+    async def _refusal_of(
+        self, request: run_store_pb2.CreateRunRequest, identity: Identity
+    ) -> CrewmeshError:
+        """Return why a run with a new key, or none, wasn't taken."""
+        spec = request.spec
+        if spec.message:
+            session = await self._sessions.get(spec.session_id, identity.org_id)
+            if session is None:
+                return NotFoundError(
+                    f"there is no session {spec.session_id[:64]!r}", reason="SESSION_NOT_FOUND"
+                )
+            if session.open_turns >= MAX_OPEN_TURNS:
+                return ExhaustedError(
+                    f"{session.open_turns} messages of this session wait for their answers; "
+                    "post the next one when some have been answered",
+                    reason="SESSION_BUSY",
+                    retry_after_seconds=5,
+                )
+        policy = await self._tenants.get_policy(identity.require_org())
+        if policy.as_of != request.policy_as_of:
+            return StateError(
+                "the organisation's policy was changed meanwhile; try again",
+                reason="POLICY_CHANGED",
+            )
+        return ExhaustedError(
+            "the queue of your organisation is full; try again when some runs have started",
+            reason="QUEUE_FULL",
+            retry_after_seconds=5,
+        )
+
+    async def _complete_lease(self, row: Row) -> run_store_pb2.Lease:
+        lease = self._lease(row)
+        if lease.run.turn:
+            await self._sessions.add_history(lease)
+        return lease
 
     async def claim(self, worker_ids: Sequence[str]) -> list[run_store_pb2.Lease]:
         """Lease queued runs to the workers named, one for each entry, as far as there are any."""
@@ -97,7 +175,7 @@ class RunRepository:
             worker_ids=list(worker_ids),
             lease_ttl=self.lease_ttl,
         )
-        leases = {row["id"]: self._lease(row) for row in rows}
+        leases = {row["id"]: await self._complete_lease(row) for row in rows}
         again = [row["id"] for row in rows if row["attempt"] > 1]
         if again:
             for row in await self._database.fetch(SQL["read_checkpoints"], run_ids=again):
@@ -115,18 +193,19 @@ class RunRepository:
         lease.ttl.FromTimedelta(self.lease_ttl)
         if row["answer"] is not None:
             lease.answer.CopyFrom(run_store_pb2.HumanAnswer(**json.loads(row["answer"])))
+        terms = json.loads(row["terms"])
+        lease.budgeted = terms["budgeted"]
+        lease.policy_json = terms["policy"] or ""
+        lease.secrets.update(self._vault.open_all(str(row["org_id"]), terms["secrets"] or ()))
         return lease
 
-    async def append(
-        self, appends: Sequence[run_store_pb2.Append]
-    ) -> list[tuple[run_store_pb2.AppendResult, list[run_pb2.RunEvent]]]:
+    async def append(self, appends: Sequence[run_store_pb2.Append]) -> list[Stored]:
         """Store each append whole or not at all; all that are accepted, in one transaction.
 
-        Returns, in the same order, each outcome and the events as they now stand in the
-        log (none where this call stored none).
+        Returns what came of each, in the same order.
         """
         try:
-            rows = await self._database.fetch(SQL["append_events"], **_append_parameters(appends))
+            rows = await self._database.fetch(SQL["append_events"], **append_columns(appends))
         except psycopg.DataError as error:
             raise InvalidInputError(f"an event can't be stored: {error}") from error
         accepted = {str(row["id"]): row for row in rows}
@@ -135,17 +214,27 @@ class RunRepository:
         if refused:
             found = await self._database.fetch(SQL["read_heads"], run_ids=refused)
             heads = {str(row["id"]): row for row in found}
-        results: list[tuple[run_store_pb2.AppendResult, list[run_pb2.RunEvent]]] = []
-        for append in appends:
-            row = accepted.get(append.run_id)
-            if row is None:
-                results.append((_refusal(append, heads.get(append.run_id)), []))
-                continue
-            result = run_store_pb2.AppendResult(
-                outcome=run_store_pb2.APPEND_OUTCOME_STORED, last_seq=row["last_seq"]
-            )
-            results.append((result, _numbered(append, row["attempt"])))
-        return results
+        return [
+            _stored(append, accepted[append.run_id])
+            if append.run_id in accepted
+            else Stored(_refusal(append, heads.get(append.run_id)))
+            for append in appends
+        ]
+
+    async def hand_back(self, lease: run_store_pb2.Lease) -> None:
+        """Put a run back whose worker went away before its lease was sent; no failure of it."""
+        payload = {"reason": "worker_lost", "worker_id": lease.run.worker_id}
+        event = run_pb2.RunEvent(type="run.queued", payload_json=json.dumps(payload))
+        event.at.GetCurrentTime()
+        change = run_store_pb2.Transition(status=run_pb2.RUN_STATUS_QUEUED)
+        append = run_store_pb2.Append(
+            run_id=lease.run.id,
+            epoch=lease.epoch,
+            first_seq=lease.next_seq,
+            events=[event],
+            transition=change,
+        )
+        await self.append([append])
 
     async def renew(
         self, request: run_store_pb2.RenewLeasesRequest
@@ -208,14 +297,32 @@ class RunRepository:
             SQL["cancel_run"], run_id=run_id(run), org_id=org_id, reason=reason
         )
 
-    async def respond(self, run: str, identity: Identity, answer: dict[str, object]) -> Row | None:
-        """Record a person's answer and queue the run; return None if it wasn't waiting."""
+    async def respond(
+        self, run: str, identity: Identity, answer: dict[str, object], question_seq: int
+    ) -> Row | None:
+        """Record a person's answer and queue the run; return None if it wasn't waiting for it.
+
+        `question_seq` is the number of the event that asked, or 0 for the one that asked last.
+        """
         return await self._database.fetch_one(
             SQL["respond_to_run"],
             run_id=run_id(run),
             org_id=identity.require_org(),
             answer=json.dumps(answer),
             payload=json.dumps({**answer, "by": identity.user_id}),
+            question_seq=question_seq,
+        )
+
+    async def was_answered_so(
+        self, run: str, identity: Identity, answer: dict[str, object], question_seq: int
+    ) -> bool:
+        """Tell whether a question has got this very answer, from the same person."""
+        if not question_seq:
+            return False
+        events, _ = await self.read_events(run, question_seq, limit=1, max_bytes=1)
+        return bool(events) and (
+            events[0].type == "input.received"
+            and json.loads(events[0].payload_json) == {**answer, "by": identity.user_id}
         )
 
     async def get(self, run: str, org_id: str, *, tasks: bool = False) -> run_pb2.Run | None:
@@ -227,6 +334,8 @@ class RunRepository:
         message = run_from_row(row)
         if tasks:
             message.tasks.extend(tasks_from_events(row["task_events"]))
+            if row["webhook"] is not None:
+                message.webhook.CopyFrom(webhook_from_json(row["webhook"]))
         return message
 
     async def list_page(
@@ -244,18 +353,28 @@ class RunRepository:
             status=status_name(request.status),
             crew=request.crew or None,
             session_id=request.session_id or None,
-            created_after=_moment(request, "created_after"),
-            created_before=_moment(request, "created_before"),
+            created_after=moment(request, "created_after"),
+            created_before=moment(request, "created_before"),
             limit=limit,
         )
         return [run_from_row(row) for row in rows]
 
-    async def read_events(self, run: str, after_seq: int, limit: int) -> list[run_pb2.RunEvent]:
-        """Return at most `limit` of the run's events with a number above `after_seq`."""
+    async def read_events(
+        self, run: str, after_seq: int, limit: int, max_bytes: int
+    ) -> tuple[list[run_pb2.RunEvent], bool]:
+        """Return the run's events with numbers above `after_seq`, and whether there are more.
+
+        They are at most `limit`, and no more once their payloads make up `max_bytes`.
+        """
         rows = await self._database.fetch(
-            SQL["read_events"], run_id=run_id(run), after_seq=after_seq, limit=limit
+            SQL["read_events"],
+            run_id=run_id(run),
+            after_seq=after_seq,
+            limit=limit + 1,
+            max_bytes=max_bytes,
         )
-        return [event_from_row(run, row) for row in rows]
+        events = [event_from_row(run, row) for row in rows[:limit]]
+        return events, bool(rows) and rows[0]["found"] > len(events)
 
     async def ensure_event_partitions(self) -> None:
         """Make this week's partition of the log and the next one's, one replica at a time."""
@@ -281,12 +400,11 @@ def _hash_of(spec: agent_pb2.RunSpec) -> bytes:
     return hashlib.sha256(spec.SerializeToString(deterministic=True)).digest()
 
 
-def _datetime(moment: Timestamp) -> datetime:
-    return moment.ToDatetime(tzinfo=UTC)
-
-
-def _moment(request: agent_pb2.ListRunsRequest, field: str) -> datetime | None:
-    return _datetime(getattr(request, field)) if request.HasField(field) else None  # type: ignore[arg-type]
+def _stored(append: run_store_pb2.Append, row: Row) -> Stored:
+    result = run_store_pb2.AppendResult(
+        outcome=run_store_pb2.APPEND_OUTCOME_STORED, last_seq=row["last_seq"]
+    )
+    return Stored(result, _numbered(append, row["attempt"]), row["makes_room"])
 
 
 def _numbered(append: run_store_pb2.Append, attempt: int) -> list[run_pb2.RunEvent]:
@@ -308,60 +426,3 @@ def _refusal(append: run_store_pb2.Append, head: Row | None) -> run_store_pb2.Ap
     else:
         outcome = run_store_pb2.APPEND_OUTCOME_OUT_OF_ORDER
     return run_store_pb2.AppendResult(outcome=outcome, last_seq=head["last_seq"])
-
-
-def _append_parameters(appends: Sequence[run_store_pb2.Append]) -> dict[str, list[object]]:
-    """Spread the appends into one array for each column."""
-    columns: dict[str, list[object]] = {name: [] for name in _APPEND_COLUMNS}
-
-    def add(**values: object) -> None:
-        for name, value in values.items():
-            columns[name].append(value)
-
-    for append in appends:
-        run = run_id(append.run_id)
-        change = append.transition
-        succeeded = change.status == run_pb2.RUN_STATUS_SUCCEEDED
-        add(
-            run_ids=run,
-            epochs=append.epoch,
-            first_seqs=append.first_seq,
-            counts=len(append.events),
-            statuses=status_name(change.status),
-            outputs=change.output if succeeded else None,
-            output_jsons=change.output_json or None,
-            error_codes=change.error.code or None,
-            error_messages=change.error.message or None,
-            prompt_tokens=change.usage.prompt_tokens,
-            completion_tokens=change.usage.completion_tokens,
-            total_tokens=change.usage.total_tokens,
-            model_calls=change.usage.model_calls,
-            waits=change.wait.ToTimedelta(),
-        )
-        for seq, event in enumerate(append.events, append.first_seq):
-            add(
-                event_run_ids=run,
-                event_seqs=seq,
-                event_ats=_datetime(event.at),
-                event_types=event.type,
-                event_tasks=event.task,
-                event_agents=event.agent,
-                event_payloads=event.payload_json,
-            )
-        for checkpoint in append.checkpoints:
-            add(
-                checkpoint_run_ids=run,
-                checkpoint_tasks=checkpoint.task_index,
-                checkpoint_outputs=checkpoint.output,
-                checkpoint_waitings=checkpoint.waiting,
-            )
-    return columns
-
-
-_APPEND_COLUMNS = (
-    "run_ids", "epochs", "first_seqs", "counts", "statuses", "outputs", "output_jsons",
-    "error_codes", "error_messages", "prompt_tokens", "completion_tokens", "total_tokens",
-    "model_calls", "waits", "event_run_ids", "event_seqs", "event_ats", "event_types", "event_tasks",
-    "event_agents", "event_payloads", "checkpoint_run_ids", "checkpoint_tasks",
-    "checkpoint_outputs", "checkpoint_waitings",
-)  # fmt: skip

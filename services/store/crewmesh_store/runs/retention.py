@@ -3,7 +3,8 @@
 Any replica does all of it, and doing it twice does no harm. A run goes whole, as soon as
 its time has come: its row, its artifacts, its idempotency key. Its events go with their
 week's partition, when no run of that week is left; those of a week that is past but has a
-run left are deleted.
+run left are deleted. A session goes when nothing was said in it for as long, with its messages
+and memories.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ class Retention:
         }
         if self._keep is not None:
             before = now - self._keep
+            gone["sessions"] = await self._delete("sessions", before=before)
+            gone["memories"] = await self._delete("memories", before=before)
             gone["runs"] = await self._delete("runs", before=before)
+            gone["model_calls"] = await self._delete("model_calls", before=before)
             # Before what may have to wait: it never does.
             gone["objects"] = await self._delete_objects()
             gone["partitions"] = await self._drop_partitions(before)

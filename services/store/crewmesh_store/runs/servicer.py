@@ -18,16 +18,13 @@ from crewmesh.common.errors import (
     StateError,
     Violation,
 )
+from crewmesh.common.events import TERMINAL_EVENT_TYPES
 from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_store.messages import page_bounds
 from crewmesh_store.runs.dispatch import AttachedWorker, Dispatcher
 from crewmesh_store.runs.hub import EventHub, Subscription
-from crewmesh_store.runs.messages import (
-    TERMINAL_EVENT_TYPES,
-    TERMINAL_STATUSES,
-    run_from_row,
-)
+from crewmesh_store.runs.messages import TERMINAL_STATUSES, run_from_row
 from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
 
@@ -36,8 +33,12 @@ log = structlog.get_logger(__name__)
 # A watcher that no wake-up reaches looks for itself this often.
 _POLL_SECONDS: Final = 2.0
 # A worker whose stream broke, but which lives, is back by then.
-_REATTACH_SECONDS: Final = 0.7
+_REATTACH_SECONDS: Final = 0.5
+# What a watcher that doesn't keep up holds at each hop, about.
 _EVENTS_PER_READ: Final = 500
+_BYTES_PER_READ: Final = 256 * 1024
+# Well within what one message may have.
+_BYTES_PER_PAGE: Final = 4 * 1024 * 1024
 _MAX_WAIT_SECONDS: Final = 60.0
 
 
@@ -66,7 +67,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> run_store_pb2.CreateRunResponse:
         created = await self._runs.create(request, caller())
         if created.lease is None and not created.replayed:
-            self._announce_queued()
+            self.announce_queued()
         return run_store_pb2.CreateRunResponse(
             run=created.run, replayed=created.replayed, lease=created.lease
         )
@@ -79,6 +80,8 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             raise InvalidInputError("the first message of AttachWorker is hello")
         worker_id, session_id = first.hello.worker_id, UUID(bytes=uuid7().bytes)
         await self._runs.put_worker(first.hello, session_id)
+        # Until it hears from us, the worker's gRPC keeps all that it says, to say it again.
+        await context.send_initial_metadata(())
         try:
             with self._dispatcher.attach(worker_id) as worker:
                 reader = asyncio.create_task(self._read_capacity(request_iterator, worker))
@@ -112,6 +115,8 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> None:
         async for request in requests:
             worker.set_capacity(request.capacity)
+            if request.capacity.draining:
+                await self._dispatcher.retire(worker)
             self._dispatcher.capacity_changed()
 
     async def RenewLeases(
@@ -127,12 +132,12 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         if not all(append.events for append in request.appends):
             raise InvalidInputError("an append holds at least one event")
         results = await self._runs.append(request.appends)
-        for append, (_, events) in zip(request.appends, results, strict=True):
-            if events:
-                self._announce(append.run_id, events)
-                if append.transition.status == run_pb2.RUN_STATUS_QUEUED:
-                    self._announce_queued()
-        return run_store_pb2.AppendEventsResponse(results=[result for result, _ in results])
+        for append, stored in zip(request.appends, results, strict=True):
+            if stored.events:
+                self._announce(append.run_id, stored.events)
+        if any(stored.makes_room for stored in results):
+            self.announce_queued()
+        return run_store_pb2.AppendEventsResponse(results=[stored.result for stored in results])
 
     async def RecordEffect(
         self, request: run_store_pb2.RecordEffectRequest, context: Any
@@ -177,8 +182,10 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> agent_pb2.ListRunEventsResponse:
         limit, _ = page_bounds(request.page_size, "", default=100, limit=1000)
         await self._require_run(request.run_id)
-        events = await self._runs.read_events(request.run_id, request.after_seq, limit + 1)
-        return agent_pb2.ListRunEventsResponse(events=events[:limit], more=len(events) > limit)
+        events, more = await self._runs.read_events(
+            request.run_id, request.after_seq, limit, _BYTES_PER_PAGE
+        )
+        return agent_pb2.ListRunEventsResponse(events=events, more=more)
 
     async def WatchRun(
         self, request: agent_pb2.WatchRunRequest, context: Any
@@ -189,13 +196,15 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         cursor = request.after_seq
         with self._hub.subscribe(run.id) as subscription:
             while True:
-                history = await self._runs.read_events(run.id, cursor, _EVENTS_PER_READ)
+                history, more = await self._runs.read_events(
+                    run.id, cursor, _EVENTS_PER_READ, _BYTES_PER_READ
+                )
                 if history:
                     yield agent_pb2.WatchRunResponse(events=history)
                     cursor = history[-1].seq
                     if history[-1].type in TERMINAL_EVENT_TYPES:
                         return
-                if len(history) == _EVENTS_PER_READ:
+                if more:
                     continue
                 while batch := await subscription.next(_POLL_SECONDS):
                     new = [event for event in batch if event.seq > cursor]
@@ -212,17 +221,23 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> agent_pb2.CancelRunResponse:
         org_id = caller().require_org()
         reason = request.reason or "cancelled on request"
-        row = await self._runs.cancel(request.run_id, org_id, reason)
+        run = await self.cancel(request.run_id, org_id, reason)
+        return agent_pb2.CancelRunResponse(run=run or await self._require_run(request.run_id))
+
+    async def cancel(self, run_id: str, org_id: str, reason: str) -> run_pb2.Run | None:
+        """Cancel a run, or ask its worker to; return None if it has ended or isn't there."""
+        row = await self._runs.cancel(run_id, org_id, reason)
         if row is None:
-            run = await self._require_run(request.run_id)
-            return agent_pb2.CancelRunResponse(run=run)
+            return None
         run = run_from_row(row)
         if run.status == run_pb2.RUN_STATUS_RUNNING:
             self._dispatcher.cancel(run.worker_id, run.id, row["epoch"])
             self._wakeups.cancel_requested(run.worker_id, run.id, row["epoch"])
         else:
             self._announce(run.id, ())
-        return agent_pb2.CancelRunResponse(run=run)
+            if run.turn:
+                self.announce_queued()
+        return run
 
     async def RespondToRun(
         self, request: agent_pb2.RespondToRunRequest, context: Any
@@ -236,12 +251,18 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         answer: dict[str, object] = {"text": request.text}
         if request.HasField("approve"):
             answer["approve"] = request.approve
-        row = await self._runs.respond(request.run_id, identity, answer)
+        question = request.question_seq
+        row = await self._runs.respond(request.run_id, identity, answer, question)
         if row is None:
-            await self._require_run(request.run_id)
-            raise StateError("the run isn't waiting for an answer", reason="RUN_NOT_WAITING")
+            run = await self._require_run(request.run_id)
+            if await self._runs.was_answered_so(run.id, identity, answer, question):
+                return agent_pb2.RespondToRunResponse(run=run)
+            raise StateError(
+                f"the run isn't waiting for an answer{' to that' if question else ''}",
+                reason="RUN_NOT_WAITING",
+            )
         self._announce(request.run_id, ())
-        self._announce_queued()
+        self.announce_queued()
         return agent_pb2.RespondToRunResponse(run=run_from_row(row))
 
     # --------------------------------------------------------------------------
@@ -258,16 +279,18 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     def run_moved(self, run: str, status: str) -> None:
         """Tell watchers and dispatchers what maintenance did to a run."""
         self._announce(run, ())
-        if status == "queued":
-            self._announce_queued()
+        if status != "running":
+            # It is in the queue, or its session's next one may start.
+            self.announce_queued()
+
+    def announce_queued(self) -> None:
+        """Have dispatchers everywhere look for runs that may start now."""
+        self._dispatcher.run_queued()
+        self._wakeups.run_queued()
 
     def _announce(self, run: str, events: Any) -> None:
         self._hub.publish(run, events)
         self._wakeups.run_changed(run)
-
-    def _announce_queued(self) -> None:
-        self._dispatcher.run_queued()
-        self._wakeups.run_queued()
 
     async def _require_run(self, run: str) -> run_pb2.Run:
         found = await self._runs.get(run, caller().require_org())

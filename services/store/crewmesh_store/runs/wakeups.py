@@ -16,6 +16,8 @@ import psycopg
 import structlog
 from uuid6 import uuid7
 
+from crewmesh_store.database import conninfo
+
 log = structlog.get_logger(__name__)
 
 _CHANNEL: Final = "crewmesh"
@@ -39,7 +41,7 @@ class Wakeups:
     """Sends at most 25 messages a second, whatever the load, and receives others'."""
 
     def __init__(self, database_url: str, on_wakeup: Callable[[Wakeup], None]) -> None:
-        self._url = database_url
+        self._conninfo = conninfo(database_url)
         self._on_wakeup = on_wakeup
         self._replica = str(uuid7())
         self._pending = Wakeup()
@@ -65,8 +67,8 @@ class Wakeups:
         while True:
             try:
                 async with (
-                    await psycopg.AsyncConnection.connect(self._url, autocommit=True) as sender,
-                    await psycopg.AsyncConnection.connect(self._url, autocommit=True) as listener,
+                    await self._connect() as sender,
+                    await self._connect() as listener,
                     asyncio.TaskGroup() as group,
                 ):
                     group.create_task(self._send(sender))
@@ -74,6 +76,9 @@ class Wakeups:
             except* (psycopg.Error, OSError) as errors:
                 log.warning("wake-ups are off; polling", error=str(errors.exceptions[0]))
             await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
 
     async def _send(self, connection: psycopg.AsyncConnection[Any]) -> None:
         while True:

@@ -18,10 +18,11 @@ SELECT * FROM datasets WHERE org_id = %(org_id)s AND name = %(name)s ORDER BY id
 DELETE FROM datasets WHERE org_id = %(org_id)s AND id = %(id)s RETURNING id;
 
 -- name: create_artifact
--- No row when the lease is no longer the writer's.
+-- No row when the lease is no longer the writer's. The same artifact again changes nothing.
 INSERT INTO artifacts (id, org_id, run_id, name, media_type, size_bytes, sha256)
 SELECT %(id)s, org_id, id, %(name)s, %(media_type)s, %(size_bytes)s, %(sha256)s
 FROM runs WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running'
+ON CONFLICT (id) DO UPDATE SET name = artifacts.name WHERE artifacts.run_id = excluded.run_id
 RETURNING *;
 
 -- name: list_artifacts

@@ -177,8 +177,8 @@ SELECT pg_advisory_xact_lock(7201450);
 
 -- name: add_signing_key
 -- No row while another signs for long enough, of those that can be read.
-INSERT INTO signing_keys (id, private_key, public_jwk, signs_until, verifies_until)
-SELECT %(id)s, %(private_key)s, %(public_jwk)s::json, now() + %(signs)s::interval,
+INSERT INTO signing_keys (id, private_key, sealed_by, public_jwk, signs_until, verifies_until)
+SELECT %(id)s, %(private_key)s, %(sealed_by)s, %(public_jwk)s::json, now() + %(signs)s::interval,
     now() + %(signs)s::interval + %(token_lifetime)s::interval
 WHERE NOT EXISTS (
     SELECT FROM signing_keys

@@ -60,6 +60,46 @@ WITH past AS (
 )
 SELECT count(*) AS n FROM deleted;
 
+-- name: delete_model_calls
+WITH old AS (
+    SELECT run_id, seq FROM model_calls
+    WHERE run_id < uuidv7_floor(%(before)s) AND at < %(before)s
+    ORDER BY run_id, seq LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM model_calls c USING old o
+    WHERE c.run_id = o.run_id AND c.seq = o.seq
+    RETURNING c.seq
+)
+SELECT count(*) AS n FROM deleted;
+
+-- name: delete_sessions
+-- In which nothing was said for long; messages and memories go along.
+WITH past AS (
+    SELECT id FROM sessions
+    WHERE updated_at < %(before)s AND open_turns = 0
+    ORDER BY updated_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM sessions s USING past p WHERE s.id = p.id RETURNING s.id
+)
+SELECT count(*) AS n FROM deleted;
+
+-- name: delete_memories
+-- Of what runs named as their session without there being one.
+WITH past AS (
+    SELECT m.org_id, m.session_id, m.crew, m.id FROM memories m
+    WHERE m.session_id <> '' AND m.saved_at < %(before)s
+        AND NOT EXISTS (SELECT FROM sessions s WHERE s.id::text = m.session_id)
+    ORDER BY m.saved_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM memories m USING past p
+    WHERE m.org_id = p.org_id AND m.session_id = p.session_id AND m.crew = p.crew AND m.id = p.id
+    RETURNING m.id
+)
+SELECT count(*) AS n FROM deleted;
+
 -- name: drop_event_partition
 SELECT drop_past_event_partition(%(before)s) AS name;
 

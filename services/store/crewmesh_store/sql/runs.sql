@@ -1,18 +1,33 @@
 -- Runs, leases and logs. Every statement is one transaction, and one round trip.
 
 -- name: create_run
--- One row when the run was made; none when its idempotency key exists already, or
--- when the organisation's queue is full.
--- The run starts at once, leased to the caller, when nothing else is waiting and its
--- organisation has no limits (those are kept by claim_runs, one claim at a time).
+-- One row when the run was made; none when its idempotency key exists already, when the
+-- organisation's queue is full, when its session isn't there or has too many open turns, or
+-- when it was admitted by a policy that isn't in force.
+-- The run starts at once, leased to the caller, when nothing else is waiting, its
+-- organisation has no limits (those are kept by claim_runs, one claim at a time), and its
+-- session has no run before it.
 WITH full_queue AS (
     SELECT FROM runs
     WHERE status = 'queued' AND org_id = %(org_id)s::uuid
     OFFSET (SELECT max_queued - 1 FROM orgs WHERE id = %(org_id)s::uuid) LIMIT 1
+), session AS MATERIALIZED (
+    -- Locked: messages posted at once are numbered one after another, and each sees how
+    -- many are open before it.
+    SELECT id, turns, open_turns FROM sessions
+    WHERE %(message)s::text IS NOT NULL AND id = %(conversation)s::uuid AND org_id = %(org_id)s::uuid
+    FOR UPDATE
+), admitted AS (
+    SELECT WHERE NOT EXISTS (SELECT FROM full_queue) AND %(policy_as_of)s::timestamptz
+        IS NOT DISTINCT FROM (SELECT updated_at FROM policies WHERE org_id = %(org_id)s::uuid)
+    AND (
+        %(message)s::text IS NULL
+        OR EXISTS (SELECT FROM session WHERE open_turns < %(max_open_turns)s::int)
+    )
 ), first_use AS (
     INSERT INTO idempotency_keys (org_id, key, request_hash, run_id)
     SELECT %(org_id)s::uuid, %(key)s, %(request_hash)s::bytea, %(run_id)s::uuid
-    WHERE %(key)s::text IS NOT NULL AND NOT EXISTS (SELECT FROM full_queue)
+    WHERE %(key)s::text IS NOT NULL AND EXISTS (SELECT FROM admitted)
     ON CONFLICT DO NOTHING
     RETURNING run_id
 ), start AS (
@@ -22,11 +37,14 @@ WITH full_queue AS (
         SELECT FROM orgs WHERE id = %(org_id)s::uuid AND max_running IS NOT NULL
     ) AND NOT EXISTS (
         SELECT FROM crew_limits WHERE org_id = %(org_id)s::uuid AND crew = %(crew)s
+    ) AND NOT EXISTS (
+        SELECT FROM session WHERE open_turns > 0
     ) AS at_once
 ), run AS (
     INSERT INTO runs (
         id, org_id, crew, crew_version, status, inputs, max_attempts, priority, timeout_seconds,
-        session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq
+        session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq,
+        models, api_key_id, max_tokens, max_micros, turn, has_webhook
     )
     SELECT
         %(run_id)s::uuid, %(org_id)s::uuid, %(crew)s, %(crew_version)s,
@@ -37,11 +55,22 @@ WITH full_queue AS (
         CASE WHEN at_once THEN %(worker_id)s END,
         CASE WHEN at_once THEN now() + %(lease_ttl)s::interval END,
         CASE WHEN at_once THEN now() END,
-        1 + at_once::int
+        1 + at_once::int,
+        %(models)s::text[], %(api_key_id)s::uuid, %(max_tokens)s::bigint, %(max_micros)s::bigint,
+        (SELECT turns + 1 FROM session), %(webhook_url)s::text IS NOT NULL
     FROM start
     WHERE CASE WHEN %(key)s::text IS NULL
-        THEN NOT EXISTS (SELECT FROM full_queue) ELSE EXISTS (SELECT FROM first_use) END
+        THEN EXISTS (SELECT FROM admitted) ELSE EXISTS (SELECT FROM first_use) END
     RETURNING *
+), turned AS (
+    UPDATE sessions s
+    SET turns = s.turns + 1, open_turns = s.open_turns + 1, updated_at = now()
+    FROM run r JOIN session t ON r.turn IS NOT NULL
+    WHERE s.id = t.id
+), said AS (
+    INSERT INTO session_messages (session_id, number, org_id, role, content, run_id)
+    SELECT t.id, 2 * r.turn - 1, r.org_id, 'user', %(message)s, r.id
+    FROM run r JOIN session t ON r.turn IS NOT NULL
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
     SELECT id, 1, org_id, now(), 0, 'run.queued',
@@ -51,8 +80,17 @@ WITH full_queue AS (
     SELECT id, 2, org_id, now(), 1, 'run.started',
         json_build_object('worker_id', worker_id, 'attempt', 1)
     FROM run WHERE status = 'running'
+), budgeted AS (
+    INSERT INTO budgets (org_id, run_id, period, max_tokens, max_micros)
+    SELECT org_id, id, 'total', max_tokens, max_micros
+    FROM run WHERE max_tokens IS NOT NULL OR max_micros IS NOT NULL
+), webhook AS (
+    INSERT INTO deliveries (run_id, org_id, url, secret)
+    SELECT id, org_id, %(webhook_url)s, %(webhook_secret)s FROM run WHERE has_webhook
 )
-SELECT * FROM run;
+SELECT run.*, CASE WHEN status = 'running'
+    THEN lease_terms(org_id, api_key_id, COALESCE(max_tokens, max_micros) IS NOT NULL) END AS terms
+FROM run;
 
 -- name: find_idempotent_run
 SELECT k.request_hash, r.*
@@ -66,7 +104,7 @@ SELECT pg_advisory_xact_lock(7201448);
 -- name: claim_runs
 -- Leases queued runs to workers: the first to worker_ids[1], and so on. Highest priority
 -- first; among equals, the organisation that would then have the fewest running; then the
--- oldest. Limits of organisations and crews hold. The cost depends on how many
+-- oldest. Limits of organisations and crews hold, and so does the order of sessions. The cost depends on how many
 -- organisations wait and how many runs are running, not on how many wait or have ended.
 WITH RECURSIVE waiting (org_id) AS (
     -- Steps from organisation to organisation through the index.
@@ -91,6 +129,11 @@ WITH RECURSIVE waiting (org_id) AS (
     CROSS JOIN LATERAL (
         SELECT id, priority, crew FROM runs r
         WHERE r.status = 'queued' AND r.org_id = o.id AND r.available_at <= now()
+            -- A session's runs go one after another, in the order of their messages.
+            AND (r.turn IS NULL OR NOT EXISTS (
+                SELECT FROM runs e
+                WHERE e.session_id = r.session_id AND e.turn < r.turn AND e.finished_at IS NULL
+            ))
             AND NOT EXISTS (
                 SELECT FROM crew_limits f JOIN running b USING (org_id, crew)
                 WHERE f.org_id = o.id AND f.crew = r.crew AND b.n >= f.max_running
@@ -122,7 +165,9 @@ WITH RECURSIVE waiting (org_id) AS (
         json_build_object('worker_id', worker_id, 'attempt', attempt)
     FROM claimed
 )
-SELECT * FROM claimed;
+SELECT c.*,
+    lease_terms(org_id, api_key_id, COALESCE(max_tokens, max_micros) IS NOT NULL) AS terms
+FROM claimed c;
 
 -- name: read_checkpoints
 SELECT run_id, task_index, output, waiting FROM checkpoints
@@ -154,11 +199,11 @@ WITH batch AS (
         %(statuses)s::run_status[], %(outputs)s::text[], %(output_jsons)s::json[],
         %(error_codes)s::text[], %(error_messages)s::text[], %(prompt_tokens)s::bigint[],
         %(completion_tokens)s::bigint[], %(total_tokens)s::bigint[], %(model_calls)s::bigint[],
-        %(waits)s::interval[]
+        %(cost_micros)s::bigint[], %(unpriced_calls)s::bigint[], %(waits)s::interval[]
     ) AS b (
         run_id, epoch, first_seq, count, status, output, output_json,
         error_code, error_message, prompt_tokens, completion_tokens, total_tokens, model_calls,
-        wait
+        cost_micros, unpriced_calls, wait
     )
 ), locked AS MATERIALIZED (
     SELECT id FROM runs WHERE id = ANY(%(run_ids)s::uuid[]) ORDER BY id FOR UPDATE
@@ -175,6 +220,8 @@ WITH batch AS (
         completion_tokens = r.completion_tokens + b.completion_tokens,
         total_tokens = r.total_tokens + b.total_tokens,
         model_calls = r.model_calls + b.model_calls,
+        cost_micros = r.cost_micros + b.cost_micros,
+        unpriced_calls = r.unpriced_calls + b.unpriced_calls,
         available_at = CASE WHEN b.status = 'queued' AND b.error_code IS NOT NULL
             THEN now() + retry_delay(r.failures + 1) ELSE r.available_at END,
         waiting_until = CASE WHEN b.status = 'waiting' THEN now() + b.wait END,
@@ -185,7 +232,13 @@ WITH batch AS (
     FROM batch b, locked l
     WHERE r.id = b.run_id AND r.id = l.id
         AND r.epoch = b.epoch AND r.status = 'running' AND r.last_seq = b.first_seq - 1
-    RETURNING r.id, r.org_id, r.attempt, r.last_seq
+    RETURNING r.id, r.org_id, r.attempt, r.last_seq, r.crew, r.api_key_id, r.session_id, r.turn,
+        b.status IS NOT NULL AND (
+            b.status = 'queued'
+            OR (r.turn IS NOT NULL AND r.finished_at IS NOT NULL)
+            OR EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id AND o.max_running IS NOT NULL)
+            OR EXISTS (SELECT FROM crew_limits f WHERE f.org_id = r.org_id AND f.crew = r.crew)
+        ) AS makes_room
 ), stored AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, task, agent, payload)
     SELECT a.id, e.seq, a.org_id, e.at, a.attempt, e.type, e.task, e.agent, e.payload
@@ -205,8 +258,49 @@ WITH batch AS (
     JOIN accepted a ON a.id = c.run_id
     ON CONFLICT (run_id, task_index) DO UPDATE SET
         output = excluded.output, waiting = excluded.waiting
+), called AS (
+    INSERT INTO model_calls (
+        run_id, seq, org_id, api_key_id, at, crew, model,
+        prompt_tokens, completion_tokens, total_tokens, cost_micros
+    )
+    SELECT a.id, c.seq, a.org_id, a.api_key_id, c.at, a.crew, c.model,
+        c.prompt_tokens, c.completion_tokens, c.total_tokens, c.cost_micros
+    FROM unnest(
+        %(call_run_ids)s::uuid[], %(call_seqs)s::bigint[], %(call_ats)s::timestamptz[],
+        %(call_models)s::text[], %(call_prompt_tokens)s::bigint[],
+        %(call_completion_tokens)s::bigint[], %(call_total_tokens)s::bigint[],
+        %(call_cost_micros)s::bigint[]
+    ) AS c (
+        run_id, seq, at, model, prompt_tokens, completion_tokens, total_tokens, cost_micros
+    )
+    JOIN accepted a ON a.id = c.run_id
+), rememberers AS (
+    -- Not of a session that is gone.
+    SELECT a.* FROM accepted a
+    WHERE a.turn IS NULL OR EXISTS (SELECT FROM sessions s WHERE s.id::text = a.session_id)
+), remembered AS (
+    INSERT INTO memories (
+        org_id, session_id, crew, id, content, record, embedding, embedder, importance
+    )
+    SELECT a.org_id, COALESCE(a.session_id, ''), a.crew, m.id, m.content, m.record,
+        m.embedding, m.embedder, m.importance
+    FROM unnest(
+        %(memory_run_ids)s::uuid[], %(memory_ids)s::uuid[], %(memory_contents)s::text[],
+        %(memory_records)s::json[], %(memory_embeddings)s::bytea[], %(memory_embedders)s::text[],
+        %(memory_importances)s::real[]
+    ) AS m (run_id, id, content, record, embedding, embedder, importance)
+    JOIN rememberers a ON a.id = m.run_id
+    ON CONFLICT (org_id, session_id, crew, id) DO UPDATE SET
+        content = excluded.content, record = excluded.record, embedding = excluded.embedding,
+        embedder = excluded.embedder, importance = excluded.importance
+), forgotten AS (
+    DELETE FROM memories m
+    USING unnest(%(forgotten_run_ids)s::uuid[], %(forgotten_ids)s::uuid[]) AS f (run_id, id)
+    JOIN accepted a ON a.id = f.run_id
+    WHERE m.org_id = a.org_id AND m.session_id = COALESCE(a.session_id, '') AND m.crew = a.crew
+        AND m.id = f.id
 )
-SELECT id, attempt, last_seq FROM accepted;
+SELECT id, attempt, last_seq, makes_room FROM accepted;
 
 -- name: read_heads
 SELECT id, epoch, status, last_seq FROM runs WHERE id = ANY(%(run_ids)s);
@@ -307,12 +401,14 @@ WITH cancelled AS (
 SELECT * FROM cancelled;
 
 -- name: respond_to_run
--- No row when the run isn't waiting for a person.
+-- No row when the run isn't waiting for a person, or is with another question: the event that
+-- asks is the last one while a run waits.
 WITH answered AS (
     UPDATE runs SET
         status = 'queued', available_at = now(), waiting_until = NULL,
         answer = %(answer)s::json, last_seq = last_seq + 1
     WHERE id = %(run_id)s AND org_id = %(org_id)s AND status = 'waiting'
+        AND %(question_seq)s::bigint IN (0, last_seq)
     RETURNING *
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
@@ -328,7 +424,13 @@ SELECT r.*, (
     SELECT json_agg(json_build_array(e.type, e.task, e.agent, e.at, e.payload) ORDER BY e.seq)
     FROM run_events e
     WHERE e.run_id = r.id AND e.type IN ('task.started', 'task.completed', 'task.failed')
-) AS task_events
+) AS task_events, (
+    SELECT json_build_object(
+        'url', d.url, 'status', d.status, 'tries', d.tries, 'last_status', d.last_status,
+        'last_error', d.last_error, 'next_try_at', d.next_try_at, 'delivered_at', d.delivered_at
+    )
+    FROM deliveries d WHERE r.has_webhook AND d.run_id = r.id
+) AS webhook
 FROM runs r WHERE r.id = %(run_id)s AND r.org_id = %(org_id)s;
 
 -- name: list_runs
@@ -345,9 +447,19 @@ ORDER BY id DESC
 LIMIT %(limit)s;
 
 -- name: read_events
-SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
-WHERE run_id = %(run_id)s AND seq > %(after_seq)s
-ORDER BY seq LIMIT %(limit)s;
+-- A page ends early where it holds max_bytes of payloads; `found` counts what it would hold else.
+SELECT seq, at, attempt, type, task, agent, payload, found
+FROM (
+    SELECT *, count(*) OVER () AS found,
+        sum(octet_length(payload)) OVER (ORDER BY seq) - octet_length(payload) AS bytes_before
+    FROM (
+        SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
+        WHERE run_id = %(run_id)s AND seq > %(after_seq)s
+        ORDER BY seq LIMIT %(limit)s
+    ) page
+) measured
+WHERE bytes_before < %(max_bytes)s
+ORDER BY seq;
 
 -- name: lock_partitions
 SELECT pg_advisory_xact_lock(7201450);

@@ -11,8 +11,14 @@ from crewmesh_worker.models.rules.findings import Finding, Plan, plan_findings
 from crewmesh_worker.models.rules.markdown import Section, read_sections, write_table
 from crewmesh_worker.models.rules.planner import NAME, Rule
 from crewmesh_worker.models.rules.prose import Answer
+from crewmesh_worker.models.rules.question import Reading
 from crewmesh_worker.models.rules.reader import read_question
 from crewmesh_worker.models.rules.sql import STEP
+from crewmesh_worker.models.rules.statistics import (
+    say_statistics,
+    statistics_call,
+    statistics_queries,
+)
 from crewmesh_worker.models.rules.table import (
     Table,
     read_profile,
@@ -41,13 +47,17 @@ def _profile_answer(conversation: Conversation) -> str:
     return write_profile(table_from_profile(result.value))
 
 
-def _plan(conversation: Conversation) -> tuple[Plan, Table] | None:
+def _read(conversation: Conversation) -> tuple[Reading, Table] | None:
     profiles = [r.value for r in conversation.results_of("profile_dataset") if not r.failed]
     table = table_from_profile(profiles[-1]) if profiles else read_profile(conversation.context)
     if table is None:
         return None
-    question = conversation.tagged("question")
-    return plan_findings(read_question(question, table), table), table
+    return read_question(conversation.tagged("question"), table), table
+
+
+def _plan(conversation: Conversation) -> tuple[Plan, Table] | None:
+    read = _read(conversation)
+    return (plan_findings(*read), read[1]) if read else None
 
 
 def _query_calls(conversation: Conversation) -> list[dict[str, Any]]:
@@ -70,6 +80,24 @@ def _query_answer(conversation: Conversation) -> str:
         if not result.failed:
             answered = _answer(result)
             blocks.append(write_table(answered.columns, answered.rows[:_SHOWN_ROWS]))
+    return "\n\n".join(blocks)
+
+
+def _statistics_calls(conversation: Conversation) -> list[dict[str, Any]]:
+    read = _read(conversation)
+    if read is None:
+        return []
+    return [statistics_call(query, read[1]) for query in statistics_queries(read[0])]
+
+
+def _statistics_answer(conversation: Conversation) -> str:
+    """Return what the queries found, and the statistics after it."""
+    blocks = [_query_answer(conversation)]
+    if read := _read(conversation):
+        results = conversation.results_of("compute_statistics")
+        for query, result in zip(statistics_queries(read[0]), results, strict=False):
+            if not result.failed:
+                blocks += say_statistics(query, read[1], result.value)
     return "\n\n".join(blocks)
 
 
@@ -185,6 +213,7 @@ def _answer_text(conversation: Conversation) -> str:
 DATA_RULES = {
     "profile_dataset": Rule(_profile_calls, _profile_answer),
     "query_sql": Rule(_query_calls, _query_answer),
+    "compute_statistics": Rule(_statistics_calls, _statistics_answer),
     "draw_chart": Rule(_chart_calls, _chart_answer),
     "write_report": Rule(_report_calls, _report_answer),
 }

@@ -13,6 +13,7 @@ _TASK = re.compile(r"Current Task: (.*)", re.DOTALL)
 _EXPECTED = re.compile(r"\n+This is the expected criteria for your final answer: ")
 _EXPECTED_END = re.compile(r"\nyou MUST return the actual complete content[^\n]*")
 _CONTEXT = re.compile(r"\n+This is the context you're working with:\n")
+_FEEDBACK = re.compile(r"^User feedback: (.*?)\nInstructions: ", re.DOTALL)
 _NO_TOOLS_END = "\n\nProvide your complete response:"
 
 
@@ -40,12 +41,16 @@ class ToolResult:
 
 @dataclass(frozen=True)
 class Conversation:
-    """One task as the model is given it. `tools` maps names to argument schemas."""
+    """One task as the model is given it. `tools` maps names to argument schemas.
+
+    `feedback` is what people said of its results so far.
+    """
 
     task: str
     context: str
     tools: dict[str, dict[str, Any]]
     results: list[ToolResult]
+    feedback: tuple[str, ...] = ()
 
     @property
     def named_tools(self) -> list[str]:
@@ -75,7 +80,9 @@ def read_conversation(
     prompt = next((m["content"] for m in messages if m["role"] == "user"), "")
     task, context = _split(str(prompt))
     schemas = {t["function"]["name"]: t["function"]["parameters"] for t in tools or ()}
-    return Conversation(task, context, schemas, _results(messages))
+    said = (_FEEDBACK.match(str(m["content"])) for m in messages if m["role"] == "user")
+    feedback = tuple(match.group(1) for match in said if match)
+    return Conversation(task, context, schemas, _results(messages), feedback)
 
 
 def _split(prompt: str) -> tuple[str, str]:

@@ -45,11 +45,11 @@ def next_step(conversation: Conversation, rules: dict[str, Rule]) -> Call | str:
 
 
 def _rule(tool: str, rules: dict[str, Rule]) -> Rule:
-    return rules.get(tool) or Rule(lambda c: _generic_calls(c, tool), _generic_answer)
+    return rules.get(tool) or Rule(lambda c: generic_calls(c, tool), generic_answer)
 
 
-def _generic_calls(conversation: Conversation, tool: str) -> list[dict[str, Any]]:
-    """One call, when the task gives each argument without a default as <name>value</name>."""
+def generic_calls(conversation: Conversation, tool: str) -> list[dict[str, Any]]:
+    """Return one call, when the task gives each argument without a default as <name>value</name>."""
     properties = conversation.tools[tool].get("properties", {})
     given = {name: conversation.tagged(name) for name in properties}
     arguments = {name: value for name, value in given.items() if value}
@@ -57,7 +57,8 @@ def _generic_calls(conversation: Conversation, tool: str) -> list[dict[str, Any]
     return [arguments] if needed <= arguments.keys() else []
 
 
-def _generic_answer(conversation: Conversation) -> str:
+def generic_answer(conversation: Conversation) -> str:
+    """Return every result as it is."""
     if not conversation.results:
         return _without_tools(conversation)
     parts = [_say_result(result) for result in conversation.results]

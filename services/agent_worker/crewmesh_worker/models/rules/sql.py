@@ -169,6 +169,23 @@ def spread_sql(query: Query, table: Table) -> str:
     )
 
 
+def values_sql(query: Query, table: Table) -> str:
+    """Return the values of a measure."""
+    name = quote(query.measured.name)
+    return f"SELECT {name} FROM {quote(table.name)}{_where(query.filters)}"
+
+
+def moments_sql(query: Query, table: Table) -> str:
+    """Return how many values a measure has, and its moments."""
+    name = quote(query.measured.name)
+    return (
+        f"SELECT count({name}) AS values, round(avg({name}), 4) AS mean,\n"
+        f"       round(stddev_samp({name}), 4) AS standard_deviation, min({name}) AS lowest,\n"
+        f"       median({name}) AS median, max({name}) AS highest\n"
+        f"FROM {quote(table.name)}{_where(query.filters)}"
+    )
+
+
 def bins_sql(query: Query, table: Table) -> str:
     """Return how many rows lie in each of about twelve equal steps of a measure."""
     name = quote(query.measured.name)

@@ -22,8 +22,9 @@ ALTER TABLE api_keys
 -- have signed until it has expired.
 CREATE TABLE signing_keys (
     id text PRIMARY KEY,
-    -- Encrypted under a key derived from the mesh secret.
+    -- Encrypted with AES-256-GCM by the key that sealed_by names.
     private_key bytea NOT NULL,
+    sealed_by text NOT NULL,
     -- RFC 8037, as JSON.
     public_jwk json NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),

@@ -1,4 +1,4 @@
-"""People, their passwords and tokens.
+"""Crews' definitions, in versions.
 
 Revision ID: 0003
 """
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Execute 0003_identity.sql beside this file."""
+    """Execute 0003_crews.sql beside this file."""
     op.get_bind().exec_driver_sql(
         Path(__file__).with_suffix(".sql").read_text(encoding="utf-8").replace("%", "%%")
     )

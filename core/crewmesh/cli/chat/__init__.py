@@ -1,0 +1,1 @@
+"""A conversation at the command line: lines in, answers out as they are written."""

@@ -1,0 +1,156 @@
+"""`crewmesh chat`: talk with a crew."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crewmesh.cli.commands.common import DataDirOption, JsonOption
+from crewmesh.cli.console import print_error, print_json_line, tell
+from crewmesh.cli.errors import CliError, ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from crewmesh.cli.chat.conversation import Conversation
+    from crewmesh.cli.client import MeshClient
+
+_DEFAULT_CREW = "assistant"
+_ENDS = ("/exit", "/quit")
+
+
+def chat(
+    crew: Annotated[
+        str | None,
+        typer.Argument(help=f"The crew's name; {_DEFAULT_CREW} by default.", show_default=False),
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", metavar="ID", help="Go on with this one.", show_default=False),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-i",
+            "--input",
+            metavar="KEY=VALUE",
+            help="An input besides the message.",
+            show_default=False,
+        ),
+    ] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="KEY=@FILE",
+            help="A file for an input that is a dataset.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Talk with a crew: each line is a message, and the crew knows what was said before.
+
+    Ctrl-C stops an answer; Ctrl-D or /exit ends. From a pipe, each line is a message, answers
+    go to stdout, and the first that fails ends it with the exit status of `crewmesh run`.
+    """
+    import asyncio
+
+    from crewmesh.cli.client import MeshClient
+    from crewmesh.cli.connection import resolve_connection
+
+    if crew is not None and session is not None:
+        raise UsageError("a session has its crew already", next_step="leave one of them out")
+    if session is not None and (inputs or files):
+        raise UsageError("a session has its inputs already", next_step="leave -i and -f out")
+    interactive = sys.stdin.isatty() and not as_json
+    with asyncio.Runner() as runner:
+        client = MeshClient(resolve_connection(data_dir))
+        runner.run(client.__aenter__())
+        try:
+            begun = _begin(client, crew or _DEFAULT_CREW, session, inputs or [], files or [])
+            conversation = _converse(client, runner.run(begun), live=not as_json)
+            status = _talk(runner, conversation, interactive=interactive, as_json=as_json)
+        finally:
+            runner.run(client.__aexit__(None, None, None))
+    raise typer.Exit(status)
+
+
+async def _begin(
+    client: MeshClient, crew: str, session: str | None, pairs: list[str], files: list[str]
+) -> dict[str, Any]:
+    from crewmesh.cli.commands.run import get_crew, upload
+    from crewmesh.cli.commands.sessions import session_path
+    from crewmesh.cli.inputs import parse_files, parse_inputs
+
+    if session is not None:
+        found: dict[str, Any] = await client.get(session_path(session))
+        return found
+    schema = (await get_crew(client, crew))["inputs"]
+    values = parse_inputs(pairs, schema)
+    for key, path in parse_files(files, schema).items():
+        values[key] = (await upload(client, path, path.stem))["id"]
+    begun: dict[str, Any] = await client.post("/v1/sessions", {"crew": crew, "inputs": values})
+    return begun
+
+
+def _converse(client: MeshClient, session: dict[str, Any], *, live: bool) -> Conversation:
+    from crewmesh.cli.chat.conversation import Conversation
+
+    def write(text: str) -> None:
+        if live:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    return Conversation(client, session, write, live=live and sys.stdout.isatty())
+
+
+def _talk(
+    runner: asyncio.Runner, conversation: Conversation, *, interactive: bool, as_json: bool
+) -> int:
+    session = conversation.session
+    if interactive:
+        tell(f"Talking with {session['crew']}. Ctrl-C stops an answer, Ctrl-D ends.")
+    for line in _lines(interactive=interactive):
+        try:
+            said, _ = runner.run(conversation.say(line))
+        except KeyboardInterrupt:
+            tell("\nCancelled.")
+            if not interactive:
+                return ExitStatus.INTERRUPTED
+        except CliError as error:
+            print_error(error)
+            if not interactive:
+                return error.exit_status
+        else:
+            if as_json:
+                print_json_line(said)
+    if interactive:
+        tell(f"Go on later with: crewmesh chat --session {session['id']}")
+    return ExitStatus.OK
+
+
+def _lines(*, interactive: bool) -> Iterator[str]:
+    """Yield what is typed, or piped, line by line; blank lines say nothing."""
+    if interactive:
+        import readline  # noqa: F401 - input() edits lines and recalls earlier ones with it
+    while True:
+        try:
+            line = input("> ") if interactive else sys.stdin.readline()
+        except EOFError:
+            tell("")
+            return
+        except KeyboardInterrupt:
+            tell("")
+            continue
+        if not interactive and not line:
+            return
+        if line.strip() in _ENDS:
+            return
+        if line.strip():
+            yield line.strip()

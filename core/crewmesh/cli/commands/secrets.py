@@ -1,0 +1,102 @@
+"""`crewmesh secrets`: keys that runs find in their environment."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.console import print_json, print_table, say
+from crewmesh.cli.errors import UsageError
+from crewmesh.cli.text import ago
+
+if TYPE_CHECKING:
+    from crewmesh.cli.client import MeshClient
+
+app = typer.Typer(
+    no_args_is_help=True, help="Set, list and remove keys that runs find in their environment."
+)
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A variable's name, such as OPENAI_API_KEY.")
+]
+
+
+@app.command("ls")
+def list_secrets(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """List your organisation's secrets; their values are never shown."""
+
+    async def act(client: MeshClient) -> dict[str, Any]:
+        page: dict[str, Any] = await client.get("/v1/secrets")
+        return page
+
+    page = call(data_dir, act)
+    if as_json:
+        print_json(page)
+        return
+    if not page["items"]:
+        say("No secrets yet. Set one with: crewmesh secrets set OPENAI_API_KEY")
+        return
+    rows = [
+        [secret["name"], "…" + secret["ending"], ago(secret["created_at"])]
+        for secret in page["items"]
+    ]
+    print_table(["NAME", "ENDS", "SET"], rows)
+
+
+@app.command("set")
+def set_secret(
+    name: NameArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
+) -> None:
+    """Set a secret; its value is asked for, or read from standard input."""
+    value = _read_value(name)
+
+    async def act(client: MeshClient) -> dict[str, Any]:
+        secret: dict[str, Any] = await client.put(_path(name), {"value": value})
+        return secret
+
+    secret = call(data_dir, act)
+    if as_json:
+        print_json(secret)
+        return
+    say(f"Set {secret['name']}; attempts that begin from now on find it.")
+
+
+@app.command("rm")
+def remove_secret(
+    name: NameArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
+) -> None:
+    """Remove a secret."""
+
+    async def act(client: MeshClient) -> None:
+        await client.delete(_path(name))
+
+    call(data_dir, act)
+    if as_json:
+        print_json({"removed": name})
+        return
+    say(f"Removed {name}.")
+
+
+def _read_value(name: str) -> str:
+    """Return what is typed at a terminal, unseen, or comes from standard input."""
+    if sys.stdin.isatty():
+        import getpass
+
+        value = getpass.getpass(f"{name}: ")
+    else:
+        value = sys.stdin.read().removesuffix("\n")
+    if not value:
+        raise UsageError(
+            f"no value for {name}",
+            next_step=f"type it when asked, or: printf %s VALUE | crewmesh secrets set {name}",
+        )
+    return value
+
+
+def _path(name: str) -> str:
+    from urllib.parse import quote
+
+    return f"/v1/secrets/{quote(name, safe='')}"

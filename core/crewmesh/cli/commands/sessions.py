@@ -1,0 +1,120 @@
+"""`crewmesh sessions`: look at conversations, delete them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crewmesh.cli.commands.common import (
+    CursorOption,
+    DataDirOption,
+    JsonOption,
+    LimitOption,
+    call,
+    tell_next_page,
+)
+from crewmesh.cli.console import print_json, print_table, say, tell
+from crewmesh.cli.text import ago, clean, one_line
+
+if TYPE_CHECKING:
+    from crewmesh.cli.client import MeshClient
+
+app = typer.Typer(no_args_is_help=True, help="Look at conversations, delete them.")
+
+SessionArgument = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
+
+
+@app.command("ls")
+def list_sessions(
+    crew: Annotated[
+        str | None, typer.Option("--crew", help="Only with this crew.", show_default=False)
+    ] = None,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """List conversations, newest first."""
+
+    async def act(client: MeshClient) -> dict[str, Any]:
+        page: dict[str, Any] = await client.get(
+            "/v1/sessions", crew=crew, limit=limit, cursor=cursor
+        )
+        return page
+
+    page = call(data_dir, act)
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        [
+            session["id"],
+            session["crew"],
+            f"{session['turns']:,}",
+            ago(session["updated_at"]),
+            one_line(session["title"], 60),
+        ]
+        for session in page["items"]
+    ]
+    if not rows:
+        say("No conversations yet. Begin one with: crewmesh chat CREW")
+        return
+    print_table(["SESSION", "CREW", "MESSAGES", "LAST", "TITLE"], rows)
+    tell_next_page(page, "crewmesh sessions ls")
+
+
+@app.command("show")
+def show_session(
+    session_id: SessionArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
+) -> None:
+    """Show a conversation from its first message to its last."""
+
+    async def act(client: MeshClient) -> dict[str, Any]:
+        session = await client.get(session_path(session_id))
+        messages: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page = await client.get(
+                session_path(session_id) + "/messages", limit=200, cursor=cursor
+            )
+            messages += page["items"]
+            if (cursor := page["next_cursor"]) is None:
+                return {**session, "messages": messages}
+
+    session = call(data_dir, act)
+    if as_json:
+        print_json(session)
+        return
+    say(f"session  {session['id']}")
+    say(f"crew     {clean(session['crew'])}")
+    say(f"last     {ago(session['updated_at'])}")
+    for message in session["messages"]:
+        say()
+        say(f"{message['role']}: {clean(message['content'])}")
+
+
+@app.command("rm")
+def remove_session(session_id: SessionArgument, data_dir: DataDirOption = None) -> None:
+    """Delete a conversation, with its messages and what the crew remembers of it."""
+
+    async def act(client: MeshClient) -> None:
+        await client.delete(session_path(session_id))
+
+    call(data_dir, act)
+    tell(f"Deleted session {session_id}.")
+
+
+def session_path(session_id: str) -> str:
+    """Return a session's path in the REST interface; what isn't an id names none."""
+    from uuid import UUID
+
+    from crewmesh.cli.errors import UsageError
+
+    try:
+        return f"/v1/sessions/{UUID(session_id)}"
+    except ValueError:
+        raise UsageError(
+            f"{session_id!r} is no session's id",
+            next_step="`crewmesh sessions ls` lists sessions with their ids",
+        ) from None

@@ -1,0 +1,71 @@
+"""`crewmesh tools`: what agents may use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.console import print_json, print_table, say
+from crewmesh.cli.text import clean, one_line
+
+if TYPE_CHECKING:
+    from crewmesh.cli.client import MeshClient
+
+app = typer.Typer(no_args_is_help=True, help="See which tools agents may use.")
+
+
+@app.command("ls")
+def list_tools(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """List the tools that a definition may name."""
+    page = call(data_dir, _get_tools)
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        [tool["name"], "once" if tool["side_effects"] else "", one_line(tool["description"], 120)]
+        for tool in page["items"]
+    ]
+    print_table(["TOOL", "ACTS", "WHAT"], rows)
+
+
+@app.command("show")
+def show_tool(
+    name: Annotated[str, typer.Argument(metavar="TOOL", help="The tool's name.")],
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show a tool: what it does and what it takes."""
+    from crewmesh.cli.errors import UsageError
+    from crewmesh.cli.inputs import describe
+
+    tools = {tool["name"]: tool for tool in call(data_dir, _get_tools)["items"]}
+    if name not in tools:
+        raise UsageError(
+            f"there is no tool {name!r}",
+            why="the tools here are " + ", ".join(tools),
+            next_step="`crewmesh tools ls` tells what each of them does",
+        )
+    tool = tools[name]
+    if as_json:
+        print_json(tool)
+        return
+    say(clean(tool["name"]))
+    say(clean(tool["description"]).strip())
+    if tool["side_effects"]:
+        say("It acts outside of its run: the same call is made once, however often that begins.")
+    schema = tool["arguments"]
+    required = schema.get("required", [])
+    rows = [
+        [key, "needed" if key in required else "optional", one_line(describe(prop), 120)]
+        for key, prop in schema.get("properties", {}).items()
+    ]
+    if rows:
+        say()
+        print_table(["ARGUMENT", "", "WHAT"], rows)
+
+
+async def _get_tools(client: MeshClient) -> dict[str, Any]:
+    page: dict[str, Any] = await client.get("/v1/tools")
+    return page

@@ -1,0 +1,1 @@
+"""Conversations: what a crew is told of them, and the service that holds them."""

@@ -1,0 +1,1 @@
+"""Recommendations from interactions: which columns say what, training, serving."""

@@ -1,0 +1,1 @@
+"""Statistics of large lists of numbers, worked out in parts and merged."""

@@ -1,0 +1,1 @@
+"""Incoming messages: reading them, and the plan of what to do about them."""

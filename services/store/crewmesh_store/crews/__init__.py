@@ -1,0 +1,1 @@
+"""Crews' definitions, in versions that never change."""

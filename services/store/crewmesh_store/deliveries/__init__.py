@@ -1,0 +1,1 @@
+"""Webhooks of runs that have ended: which are due, and what came of each try."""

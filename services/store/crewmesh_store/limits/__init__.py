@@ -1,0 +1,1 @@
+"""How much of the mesh an organisation may use at once."""

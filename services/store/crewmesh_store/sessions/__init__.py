@@ -1,0 +1,1 @@
+"""Sessions: conversations with crews, and what crews remember."""

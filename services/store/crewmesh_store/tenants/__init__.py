@@ -1,0 +1,1 @@
+"""What organisations have set for their runs: secrets and policies."""
