@@ -29,7 +29,6 @@ _OPERATE: Final = _VIEW | {
     "runs.cancel",
     "runs.answer",
     "sessions.write",
-    "limits.write",
     "audit.read",
 }
 _DEVELOP: Final = _VIEW | {
@@ -49,6 +48,7 @@ _ADMINISTER: Final = (
         "users.read",
         "users.write",
         "keys.manage",
+        "limits.write",
         "budgets.write",
         "policy.write",
     }

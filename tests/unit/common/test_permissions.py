@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from google.protobuf.descriptor import FileDescriptor
+import contextlib
 
-from crewmesh.common.access import access_to
+import pytest
+
+from crewmesh.common.access import access_to, check_access
+from crewmesh.common.errors import ForbiddenError
+from crewmesh.common.identity import Identity
 from crewmesh.common.permissions import (
     ALL_PERMISSIONS,
     PERMISSIONS_BY_ROLE,
@@ -13,7 +16,8 @@ from crewmesh.common.permissions import (
     permissions_of,
     unknown_scopes,
 )
-from crewmesh.v1 import agent_pb2, file_pb2, identity_pb2, run_store_pb2
+from crewmesh.v1 import access_pb2
+from tests.protos import services
 
 EVERYTHING = ("*",)
 
@@ -30,7 +34,7 @@ TABLE = {
     "keys.manage": "aw",
     "keys.own": "vodaw",
     "limits.read": "vodaw",
-    "limits.write": "oaw",
+    "limits.write": "aw",
     "owners.write": "w",
     "policy.read": "vodaw",
     "policy.write": "aw",
@@ -49,18 +53,106 @@ TABLE = {
     "workers.read": "vodaw",
 }
 LETTERS = {"viewer": "v", "operator": "o", "developer": "d", "admin": "a", "owner": "w"}
-SERVICES: list[FileDescriptor] = [
-    agent_pb2.DESCRIPTOR,
-    file_pb2.DESCRIPTOR,
-    identity_pb2.DESCRIPTOR,
-    run_store_pb2.DESCRIPTOR,
-]
-RPCS = [
-    f"/{service.full_name}/{method.name}"
-    for file in SERVICES
-    for service in file.services_by_name.values()
-    for method in service.methods
-]
+# Of a run, which no role has.
+OF_RUNS = {"artifacts.write"}
+# By rpc; empty where only the mesh's own services may call it.
+RPCS = {
+    "AgentService/ListCrews": "crews.read",
+    "AgentService/GetCrew": "crews.read",
+    "AgentService/PutCrew": "crews.write",
+    "AgentService/DeleteCrew": "crews.write",
+    "AgentService/ListCrewVersions": "crews.read",
+    "AgentService/DiffCrew": "crews.read",
+    "AgentService/RollbackCrew": "crews.write",
+    "AgentService/ListTools": "crews.read",
+    "AgentService/StartRun": "runs.start",
+    "AgentService/RunCrew": "runs.start",
+    "AgentService/WatchRun": "runs.read",
+    "AgentService/ListRunEvents": "runs.read",
+    "AgentService/GetRun": "runs.read",
+    "AgentService/ListRuns": "runs.read",
+    "AgentService/CancelRun": "runs.cancel",
+    "AgentService/RespondToRun": "runs.answer",
+    "BudgetService/ReserveBudget": "",
+    "BudgetService/SettleBudget": "",
+    "BudgetService/ListBudgets": "budgets.read",
+    "BudgetService/PutBudgets": "budgets.write",
+    "BudgetService/GetUsage": "usage.read",
+    "CrewStoreService/PutStoredCrew": "crews.write",
+    "CrewStoreService/GetStoredCrew": "crews.read",
+    "CrewStoreService/ListStoredCrews": "crews.read",
+    "CrewStoreService/ListStoredVersions": "crews.read",
+    "CrewStoreService/SetCurrentVersion": "crews.write",
+    "CrewStoreService/DeleteStoredCrew": "crews.write",
+    "CrewStoreService/PublishCrews": "",
+    "DeliveryService/ClaimDeliveries": "",
+    "DeliveryService/ReportDelivery": "",
+    "FileService/PutDataset": "datasets.write",
+    "FileService/ListDatasets": "datasets.read",
+    "FileService/GetDataset": "datasets.read",
+    "FileService/ReadDataset": "datasets.read",
+    "FileService/DeleteDataset": "datasets.write",
+    "FileService/PutArtifact": "artifacts.write",
+    "FileService/ListArtifacts": "artifacts.read",
+    "FileService/ReadArtifact": "artifacts.read",
+    "IdentityService/Authenticate": "",
+    "IdentityService/SignIn": "",
+    "IdentityService/RefreshTokens": "",
+    "IdentityService/SignOut": "",
+    "IdentityService/GetKeySet": "",
+    "IdentityService/CreateApiKey": "keys.own",
+    "IdentityService/ListApiKeys": "keys.own",
+    "IdentityService/RevokeApiKey": "keys.own",
+    "IdentityService/CreateUser": "users.write",
+    "IdentityService/ListUsers": "users.read",
+    "IdentityService/GetUser": "users.read",
+    "IdentityService/UpdateUser": "users.write",
+    "IdentityService/DeleteUser": "users.write",
+    "IdentityService/ChangePassword": "profile.write",
+    "LimitService/GetLimits": "limits.read",
+    "LimitService/SetLimits": "limits.write",
+    "RunStoreService/CreateRun": "runs.start",
+    "RunStoreService/AttachWorker": "",
+    "RunStoreService/RenewLeases": "",
+    "RunStoreService/AppendEvents": "",
+    "RunStoreService/RecordEffect": "",
+    "RunStoreService/GetRun": "runs.read",
+    "RunStoreService/ListRuns": "runs.read",
+    "RunStoreService/ListRunEvents": "runs.read",
+    "RunStoreService/WatchRun": "runs.read",
+    "RunStoreService/CancelRun": "runs.cancel",
+    "RunStoreService/RespondToRun": "runs.answer",
+    "RunStoreService/ListWorkers": "workers.read",
+    "SessionService/CreateSession": "sessions.write",
+    "SessionService/GetSession": "sessions.read",
+    "SessionService/ListSessions": "sessions.read",
+    "SessionService/DeleteSession": "sessions.write",
+    "SessionService/PostMessage": "sessions.write",
+    "SessionService/ListMessages": "sessions.read",
+    "SessionService/ForgetMemory": "sessions.write",
+    "SessionStoreService/CreateSession": "sessions.write",
+    "SessionStoreService/GetSession": "sessions.read",
+    "SessionStoreService/ListSessions": "sessions.read",
+    "SessionStoreService/DeleteSession": "sessions.write",
+    "SessionStoreService/ListMessages": "sessions.read",
+    "SessionStoreService/ForgetMemory": "sessions.write",
+    "SessionStoreService/ReadMemories": "",
+    "TenantService/PutSecret": "secrets.write",
+    "TenantService/ListSecrets": "secrets.read",
+    "TenantService/GetSecret": "secrets.read",
+    "TenantService/DeleteSecret": "secrets.write",
+    "TenantService/GetPolicy": "policy.read",
+    "TenantService/PutPolicy": "policy.write",
+}
+
+
+def served() -> dict[str, access_pb2.Access]:
+    """Every rpc of every proto, and what it says of itself."""
+    return {
+        f"{service.name}/{method.name}": access_to(f"/{service.full_name}/{method.name}")
+        for service in services()
+        for method in service.methods
+    }
 
 
 def test_the_table_is_whole() -> None:
@@ -74,8 +166,11 @@ def test_a_role_permits_what_the_table_says_and_nothing_else(role: str) -> None:
     assert permissions_of(role, EVERYTHING) == permitted
 
 
-def test_a_run_may_read_its_data_and_store_its_files() -> None:
-    assert permissions_of(RUN_ROLE, EVERYTHING) == {"datasets.read", "artifacts.write"}
+def test_a_run_may_read_what_it_needs_and_store_its_files() -> None:
+    assert permissions_of(RUN_ROLE, EVERYTHING) == {
+        *("crews.read", "policy.read", "datasets.read", "runs.read"),
+        *OF_RUNS,
+    }
 
 
 def test_an_unknown_role_permits_nothing() -> None:
@@ -107,9 +202,28 @@ def test_scopes_that_cover_nothing_are_named() -> None:
     ]
 
 
-@pytest.mark.parametrize("rpc", RPCS)
-def test_every_rpc_says_who_may_call_it(rpc: str) -> None:
-    access = access_to(rpc)
+def test_every_rpc_says_who_may_call_it() -> None:
+    assert {rpc: access.permission for rpc, access in served().items()} == RPCS
+    assert all(access.mesh_only != bool(access.permission) for access in served().values())
+    assert {*RPCS.values()} - {""} <= ALL_PERMISSIONS | OF_RUNS
 
-    assert access.mesh_only != bool(access.permission)
-    assert access.mesh_only or access.permission in {*ALL_PERMISSIONS, "artifacts.write"}
+
+@pytest.mark.parametrize("rpc", RPCS)
+@pytest.mark.parametrize("role", [*PERMISSIONS_BY_ROLE, "", "root"])
+def test_an_rpc_is_open_to_whom_the_table_says_and_to_nobody_else(rpc: str, role: str) -> None:
+    may = LETTERS.get(role, "-") in TABLE.get(RPCS[rpc], "")
+    refused = contextlib.nullcontext() if may else pytest.raises(ForbiddenError)
+    with refused:
+        check_access(f"/crewmesh.v1.{rpc}", Identity("api_gateway", "org", "somebody", role))
+
+
+@pytest.mark.parametrize("rpc", RPCS)
+def test_a_service_of_the_mesh_calls_for_itself_only_what_is_the_meshs(rpc: str) -> None:
+    refused = pytest.raises(ForbiddenError) if RPCS[rpc] else contextlib.nullcontext()
+    with refused:
+        check_access(f"/crewmesh.v1.{rpc}", Identity("agent_worker"))
+
+
+def test_an_rpc_that_says_nothing_is_closed() -> None:
+    with pytest.raises(ForbiddenError):
+        check_access("/grpc.health.v1.Health/Check", Identity("api_gateway", "org", "me", "owner"))
