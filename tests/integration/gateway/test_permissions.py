@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -157,6 +159,16 @@ async def test_every_route_is_in_the_table(empty: httpx2.AsyncClient) -> None:
         *ROUTES,
         *OPEN,
     }
+
+
+def test_the_reference_says_what_each_route_takes() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "permissions.md"
+    said = {
+        (method.lower(), path): row.split("`")[1]
+        for row in page.read_text(encoding="utf-8").splitlines()
+        for method, path in re.findall(r"`([A-Z]+) (/\S+)`", row)
+    }
+    assert said == {route: permission for route, (permission, _) in ROUTES.items() if permission}
 
 
 @pytest.mark.parametrize("role", PERMISSIONS_BY_ROLE)
