@@ -88,9 +88,17 @@ async def test_a_deleted_dataset_is_gone_with_its_bytes(store: StoreClient, tmp_
 async def test_an_artifact_is_taken_only_under_the_runs_lease(store: StoreClient) -> None:
     lease = (await store.create(worker_id="w1")).lease
 
-    await store.files.PutArtifact(chart(lease, lease.epoch), metadata=store.person)
+    async def chart(epoch: int) -> AsyncIterator[file_pb2.PutArtifactRequest]:
+        header = file_pb2.ArtifactHeader(
+            run_id=lease.run.id, epoch=epoch, name="chart.png", media_type="image/png"
+        )
+        yield file_pb2.PutArtifactRequest(header=header)
+        yield file_pb2.PutArtifactRequest(chunk=b"png")
+        yield file_pb2.PutArtifactRequest(end=file_pb2.UploadEnd(size_bytes=3))
+
+    await store.files.PutArtifact(chart(lease.epoch), metadata=store.run)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await store.files.PutArtifact(chart(lease, lease.epoch + 1), metadata=store.person)
+        await store.files.PutArtifact(chart(lease.epoch + 1), metadata=store.run)
     assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     await store.append(ending(lease, 3))
     listed = await store.files.ListArtifacts(
@@ -149,7 +157,7 @@ async def test_a_revoked_key_is_refused(store: StoreClient) -> None:
     made = await store.identities.CreateApiKey(
         identity_pb2.CreateApiKeyRequest(name="ci"), metadata=store.person
     )
-    ask = identity_pb2.AuthenticateRequest(api_key=made.secret)
+    ask = identity_pb2.AuthenticateRequest(credential=made.secret)
     principal = (await store.identities.Authenticate(ask, metadata=store.service)).principal
     assert principal.role == "owner"
     await store.identities.RevokeApiKey(

@@ -8,7 +8,17 @@ import sys
 
 import typer
 
-from crewmesh.cli.commands import crews, datasets, keys, limits, runs, secrets, sessions, tools
+from crewmesh.cli.commands import (
+    crews,
+    datasets,
+    keys,
+    limits,
+    runs,
+    secrets,
+    sessions,
+    tools,
+    users,
+)
 from crewmesh.cli.commands.backup import backup
 from crewmesh.cli.commands.chat import chat
 from crewmesh.cli.commands.common import JsonOption
@@ -50,6 +60,7 @@ app.add_typer(crews.app, name="crews")
 app.add_typer(tools.app, name="tools")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.add_typer(limits.app, name="limits")
 app.add_typer(secrets.app, name="secrets")
 app.command()(usage)

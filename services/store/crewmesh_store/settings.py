@@ -26,13 +26,18 @@ class StoreSettings(Settings):
         90, ge=0, le=10_000, description="how long finished runs are kept; 0 is for ever"
     )
     secrets_key: str = Field(
-        "", description="encrypts tenants' secrets; several with commas: the first encrypts"
+        "",
+        description="encrypts tenants' secrets and the keys that sign tokens; several with "
+        "commas: the first encrypts",
     )
     webhook_retry_seconds: float = Field(
         5.0,
         gt=0,
         le=3600,
         description="pause before a webhook's second try; each is 4 times longer",
+    )
+    issuer: str = Field(
+        "crewmesh", min_length=1, description="names this mesh in the access tokens that it signs"
     )
     bootstrap_api_key: str = Field(
         "", description="the first owner's key; used on an empty database only"

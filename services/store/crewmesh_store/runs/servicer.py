@@ -75,7 +75,6 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     async def AttachWorker(
         self, request_iterator: AsyncIterator[run_store_pb2.AttachWorkerRequest], context: Any
     ) -> AsyncIterator[run_store_pb2.AttachWorkerResponse]:
-        caller().require_service()
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.HasField("hello"):
             raise InvalidInputError("the first message of AttachWorker is hello")
@@ -123,13 +122,11 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     async def RenewLeases(
         self, request: run_store_pb2.RenewLeasesRequest, context: Any
     ) -> run_store_pb2.RenewLeasesResponse:
-        caller().require_service()
         return await self._runs.renew(request)
 
     async def AppendEvents(
         self, request: run_store_pb2.AppendEventsRequest, context: Any
     ) -> run_store_pb2.AppendEventsResponse:
-        caller().require_service()
         if len({append.run_id for append in request.appends}) != len(request.appends):
             raise InvalidInputError("at most one append for each run")
         if not all(append.events for append in request.appends):
@@ -145,7 +142,6 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     async def RecordEffect(
         self, request: run_store_pb2.RecordEffectRequest, context: Any
     ) -> run_store_pb2.RecordEffectResponse:
-        caller().require_service()
         await self._runs.record_effect(request)
         return run_store_pb2.RecordEffectResponse()
 
