@@ -34,6 +34,7 @@ _REPEATABLE = {
         "ListRunEvents",
         "WatchRun",
         "CancelRun",
+        "ListWorkers",
     ),
     "DeliveryService": ("ReportDelivery",),
     "IdentityService": ("Authenticate",),

@@ -69,6 +69,7 @@ def run_json(run: Run) -> JsonObject:
             "unpriced_calls": run.usage.unpriced_calls,
         },
         "tasks": [_task_json(task) for task in run.tasks],
+        "retry_of": run.retry_of or None,
         "last_seq": run.last_seq,
         "created_at": rfc3339(run.created_at),
         "started_at": time_or_none(run, "started_at"),

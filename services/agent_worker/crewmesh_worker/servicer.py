@@ -20,8 +20,9 @@ from crewmesh.v1 import (
 )
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.crews.messages import crew_message, version_message
-from crewmesh_worker.relay import StoreRelay
+from crewmesh_worker.relay import DEFAULT_SECONDS, StoreRelay
 from crewmesh_worker.runs.admission import Admission
+from crewmesh_worker.runs.repetition import spec_of
 from crewmesh_worker.tools.listing import ToolListing
 
 log = structlog.get_logger(__name__)
@@ -116,6 +117,20 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             run = await self._admission.wait_for_end(run.id, wait, identity)
         return agent_pb2.StartRunResponse(run=run, replayed=created.replayed)
 
+    async def RetryRun(
+        self, request: agent_pb2.RetryRunRequest, context: Any
+    ) -> agent_pb2.RetryRunResponse:
+        identity = caller()
+        with rpc_errors():
+            found = await self._store.GetRun(
+                agent_pb2.GetRunRequest(run_id=request.run_id),
+                metadata=self._signer.metadata(identity.for_run()),
+                timeout=DEFAULT_SECONDS,
+            )
+        spec = spec_of(found.run, request.idempotency_key)
+        created = await self._admission.admit(spec, identity)
+        return agent_pb2.RetryRunResponse(run=created.run, replayed=created.replayed)
+
     async def _admit(
         self, spec: agent_pb2.RunSpec, identity: Identity
     ) -> run_store_pb2.CreateRunResponse:
@@ -123,6 +138,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             raise InvalidInputError(
                 "a message is posted with SessionService.PostMessage",
                 violations=[Violation("message", "leave it out")],
+            )
+        if spec.retry_of:
+            raise InvalidInputError(
+                "a run is tried again with RetryRun",
+                violations=[Violation("retry_of", "leave it out")],
             )
         return await self._admission.admit(spec, identity)
 

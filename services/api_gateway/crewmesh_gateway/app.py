@@ -5,10 +5,12 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi_offline import FastAPIOffline
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from crewmesh_gateway.authentication import AuthenticationMiddleware
+from crewmesh_gateway.browser.files import Console
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.middleware import RequestMiddleware
 from crewmesh_gateway.openapi import DESCRIPTION, TAGS, describe
@@ -18,6 +20,7 @@ from crewmesh_gateway.routes import (
     account,
     artifacts,
     auth,
+    browser_sessions,
     budgets,
     crews,
     datasets,
@@ -29,6 +32,7 @@ from crewmesh_gateway.routes import (
     secrets,
     sessions,
     users,
+    workers,
 )
 
 _VERSION = version("crewmesh-gateway")
@@ -50,19 +54,26 @@ def create_app(gateway: Gateway) -> ASGIApp:
     add_problem_handlers(app)
     resources = (
         *(runs, events, sessions, artifacts, crews, datasets),
-        *(limits, budgets, policy, secrets, auth, account, users, health),
+        *(limits, budgets, policy, secrets, auth, browser_sessions),
+        *(account, users, workers, health),
     )
     for resource in resources:
         app.include_router(resource.router)
+    console = Console.read()
+    if console is not None:
+        console.add_to(app)
+    app.state.console = console
     app.add_api_route("/", index, include_in_schema=False)
     describe(app)
-    return RequestMiddleware(
-        AuthenticationMiddleware(app, gateway.authenticator, gateway.mesh), gateway.metrics
-    )
+    return RequestMiddleware(AuthenticationMiddleware(app, gateway), gateway.metrics)
 
 
-async def index() -> Response:
-    """Say what this is and where to read on."""
+async def index(request: Request) -> Response:
+    """Show the console to people; say to programs what this is and where to read on."""
+    console: Console | None = request.app.state.console
+    if console is not None and "text/html" in request.headers.get("accept", ""):
+        return await console.answer_page(request)
     return Json(
-        {"service": "crewmesh", "version": _VERSION, "docs": "/docs", "openapi": "/openapi.json"}
+        {"service": "crewmesh", "version": _VERSION, "docs": "/docs", "openapi": "/openapi.json"},
+        headers={"Vary": "Accept"},
     )

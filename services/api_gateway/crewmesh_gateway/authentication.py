@@ -7,15 +7,24 @@ import re
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from crewmesh.common.authentication import Authenticator
 from crewmesh.common.errors import CrewmeshError, UnauthenticatedError
-from crewmesh_gateway.mesh import Mesh
+from crewmesh_gateway.browser.cookies import SessionCookies
+from crewmesh_gateway.browser.origin import require_same_origin
+from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.problems import REQUEST_ID_KEY, problem_of_error
 
 CALLER_KEY = "crewmesh.caller"
 
 # What is asked by who has no credential yet.
-_OPEN_PATHS = frozenset({"/v1/auth/token", "/v1/auth/refresh", "/v1/auth/logout"})
+_OPEN_PATHS = frozenset(
+    {
+        "/v1/auth/token",
+        "/v1/auth/refresh",
+        "/v1/auth/logout",
+        "/v1/auth/session",
+        "/v1/auth/session/renew",
+    }
+)
 _BEARER = re.compile(r"bearer +([\x21-\x7e]{1,2048})", re.IGNORECASE)
 
 
@@ -26,18 +35,20 @@ class AuthenticationMiddleware:
     caller may do is decided where it is done: by the services' rpcs.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, mesh: Mesh) -> None:
+    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app
-        self._authenticator = authenticator
-        self._mesh = mesh
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/v1/") and path not in _OPEN_PATHS:
             try:
-                scope[CALLER_KEY] = await self._authenticator.authenticate(
-                    credential_of(Headers(scope=scope)), self._mesh.metadata(scope[REQUEST_ID_KEY])
+                credential = credential_of(
+                    scope["method"], Headers(scope=scope), self._gateway.cookies
+                )
+                scope[CALLER_KEY] = await self._gateway.authenticator.authenticate(
+                    credential, self._gateway.mesh.metadata(scope[REQUEST_ID_KEY])
                 )
             except CrewmeshError as error:
                 await problem_of_error(error, scope)(scope, receive, send)
@@ -45,9 +56,17 @@ class AuthenticationMiddleware:
         await self._app(scope, receive, send)
 
 
-def credential_of(headers: Headers) -> str:
-    """Return the credential in a request's headers; raise UnauthenticatedError without one."""
+def credential_of(method: str, headers: Headers, cookies: SessionCookies) -> str:
+    """Return the credential of a request: its header's, else that of its browser's session.
+
+    Raises UnauthenticatedError without one, and ForbiddenError for a session that is used
+    by another site's page.
+    """
     authorization = headers.get("authorization")
+    session = cookies.read(headers) if authorization is None else None
+    if session is not None:
+        require_same_origin(method, headers)
+        return session.credential
     if authorization is None:
         raise UnauthenticatedError(
             "this call needs an API key or an access token, in the header "

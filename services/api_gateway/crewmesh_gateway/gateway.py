@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from crewmesh.common.authentication import Authenticator
+from crewmesh_gateway.browser.cookies import SessionCookies
 from crewmesh_gateway.mesh import SERVICE, Mesh, error_of
 from crewmesh_gateway.metrics import Metrics
 
@@ -12,9 +13,12 @@ from crewmesh_gateway.metrics import Metrics
 class Gateway:
     """The mesh, who may use it, limits on what comes in, and what is counted."""
 
-    def __init__(self, mesh: Mesh, *, max_body_bytes: int, max_upload_bytes: int) -> None:
+    def __init__(
+        self, mesh: Mesh, *, mesh_secret: str, max_body_bytes: int, max_upload_bytes: int
+    ) -> None:
         self.mesh = mesh
         self.authenticator = Authenticator(mesh.identities, SERVICE, error_of)
+        self.cookies = SessionCookies(mesh_secret)
         self.metrics = Metrics()
         self.max_body_bytes = max_body_bytes
         self.max_upload_bytes = max_upload_bytes

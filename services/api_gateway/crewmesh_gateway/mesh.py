@@ -16,6 +16,7 @@ from crewmesh.common.grpc_client import (
     identity_stub,
     limit_stub,
     open_channel,
+    run_store_stub,
     session_stub,
     tenant_stub,
 )
@@ -44,6 +45,7 @@ class Mesh:
         workers, store = self._channels["agent_worker"], self._channels["store"]
         self.agents = agent_stub(workers)
         self.sessions = session_stub(workers)
+        self.fleet = run_store_stub(store)
         self.identities = identity_stub(store)
         self.limits = limit_stub(store)
         self.files = file_stub(store)

@@ -25,6 +25,7 @@ TAGS = [
     {"name": "sessions", "description": "Conversations: each message starts a run."},
     {"name": "crews", "description": "What can be run: crews, their versions, and tools."},
     {"name": "datasets", "description": "Data that runs work on."},
+    {"name": "workers", "description": "The fleet: who works, and what waits."},
     {"name": "artifacts", "description": "Files that runs made."},
     {"name": "limits", "description": "How much of the mesh your organisation may use at once."},
     {"name": "budgets", "description": "What runs may spend, and what they did."},

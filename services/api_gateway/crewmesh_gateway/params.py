@@ -19,6 +19,7 @@ SEQ = r"^[0-9]{1,18}$"
 CREW_VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,99}$"
 MODEL = r"^[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}$"
 VARIABLE = r"^[A-Z][A-Z0-9_]{0,99}$"
+CREDENTIAL = r"^[!-~]{1,2048}$"
 PRINTABLE_NAME = r"^[^\x00-\x1f\x7f]{1,100}$"
 # What a text that doesn't match is told.
 MEANINGS = {
@@ -30,6 +31,7 @@ MEANINGS = {
     CREW_VERSION: "take a version from the crew's versions",
     MODEL: "it must be a model's name, such as offline or openai/gpt-5-mini",
     VARIABLE: "it must be an environment variable's name, such as OPENAI_API_KEY",
+    CREDENTIAL: "it must be an API key, without spaces",
     PRINTABLE_NAME: "it must be 1 to 100 printable characters",
 }
 # Event numbers, well within the mesh's 64 bits.

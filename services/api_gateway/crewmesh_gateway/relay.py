@@ -78,7 +78,8 @@ class Relay:
         Raises UnauthenticatedError when it was revoked or has expired.
         """
         self.caller = await self.gateway.authenticator.authenticate(
-            credential_of(self._request.headers), self.mesh.metadata(self._request_id)
+            credential_of(self._request.method, self._request.headers, self.gateway.cookies),
+            self.mesh.metadata(self._request_id),
         )
 
     async def _client_leaves(self) -> None:

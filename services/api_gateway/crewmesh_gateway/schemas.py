@@ -354,6 +354,7 @@ class Run(BaseModel):
     budget: Limit | None
     usage: Usage
     tasks: Annotated[list[Task], Field(description="Filled by GET /v1/runs/{run_id} only.")]
+    retry_of: Annotated[str | None, Field(description="The run that it repeats.")]
     last_seq: Annotated[int, Field(description="Number of the newest event.")]
     created_at: datetime
     started_at: datetime | None
@@ -607,6 +608,9 @@ class Me(BaseModel):
     org: Org
     role: Role
     key: Annotated[Key | None, Field(description="null for an access token.")]
+    permissions: Annotated[
+        list[str], Field(description="What this credential permits; see reference/permissions.md.")
+    ]
 
 
 class Readiness(BaseModel):

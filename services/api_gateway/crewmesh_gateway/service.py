@@ -31,6 +31,7 @@ async def run(settings: GatewaySettings) -> None:
     mesh = Mesh(settings.worker_target, settings.store_target, settings.mesh_secret)
     gateway = Gateway(
         mesh,
+        mesh_secret=settings.mesh_secret,
         max_body_bytes=settings.max_body_kb * 1024,
         max_upload_bytes=settings.max_upload_mb * 1024 * 1024,
     )

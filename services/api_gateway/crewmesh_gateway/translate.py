@@ -11,6 +11,7 @@ from datetime import datetime
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crewmesh.common.permissions import permissions_of
 from crewmesh.common.run_json import (
     ENDED,
     MICROS,
@@ -31,6 +32,7 @@ from crewmesh.v1.file_pb2 import Artifact, Dataset
 from crewmesh.v1.identity_pb2 import ApiKey, Principal, User
 from crewmesh.v1.limit_pb2 import Limits
 from crewmesh.v1.run_pb2 import RunEvent
+from crewmesh.v1.run_store_pb2 import Queue, Worker
 from crewmesh.v1.session_pb2 import Session, SessionMessage
 from crewmesh.v1.tenant_pb2 import Secret
 from crewmesh_gateway import schemas
@@ -208,6 +210,32 @@ def user_json(user: User) -> JsonObject:
     }
 
 
+def worker_json(worker: Worker) -> JsonObject:
+    """Return what is known of a worker."""
+    age = worker.lease_age.ToTimedelta().total_seconds() if worker.HasField("lease_age") else None
+    return {
+        "id": worker.id,
+        "address": worker.address,
+        "version": worker.version,
+        "slots": worker.slots,
+        "free_slots": worker.free_slots,
+        "running": worker.running,
+        "lease_age_seconds": age,
+        "started_at": rfc3339(worker.started_at),
+        "last_seen_at": rfc3339(worker.last_seen_at),
+    }
+
+
+def queue_json(queue: Queue) -> JsonObject:
+    """Return how an organisation's runs stand."""
+    return {
+        "queued": queue.queued,
+        "running": queue.running,
+        "waiting": queue.waiting,
+        "oldest_queued_at": time_or_none(queue, "oldest_queued_at"),
+    }
+
+
 def limits_json(limits: Limits) -> JsonObject:
     """Return what an organisation may use at once."""
     return {
@@ -226,6 +254,7 @@ def principal_json(principal: Principal) -> JsonObject:
         "key": {"id": principal.api_key_id, "scopes": list(principal.scopes)}
         if principal.api_key_id
         else None,
+        "permissions": sorted(permissions_of(principal.role, tuple(principal.scopes))),
     }
 
 

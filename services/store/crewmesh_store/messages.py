@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -19,6 +20,15 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
         return None
     message = Timestamp()
     message.FromDatetime(moment)
+    return message
+
+
+def duration(length: timedelta | None) -> Duration | None:
+    """Return a length of time as a message."""
+    if length is None:
+        return None
+    message = Duration()
+    message.FromTimedelta(length)
     return message
 
 

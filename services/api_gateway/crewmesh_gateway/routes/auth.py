@@ -63,10 +63,10 @@ _FORM_SCHEMA = {
 async def sign_in(request: Request) -> Response:
     """Take a password and give tokens (OAuth 2.0's password form)."""
     username, password = await _credentials(request)
-    answer = await _ask(
+    answer = await ask(
         request,
-        _gateway(request).mesh.identities.SignIn,
-        SignInRequest(email=username, password=password, network_address=_address(request)),
+        gateway_of(request).mesh.identities.SignIn,
+        SignInRequest(email=username, password=password, network_address=network_address(request)),
     )
     return _answer(answer.tokens)
 
@@ -78,9 +78,9 @@ async def sign_in(request: Request) -> Response:
 )
 async def refresh(request: Request, body: schemas.RefreshTokens) -> Response:
     """Take a refresh token, once, and give new tokens. A second use ends the sign-in."""
-    answer = await _ask(
+    answer = await ask(
         request,
-        _gateway(request).mesh.identities.RefreshTokens,
+        gateway_of(request).mesh.identities.RefreshTokens,
         RefreshTokensRequest(refresh_token=body.refresh_token),
     )
     return _answer(answer.tokens)
@@ -94,9 +94,9 @@ async def refresh(request: Request, body: schemas.RefreshTokens) -> Response:
 )
 async def sign_out(request: Request, body: schemas.RefreshTokens) -> Response:
     """End the sign-in that a refresh token came of, and its access tokens within 10 seconds."""
-    await _ask(
+    await ask(
         request,
-        _gateway(request).mesh.identities.SignOut,
+        gateway_of(request).mesh.identities.SignOut,
         SignOutRequest(refresh_token=body.refresh_token),
     )
     return Response(status_code=204)
@@ -105,7 +105,7 @@ async def sign_out(request: Request, body: schemas.RefreshTokens) -> Response:
 @router.get("/.well-known/jwks.json", summary="Public keys", responses=open_problems())
 async def key_set(request: Request) -> Response:
     """Show the keys that access tokens are signed with, as a JWK set (RFC 7517)."""
-    answer = await _ask(request, _gateway(request).mesh.identities.GetKeySet, GetKeySetRequest())
+    answer = await ask(request, gateway_of(request).mesh.identities.GetKeySet, GetKeySetRequest())
     return Response(answer.jwks_json, headers=_KEY_SET_KEPT, media_type="application/jwk-set+json")
 
 
@@ -133,23 +133,25 @@ def _missing(name: str, fault: str) -> RequestValidationError:
     return RequestValidationError([{"type": "form", "loc": ("body", name), "msg": fault}])
 
 
-async def _ask(
+async def ask(
     request: Request, method: grpc.aio.UnaryUnaryMultiCallable[Ask, Answer], ask: Ask
 ) -> Answer:
     """Call the mesh for somebody who has no credential yet."""
-    metadata = _gateway(request).mesh.metadata(request.scope[REQUEST_ID_KEY])
+    metadata = gateway_of(request).mesh.metadata(request.scope[REQUEST_ID_KEY])
     try:
         return await method(ask, timeout=CALL_SECONDS, metadata=metadata)
     except grpc.aio.AioRpcError as error:
         raise error_of(error) from None
 
 
-def _gateway(request: Request) -> Gateway:
+def gateway_of(request: Request) -> Gateway:
+    """Return the gateway that serves a request."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 
 
-def _address(request: Request) -> str:
+def network_address(request: Request) -> str:
+    """Return where a request came from; empty where that isn't known."""
     return request.client.host if request.client else ""
 
 

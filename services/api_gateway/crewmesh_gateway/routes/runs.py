@@ -1,4 +1,4 @@
-"""Runs: start, list, show, cancel, answer."""
+"""Runs: start, list, show, cancel, retry, answer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from crewmesh.v1.agent_pb2 import (
     CancelRunRequest,
     ListRunsRequest,
     RespondToRunRequest,
+    RetryRunRequest,
     RunSpec,
     StartRunRequest,
     Webhook,
@@ -113,6 +114,15 @@ async def list_runs(
     session_id: Annotated[str | None, Query(pattern=SESSION_ID)] = None,
     created_after: Moment | None = None,
     created_before: Moment | None = None,
+    q: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=200,
+            description="Words that the run's crew, inputs, answer or error begin with, all of "
+            "them; or a run's id, or at least its first 8 characters.",
+        ),
+    ] = None,
 ) -> Response:
     """List runs, newest first."""
     answer = await relay.call(
@@ -125,6 +135,7 @@ async def list_runs(
             session_id=session_id or "",
             created_after=as_timestamp(created_after),
             created_before=as_timestamp(created_before),
+            text=(q or "").strip(),
         ),
     )
     return Json(
@@ -163,6 +174,36 @@ async def cancel_run(
     request = CancelRunRequest(run_id=run_id, reason=reason)
     answer = await relay.call(relay.mesh.agents.CancelRun, request)
     return Json(run_json(answer.run))
+
+
+@router.post(
+    "/v1/runs/{run_id}/retry",
+    summary="Retry a run",
+    status_code=202,
+    responses={
+        202: {"model": schemas.Run, "description": "The new run, durably accepted"},
+        **problems(404, 409, 422),
+    },
+)
+async def retry_run(
+    relay: RequestRelay, run_id: Id, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Start another run of what a run that has ended was asked.
+
+    It is a run of its own, of the crew as it is now, with the same inputs, models, budget and
+    limits, but without the webhook; `retry_of` names the old one.
+    """
+    answer = await start(
+        relay,
+        relay.mesh.agents.RetryRun,
+        RetryRunRequest(run_id=run_id, idempotency_key=idempotency_key or ""),
+        0,
+        repeatable=bool(idempotency_key),
+    )
+    headers = {"Location": f"/v1/runs/{answer.run.id}"}
+    if answer.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return Json(run_json(answer.run), 202, headers)
 
 
 @router.post(

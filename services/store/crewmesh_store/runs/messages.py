@@ -8,7 +8,7 @@ from uuid import UUID
 
 from crewmesh.v1 import run_pb2, run_store_pb2
 from crewmesh_store.database import Row
-from crewmesh_store.messages import limit_from_row, parse_id, timestamp
+from crewmesh_store.messages import duration, limit_from_row, parse_id, timestamp
 
 TERMINAL_STATUSES = frozenset(
     {
@@ -71,6 +71,7 @@ def run_from_row(row: Row) -> run_pb2.Run:
         ),
         models=row["models"],
         budget=limit_from_row(row),
+        retry_of=str(row["retry_of"] or ""),
         last_seq=row["last_seq"],
         created_at=timestamp(row["created_at"]),
         started_at=timestamp(row["started_at"]),
@@ -135,6 +136,17 @@ def worker_from_row(row: Row) -> run_store_pb2.Worker:
         running=row["running"],
         started_at=timestamp(row["started_at"]),
         last_seen_at=timestamp(row["last_seen_at"]),
+        lease_age=duration(row["lease_age"]),
+    )
+
+
+def queue_from_row(row: Row) -> run_store_pb2.Queue:
+    """Return how an organisation's queue stands as a message."""
+    return run_store_pb2.Queue(
+        queued=row["queued"],
+        running=row["running"],
+        waiting=row["waiting"],
+        oldest_queued_at=timestamp(row["oldest_queued_at"]),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -29,6 +29,7 @@ from crewmesh_store.messages import moment, parse_id
 from crewmesh_store.runs.columns import append_columns
 from crewmesh_store.runs.messages import (
     event_from_row,
+    queue_from_row,
     run_from_row,
     run_id,
     status_name,
@@ -36,6 +37,7 @@ from crewmesh_store.runs.messages import (
     webhook_from_json,
     worker_from_row,
 )
+from crewmesh_store.runs.search import Search
 from crewmesh_store.sessions.repository import SessionRepository
 from crewmesh_store.tenants.repository import TenantRepository
 from crewmesh_store.tenants.vault import Vault
@@ -107,6 +109,7 @@ class RunRepository:
             worker_id=request.worker_id or None,
             lease_ttl=self.lease_ttl,
             models=list(spec.models),
+            retry_of=spec.retry_of or None,
             api_key_id=identity.api_key_id or None,
             **limit_columns(spec.budget),
             message=spec.message or None,
@@ -346,8 +349,10 @@ class RunRepository:
         limit: int,
     ) -> list[run_pb2.Run]:
         """Return at most `limit` runs that pass the filters, newest first."""
+        search = Search.of(request.text) if request.text else None
         rows = await self._database.fetch(
-            SQL["list_runs"],
+            SQL["find_runs" if search else "list_runs"],
+            **(asdict(search) if search else {}),
             org_id=org_id,
             before_id=before_id,
             status=status_name(request.status),
@@ -393,7 +398,14 @@ class RunRepository:
 
     async def list_workers(self) -> list[run_store_pb2.Worker]:
         """Return the workers seen in the last minute."""
-        return [worker_from_row(row) for row in await self._database.fetch(SQL["list_workers"])]
+        rows = await self._database.fetch(SQL["list_workers"], lease_ttl=self.lease_ttl)
+        return [worker_from_row(row) for row in rows]
+
+    async def read_queue(self, org_id: str) -> run_store_pb2.Queue:
+        """Return how many of an organisation's runs wait, and how many are running."""
+        row = await self._database.fetch_one(SQL["read_queue"], org_id=org_id)
+        assert row is not None
+        return queue_from_row(row)
 
 
 def _hash_of(spec: agent_pb2.RunSpec) -> bytes:

@@ -21,7 +21,7 @@ from crewmesh.common.errors import (
 from crewmesh.common.events import TERMINAL_EVENT_TYPES
 from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
-from crewmesh_store.messages import page_bounds
+from crewmesh_store.messages import duration, page_bounds
 from crewmesh_store.runs.dispatch import AttachedWorker, Dispatcher
 from crewmesh_store.runs.hub import EventHub, Subscription
 from crewmesh_store.runs.messages import TERMINAL_STATUSES, run_from_row
@@ -148,7 +148,11 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     async def ListWorkers(
         self, request: run_store_pb2.ListWorkersRequest, context: Any
     ) -> run_store_pb2.ListWorkersResponse:
-        return run_store_pb2.ListWorkersResponse(workers=await self._runs.list_workers())
+        return run_store_pb2.ListWorkersResponse(
+            workers=await self._runs.list_workers(),
+            queue=await self._runs.read_queue(caller().require_org()),
+            lease_ttl=duration(self._runs.lease_ttl),
+        )
 
     # People -------------------------------------------------------------------
 

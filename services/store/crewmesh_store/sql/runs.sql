@@ -44,7 +44,7 @@ WITH full_queue AS (
     INSERT INTO runs (
         id, org_id, crew, crew_version, status, inputs, max_attempts, priority, timeout_seconds,
         session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq,
-        models, api_key_id, max_tokens, max_micros, turn, has_webhook
+        models, api_key_id, max_tokens, max_micros, turn, has_webhook, retry_of
     )
     SELECT
         %(run_id)s::uuid, %(org_id)s::uuid, %(crew)s, %(crew_version)s,
@@ -57,7 +57,7 @@ WITH full_queue AS (
         CASE WHEN at_once THEN now() END,
         1 + at_once::int,
         %(models)s::text[], %(api_key_id)s::uuid, %(max_tokens)s::bigint, %(max_micros)s::bigint,
-        (SELECT turns + 1 FROM session), %(webhook_url)s::text IS NOT NULL
+        (SELECT turns + 1 FROM session), %(webhook_url)s::text IS NOT NULL, %(retry_of)s::uuid
     FROM start
     WHERE CASE WHEN %(key)s::text IS NULL
         THEN EXISTS (SELECT FROM admitted) ELSE EXISTS (SELECT FROM first_use) END
@@ -446,6 +446,24 @@ WHERE org_id = %(org_id)s
 ORDER BY id DESC
 LIMIT %(limit)s;
 
+-- name: find_runs
+-- As list_runs, and with these words or with an id of this range. A statement of its own: the
+-- plan of one for both could not use the words' index.
+SELECT * FROM runs
+WHERE org_id = %(org_id)s
+    AND (
+        run_words(crew, inputs, output, error_message) @@ to_tsquery('simple', %(words)s)
+        OR id BETWEEN %(first_id)s AND %(last_id)s
+    )
+    AND (%(before_id)s::uuid IS NULL OR id < %(before_id)s)
+    AND (%(status)s::run_status IS NULL OR status = %(status)s)
+    AND (%(crew)s::text IS NULL OR crew = %(crew)s)
+    AND (%(session_id)s::text IS NULL OR session_id = %(session_id)s)
+    AND (%(created_after)s::timestamptz IS NULL OR created_at > %(created_after)s)
+    AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
+ORDER BY id DESC
+LIMIT %(limit)s;
+
 -- name: read_events
 -- A page ends early where it holds max_bytes of payloads; `found` counts what it would hold else.
 SELECT seq, at, attempt, type, task, agent, payload, found
@@ -478,7 +496,20 @@ ON CONFLICT (id) DO UPDATE SET
 UPDATE workers SET free_slots = %(free_slots)s, last_seen_at = now() WHERE id = %(id)s;
 
 -- name: list_workers
-SELECT w.*, (
-    SELECT count(*) FROM runs r WHERE r.worker_id = w.id AND r.status = 'running'
-) AS running
-FROM workers w WHERE w.last_seen_at > now() - interval '1 minute' ORDER BY w.id;
+SELECT w.*, leases.running, %(lease_ttl)s::interval - (leases.first_end - now()) AS lease_age
+FROM workers w
+CROSS JOIN LATERAL (
+    SELECT count(*) AS running, min(r.lease_expires_at) AS first_end
+    FROM runs r WHERE r.worker_id = w.id AND r.status = 'running'
+) leases
+WHERE w.last_seen_at > now() - interval '1 minute' ORDER BY w.id;
+
+-- name: read_queue
+-- Each from the index of its status.
+SELECT
+    (SELECT count(*) FROM runs WHERE status = 'queued' AND org_id = %(org_id)s) AS queued,
+    (SELECT count(*) FROM runs WHERE status = 'running' AND org_id = %(org_id)s) AS running,
+    (SELECT count(*) FROM runs WHERE status = 'waiting' AND org_id = %(org_id)s) AS waiting,
+    (
+        SELECT min(created_at) FROM runs WHERE status = 'queued' AND org_id = %(org_id)s
+    ) AS oldest_queued_at;
