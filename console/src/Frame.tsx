@@ -1,0 +1,112 @@
+/** What is around every page of who is signed in: where one can go, and who one is. */
+
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import {
+  ChartColumn,
+  KeyRound,
+  ListChecks,
+  LogOut,
+  Moon,
+  Server,
+  Sun,
+  Users,
+  Workflow,
+} from "lucide-react";
+import { useEffect, useRef } from "react";
+import { useMay } from "./api/me";
+import { meQuery } from "./api/queries";
+import { signOut } from "./api/session";
+import icon from "./icon.svg";
+import { chooseScheme, useScheme } from "./lib/scheme";
+
+const PLACES = [
+  { to: "/runs", label: "Runs", icon: ListChecks, takes: "runs.read" },
+  { to: "/crews", label: "Crews", icon: Workflow, takes: "crews.read" },
+  { to: "/fleet", label: "Fleet", icon: Server, takes: "workers.read" },
+  { to: "/usage", label: "Usage", icon: ChartColumn, takes: "usage.read" },
+  { to: "/keys", label: "API keys", icon: KeyRound, takes: "keys.own" },
+  { to: "/members", label: "Members", icon: Users, takes: "users.read" },
+] as const;
+
+export function Frame() {
+  const may = useMay();
+  const main = useRef<HTMLElement>(null);
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  const shown = useRef(path);
+  useEffect(() => {
+    // Who goes by keyboard or ear begins at the new page's top, as with a page of its own.
+    if (shown.current !== path) main.current?.focus({ preventScroll: true });
+    shown.current = path;
+  }, [path]);
+  return (
+    <div className="frame">
+      <a className="skip" href="#main">
+        Skip to the page
+      </a>
+      <header className="side">
+        <Link to="/runs" className="brand" aria-label="Crewmesh">
+          <img src={icon} alt="" />
+          <span>Crewmesh</span>
+        </Link>
+        <nav aria-label="Console">
+          {PLACES.filter(({ takes }) => may(takes)).map(({ to, label, icon: Icon }) => (
+            <Link key={to} to={to} aria-current={path.startsWith(to) ? "page" : undefined}>
+              <Icon size={17} aria-hidden />
+              <span>{label}</span>
+            </Link>
+          ))}
+        </nav>
+        <Foot />
+      </header>
+      <main id="main" ref={main} tabIndex={-1}>
+        <Outlet />
+      </main>
+    </div>
+  );
+}
+
+function Foot() {
+  const { data: me } = useQuery(meQuery);
+  const { scheme } = useScheme();
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const leave = async () => {
+    await signOut();
+    client.clear();
+    await navigate({ to: "/sign-in", search: {} });
+  };
+  const other = scheme === "dark" ? "light" : "dark";
+  return (
+    <div className="foot">
+      {me && (
+        <div className="who">
+          <strong>{me.user.email}</strong>
+          <span className="muted small">
+            {me.role} · {me.org.name}
+          </span>
+        </div>
+      )}
+      <div className="foot-buttons">
+        <button
+          type="button"
+          className="button quiet icon"
+          aria-label={`Use the ${other} scheme`}
+          title={`Use the ${other} scheme`}
+          onClick={() => chooseScheme(other)}
+        >
+          {scheme === "dark" ? <Sun size={16} aria-hidden /> : <Moon size={16} aria-hidden />}
+        </button>
+        <button
+          type="button"
+          className="button quiet icon"
+          aria-label="Sign out"
+          title="Sign out"
+          onClick={() => void leave()}
+        >
+          <LogOut size={16} aria-hidden />
+        </button>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,26 @@
+/** Server-sent events from the bytes of an answer. */
+
+import { createParser } from "eventsource-parser";
+import type { RunEvent } from "../api/types";
+
+/** Yield the events of each piece that arrives, together. */
+export async function* parseServerSentEvents(
+  body: ReadableStream<Uint8Array>,
+): AsyncGenerator<RunEvent[]> {
+  let batch: RunEvent[] = [];
+  const parser = createParser({ onEvent: ({ data }) => batch.push(JSON.parse(data)) });
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      parser.feed(decoder.decode(value, { stream: true }));
+      const events = batch;
+      batch = [];
+      if (events.length) yield events;
+    }
+  } finally {
+    reader.cancel().catch(() => undefined);
+  }
+}
