@@ -1,7 +1,7 @@
 /** What is asked of the gateway, and how long an answer is good. */
 
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
-import { get, query } from "./client";
+import { call, get, query } from "./client";
 import type {
   ApiKey,
   Artifact,
@@ -74,7 +74,7 @@ export const artifactsQuery = (id: string) =>
 export const artifactTextQuery = (artifact: Artifact) =>
   queryOptions({
     queryKey: ["artifact", artifact.id],
-    queryFn: async ({ signal }) => (await fetch(artifact.url, { signal })).text(),
+    queryFn: async ({ signal }) => (await call(artifact.url, { signal })).text(),
     staleTime: Number.POSITIVE_INFINITY,
   });
 

@@ -34,7 +34,7 @@ function Field(props: FieldTemplateProps) {
   const additional = ADDITIONAL_PROPERTY_FLAG in schema;
   const leaf = displayLabel && schema.type !== "boolean";
   return (
-    <div className={additional ? "list-item" : "field"}>
+    <div className={additional ? "list-item named" : "field"}>
       <div className="field">
         {leaf && !additional && (
           <label htmlFor={id}>

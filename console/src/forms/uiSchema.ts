@@ -6,12 +6,12 @@ const LONG_CHARACTERS = 300;
 
 export function uiSchemaOf(schema: RJSFSchema): UiSchema {
   const properties = Object.entries(schema.properties ?? {}) as [string, RJSFSchema][];
-  return Object.fromEntries(properties.map(([name, part]) => [name, controlOf(part)]));
+  return Object.fromEntries(properties.map(([name, part]) => [name, controlOf(part, name)]));
 }
 
-function controlOf(schema: RJSFSchema): UiSchema {
+function controlOf(schema: RJSFSchema, name = ""): UiSchema {
   if (schema.format === "dataset") return { "ui:widget": "dataset" };
-  if (schema.type === "string" && !schema.enum && isLong(schema))
+  if (schema.type === "string" && !schema.enum && isLong(schema, name))
     return { "ui:widget": "textarea" };
   if (isFree(schema) || (schema.type === "array" && isFree(schema.items as RJSFSchema)))
     return { "ui:field": "json" };
@@ -20,7 +20,9 @@ function controlOf(schema: RJSFSchema): UiSchema {
   return {};
 }
 
-function isLong(schema: RJSFSchema): boolean {
+function isLong(schema: RJSFSchema, name: string): boolean {
+  // However long it may be, an address is one line.
+  if (/ur[il]$/i.test(name)) return false;
   if (schema.format === "session-message" || schema.format === "session-history") return true;
   return (schema.maxLength ?? 0) >= LONG_CHARACTERS;
 }

@@ -66,7 +66,8 @@ export function bytes(n: number): string {
   return `${(n / 1e9).toFixed(1)} GB`;
 }
 
-export const shortId = (id: string) => id.slice(0, 8);
+/** What tells ids apart: they begin with the time, so those of a moment begin alike. */
+export const shortId = (id: string) => id.slice(24, 32);
 
 /** One line that says what a value is, for lists. */
 export function summary(value: unknown, limit = 120): string {

@@ -117,13 +117,8 @@ function Facts({ a, b }: { a: Run; b: Run }) {
             <th>
               <span className="hidden">Measure</span>
             </th>
-            {[a, b].map((run, place) => (
-              <th key={`${run.id}${place}`} scope="col">
-                <Link to="/runs/$id" params={{ id: run.id }} search={{}} className="mono">
-                  {shortId(run.id)}
-                </Link>
-              </th>
-            ))}
+            <RunHead run={a} />
+            <RunHead run={b} />
             <th scope="col" className="right">
               Change
             </th>
@@ -141,6 +136,16 @@ function Facts({ a, b }: { a: Run; b: Run }) {
         </tbody>
       </table>
     </div>
+  );
+}
+
+function RunHead({ run }: { run: Run }) {
+  return (
+    <th scope="col">
+      <Link to="/runs/$id" params={{ id: run.id }} search={{}} className="mono">
+        {shortId(run.id)}
+      </Link>
+    </th>
   );
 }
 

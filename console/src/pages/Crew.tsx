@@ -26,7 +26,6 @@ export default function CrewPage() {
   useTitle(name);
   if (crew.error) return <ProblemNotice error={crew.error} retry={() => void crew.refetch()} />;
   if (!crew.data) return <SkeletonRows rows={10} />;
-  const definition = JSON.stringify(crew.data.definition, null, 2);
   return (
     <div className="stack">
       <Head crew={crew.data} />
@@ -56,60 +55,28 @@ export default function CrewPage() {
           {
             id: "overview",
             label: "Overview",
-            content: (
-              <Part>
-                <Overview crew={crew.data} />
-              </Part>
-            ),
+            content: <Overview crew={crew.data} />,
           },
           {
             id: "definition",
             label: "Definition",
-            content: (
-              <Part>
-                {crew.data.definition ? (
-                  <section className="card">
-                    <header>
-                      <h2>Version {crew.data.version}</h2>
-                      <CopyButton text={definition} label="Copy the definition" />
-                    </header>
-                    <pre className="code" style={{ border: 0, maxHeight: 720 }}>
-                      {definition}
-                    </pre>
-                  </section>
-                ) : (
-                  <p className="muted">A project has no definition: its code is what it does.</p>
-                )}
-              </Part>
-            ),
+            content: <Definition crew={crew.data} />,
           },
           {
             id: "versions",
             label: "Versions",
-            content: (
-              <Part>
-                <Versions crew={crew.data} />
-              </Part>
-            ),
+            content: <Versions crew={crew.data} />,
           },
           {
             id: "diff",
             label: "Changes",
-            content: (
-              <Part>
-                <Changes crew={crew.data} />
-              </Part>
-            ),
+            content: <Changes crew={crew.data} />,
           },
         ]}
       />
     </div>
   );
 }
-
-const Part = ({ children }: { children: React.ReactNode }) => (
-  <div style={{ paddingTop: 16 }}>{children}</div>
-);
 
 function Head({ crew }: { crew: Crew }) {
   const may = useMay();
@@ -175,6 +142,24 @@ function Head({ crew }: { crew: Crew }) {
         </Confirm>
       )}
     </div>
+  );
+}
+
+function Definition({ crew }: { crew: Crew }) {
+  if (!crew.definition) {
+    return <p className="muted">A project has no definition: its code is what it does.</p>;
+  }
+  const definition = JSON.stringify(crew.definition, null, 2);
+  return (
+    <section className="card">
+      <header>
+        <h2>Version {crew.version}</h2>
+        <CopyButton text={definition} label="Copy the definition" />
+      </header>
+      <pre className="code" style={{ border: 0, maxHeight: 720 }} tabIndex={0}>
+        {definition}
+      </pre>
+    </section>
   );
 }
 

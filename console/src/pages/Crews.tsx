@@ -58,7 +58,7 @@ export default function Crews() {
               <span className="tag">{SOURCES[crew.source]}</span>
               <span className="tag">{plural(crew.agents.length, "agent")}</span>
               <span className="tag">{plural(crew.tasks.length, "task")}</span>
-              <span className="tag">version {crew.version}</span>
+              <span className="tag">version {crew.version.split("+")[0]}</span>
             </div>
           </Link>
         ))}

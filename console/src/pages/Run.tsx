@@ -8,11 +8,12 @@ import { post } from "../api/client";
 import { useMay } from "../api/me";
 import { artifactsQuery, runQuery } from "../api/queries";
 import { ENDED, type Run } from "../api/types";
-import { compact, cost, duration, moment, shortId } from "../lib/format";
+import { ago, compact, cost, duration, moment, shortId } from "../lib/format";
 import { useNow } from "../lib/now";
 import { useTitle } from "../lib/title";
+import { Artifacts } from "../run/Artifacts";
 import { QuestionPanel } from "../run/Question";
-import { Artifacts, Result } from "../run/Result";
+import { Result } from "../run/Result";
 import { Timeline } from "../run/Timeline";
 import { type FollowedRun, useRunLog } from "../run/useRunLog";
 import { CopyButton } from "../ui/CopyButton";
@@ -178,14 +179,14 @@ function Facts({ run, followed: { log } }: { run: Run; followed: FollowedRun }) 
     ["Cost", cost(usage)],
     ["Model calls", compact(usage.model_calls)],
     ["Attempt", run.attempt ? `${run.attempt} of ${run.max_attempts}` : "–"],
-    ["Started", moment(run.started_at ?? run.created_at)],
+    ["Started", ago(run.started_at ?? run.created_at, now)],
   ];
   return (
     <dl className="card facts">
       {facts.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
-          <dd style={name === "Started" ? { fontSize: "var(--text-s)", marginTop: 6 } : undefined}>
+          <dd title={name === "Started" ? moment(run.started_at ?? run.created_at) : undefined}>
             {value}
           </dd>
         </div>
@@ -213,49 +214,29 @@ function Parts({ run, followed }: { run: Run; followed: FollowedRun }) {
           {
             id: "timeline",
             label: "Timeline",
-            content: (
-              <Padded>
-                <Timeline log={followed.log} connection={followed.connection} />
-              </Padded>
-            ),
+            content: <Timeline log={followed.log} connection={followed.connection} />,
           },
           {
             id: "result",
             label: "Result",
-            content: (
-              <Padded>
-                <Result run={run} artifacts={artifacts} />
-              </Padded>
-            ),
+            content: <Result run={run} artifacts={artifacts} />,
           },
           {
             id: "artifacts",
             label: "Artifacts",
             count: artifacts.length,
-            content: (
-              <Padded>
-                <Artifacts artifacts={artifacts} />
-              </Padded>
-            ),
+            content: <Artifacts artifacts={artifacts} />,
           },
           {
             id: "details",
             label: "Details",
-            content: (
-              <Padded>
-                <Details run={run} />
-              </Padded>
-            ),
+            content: <Details run={run} />,
           },
         ]}
       />
     </div>
   );
 }
-
-const Padded = ({ children }: { children: React.ReactNode }) => (
-  <div style={{ paddingTop: 16 }}>{children}</div>
-);
 
 function Details({ run }: { run: Run }) {
   const facts: [string, React.ReactNode][] = [

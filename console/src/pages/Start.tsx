@@ -116,6 +116,7 @@ function StartForm({ crew, before }: { crew: Crew; before: Run | undefined }) {
         fields={FIELDS}
         showErrorList={false}
         noHtml5Validate
+        experimental_defaultFormStateBehavior={{ arrayMinItems: { populate: "never" } }}
         onChange={({ formData }) => setInputs(formData ?? {})}
         onSubmit={() => starting.mutate()}
       />

@@ -87,6 +87,7 @@ function Shown({
     () => byDay(groups, days, by, (group) => group.cost_usd),
     [groups, days, by],
   );
+  const priced = groups.some((group) => group.cost_usd > 0);
   const rows = totals(groups, by);
   const all = totals(groups, null)[0];
   return (
@@ -123,20 +124,22 @@ function Shown({
               />
             </div>
           </section>
-          <section className="card">
-            <header>
-              <h2>Cost a day</h2>
-            </header>
-            <div className="body">
-              <Chart
-                kind="bar"
-                labels={labels}
-                series={costs}
-                format={money}
-                label={`Cost a day by ${by}; the table below has the sums`}
-              />
-            </div>
-          </section>
+          {priced && (
+            <section className="card">
+              <header>
+                <h2>Cost a day</h2>
+              </header>
+              <div className="body">
+                <Chart
+                  kind="bar"
+                  labels={labels}
+                  series={costs}
+                  format={money}
+                  label={`Cost a day by ${by}; the table below has the sums`}
+                />
+              </div>
+            </section>
+          )}
         </div>
       </Suspense>
       <section className="card table-wrap">

@@ -1,12 +1,9 @@
 /** What came of a run: its answer, or why there is none and what to do. */
 
-import { useQuery } from "@tanstack/react-query";
-import { FileText, PackageOpen } from "lucide-react";
-import { artifactTextQuery } from "../api/queries";
+import { FileText } from "lucide-react";
 import { type Artifact, ENDED, type Run } from "../api/types";
-import { bytes } from "../lib/format";
 import { CopyButton } from "../ui/CopyButton";
-import { Empty, Notice, ProblemNotice, SkeletonRows } from "../ui/Feedback";
+import { Empty, Notice } from "../ui/Feedback";
 import { Markdown } from "../ui/Markdown";
 
 const ADVICE: Record<string, string> = {
@@ -63,78 +60,6 @@ function Text({ title, text, artifacts }: { title: string; text: string; artifac
       </header>
       <div className="body">
         <Markdown source={text} artifacts={artifacts} />
-      </div>
-    </section>
-  );
-}
-
-export function Artifacts({ artifacts }: { artifacts: Artifact[] }) {
-  if (artifacts.length === 0) {
-    return (
-      <div className="card">
-        <Empty icon={PackageOpen} title="No artifacts">
-          <p>Charts, reports and other files that the crew makes appear here.</p>
-        </Empty>
-      </div>
-    );
-  }
-  const reports = artifacts.filter(
-    ({ media_type, name }) => media_type.startsWith("text/markdown") || name.endsWith(".md"),
-  );
-  const others = artifacts.filter((artifact) => !reports.includes(artifact));
-  return (
-    <div className="stack">
-      <div className="gallery">
-        {others.map((artifact) => (
-          <figure key={artifact.id} className="card">
-            {artifact.media_type.startsWith("image/") && (
-              <img src={artifact.url} alt={artifact.name} loading="lazy" />
-            )}
-            <figcaption>
-              <Name artifact={artifact} />
-            </figcaption>
-          </figure>
-        ))}
-      </div>
-      {reports.map((artifact) => (
-        <Report key={artifact.id} artifact={artifact} artifacts={artifacts} />
-      ))}
-    </div>
-  );
-}
-
-function Name({ artifact }: { artifact: Artifact }) {
-  return (
-    <>
-      <span>
-        {artifact.name} <span className="muted small">{bytes(artifact.size_bytes)}</span>
-      </span>
-      <a
-        href={artifact.url}
-        download={artifact.name}
-        className="small"
-        aria-label={`Download ${artifact.name}`}
-      >
-        Download
-      </a>
-    </>
-  );
-}
-
-function Report({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifact[] }) {
-  const text = useQuery(artifactTextQuery(artifact));
-  return (
-    <section className="card" aria-label={artifact.name}>
-      <header>
-        <Name artifact={artifact} />
-      </header>
-      <div className="body">
-        <ProblemNotice error={text.error} />
-        {text.isPending ? (
-          <SkeletonRows />
-        ) : (
-          <Markdown source={text.data ?? ""} artifacts={artifacts} />
-        )}
       </div>
     </section>
   );

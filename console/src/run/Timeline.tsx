@@ -88,7 +88,6 @@ export function Timeline({ log, connection }: { log: RunLog; connection: Connect
           )}
         </div>
       </div>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled by keyboard */}
       <div
         className="timeline"
         ref={scroller}

@@ -92,13 +92,13 @@ function Drawn({ row, place, top, measure, open, onToggle, began, whole, now }: 
           </span>
           <span className="detail">{detailOf(row)}</span>
         </span>
-        <span className="span" aria-hidden>
-          {lasts && (
-            <span style={{ position: "absolute", inset: 0 }}>
-              <Bar start={row.startedAt - began} end={ended - began} whole={whole} />
-            </span>
-          )}
-        </span>
+        {lasts ? (
+          <span className="span" aria-hidden>
+            <Bar start={row.startedAt - began} end={ended - began} whole={whole} />
+          </span>
+        ) : (
+          <span className="span none" />
+        )}
         <span className="took">{lasts ? duration(ended - row.startedAt) : ""}</span>
       </button>
       {open && row.kind !== "task" && <Inside row={row} />}
@@ -190,7 +190,6 @@ function Inside({ row }: { row: Row }) {
       {parts.map(([name, value]) => (
         <div key={name}>
           <h3>{name}</h3>
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled by keyboard */}
           <pre className="code" tabIndex={0} aria-label={name} role="group">
             {shown(value)}
           </pre>

@@ -20,11 +20,11 @@ export function useRunLog(runId: string): FollowedRun {
   useEffect(() => {
     const abort = new AbortController();
     const waiting: RunEvent[] = [];
-    let frame = 0;
+    let forget: (() => void) | null = null;
     log.current = emptyLog();
     setError(null);
     const show = () => {
-      frame = 0;
+      forget = null;
       append(log.current, waiting.splice(0));
       setVersion((version) => version + 1);
     };
@@ -33,9 +33,7 @@ export function useRunLog(runId: string): FollowedRun {
       {
         onEvents: (events) => {
           for (const event of events) waiting.push(event);
-          // A hidden tab gets no frames; what it missed is shown when it is looked at again.
-          if (!frame)
-            frame = document.hidden ? window.setTimeout(show, 250) : requestAnimationFrame(show);
+          forget ??= schedule(show);
         },
         onConnection: setConnection,
         onFailure: setError,
@@ -44,10 +42,19 @@ export function useRunLog(runId: string): FollowedRun {
     );
     return () => {
       abort.abort();
-      cancelAnimationFrame(frame);
-      clearTimeout(frame);
+      forget?.();
     };
   }, [runId]);
 
   return { log: log.current, connection, error };
+}
+
+/** Do it with the next frame; return how to forget it. A hidden tab has no frames. */
+function schedule(work: () => void): () => void {
+  if (document.hidden) {
+    const timer = setTimeout(work, 250);
+    return () => clearTimeout(timer);
+  }
+  const frame = requestAnimationFrame(work);
+  return () => cancelAnimationFrame(frame);
 }

@@ -71,7 +71,7 @@ export default function Chart({ kind, labels, series, label, format = String }: 
         borderWidth: kind === "bar" ? 0 : 2,
         borderRadius: 3,
         maxBarThickness: 36,
-        pointRadius: 0,
+        pointRadius: values.length < 2 ? 3 : 0,
         tension: 0.25,
         fill: kind === "line",
       };
@@ -114,7 +114,13 @@ function configuration(
           beginAtZero: true,
           grid: { color: line },
           border: { display: false },
-          ticks: { color: ink, font, maxTicksLimit: 5, callback: (value) => format(Number(value)) },
+          ticks: {
+            color: ink,
+            font,
+            maxTicksLimit: 5,
+            precision: kind === "line" ? 0 : undefined,
+            callback: (value) => format(Number(value)),
+          },
         },
       },
       plugins: {

@@ -120,7 +120,7 @@ async def list_runs(
             min_length=1,
             max_length=200,
             description="Words that the run's crew, inputs, answer or error begin with, all of "
-            "them; or a run's id, or at least its first 8 characters.",
+            "them; or a run's id, or at least 8 characters from its start or its last group's.",
         ),
     ] = None,
 ) -> Response:

@@ -447,12 +447,13 @@ ORDER BY id DESC
 LIMIT %(limit)s;
 
 -- name: find_runs
--- As list_runs, and with these words or with an id of this range. A statement of its own: the
+-- As list_runs, and with these words, or with an id that begins or ends like this. A statement of its own: the
 -- plan of one for both could not use the words' index.
 SELECT * FROM runs
 WHERE org_id = %(org_id)s
     AND (
-        run_words(crew, inputs, output, error_message) @@ to_tsquery('simple', %(words)s)
+        run_words(id, crew, inputs, output, error_message)
+            @@ (to_tsquery('simple', %(words)s) || %(id_end)s::tsquery)
         OR id BETWEEN %(first_id)s AND %(last_id)s
     )
     AND (%(before_id)s::uuid IS NULL OR id < %(before_id)s)

@@ -1,0 +1,86 @@
+/** The files that a run made: charts as pictures, reports rendered, the rest to download. */
+
+import { useQuery } from "@tanstack/react-query";
+import { PackageOpen } from "lucide-react";
+import { artifactTextQuery } from "../api/queries";
+import type { Artifact } from "../api/types";
+import { bytes } from "../lib/format";
+import { Empty, ProblemNotice, SkeletonRows } from "../ui/Feedback";
+import { Markdown } from "../ui/Markdown";
+import { groupFormats, isReport } from "./artifactGroups";
+
+/** Longer ones are for a reader of their own. */
+const SHOWN_BYTES = 1_000_000;
+
+export function Artifacts({ artifacts }: { artifacts: Artifact[] }) {
+  if (artifacts.length === 0) {
+    return (
+      <div className="card">
+        <Empty icon={PackageOpen} title="No artifacts">
+          <p>Charts, reports and other files that the crew makes appear here.</p>
+        </Empty>
+      </div>
+    );
+  }
+  const reports = artifacts.filter((artifact) => isReport(artifact));
+  return (
+    <div className="stack">
+      <div className="gallery">
+        {groupFormats(artifacts.filter((artifact) => !isReport(artifact))).map((formats) => (
+          <Figure key={formats[0]?.id} formats={formats} />
+        ))}
+      </div>
+      {reports.map((artifact) => (
+        <Report key={artifact.id} artifact={artifact} artifacts={artifacts} />
+      ))}
+    </div>
+  );
+}
+
+function Figure({ formats }: { formats: Artifact[] }) {
+  const picture = formats.find((artifact) => artifact.media_type.startsWith("image/"));
+  const shown = picture ?? formats[0];
+  return (
+    <figure className="card">
+      {picture && <img src={picture.url} alt={picture.name} loading="lazy" />}
+      <figcaption>
+        <span>{shown?.name}</span>
+        <span className="downloads small">
+          {formats.map((artifact) => (
+            <Download key={artifact.id} artifact={artifact} />
+          ))}
+        </span>
+      </figcaption>
+    </figure>
+  );
+}
+
+function Download({ artifact }: { artifact: Artifact }) {
+  const format = artifact.name.split(".").at(-1)?.toUpperCase() ?? "file";
+  return (
+    <a href={artifact.url} download={artifact.name} aria-label={`Download ${artifact.name}`}>
+      {format} <span className="muted">{bytes(artifact.size_bytes)}</span>
+    </a>
+  );
+}
+
+function Report({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifact[] }) {
+  const short = artifact.size_bytes <= SHOWN_BYTES;
+  const text = useQuery({ ...artifactTextQuery(artifact), enabled: short });
+  return (
+    <section className="card" aria-label={artifact.name}>
+      <header>
+        <h2>{artifact.name}</h2>
+        <span className="small">
+          <Download artifact={artifact} />
+        </span>
+      </header>
+      <div className="body">
+        <ProblemNotice error={text.error} />
+        {!short && <p className="muted">It is too long to be shown here; download it.</p>}
+        {short && text.isPending && <SkeletonRows />}
+        {text.data !== undefined && <Markdown source={text.data} artifacts={artifacts} />}
+      </div>
+    </section>
+  );
+}
