@@ -6,6 +6,8 @@ import asyncio
 import itertools
 import json
 import uuid
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -614,6 +616,29 @@ async def test_runs_are_listed_newest_first_in_pages_that_neither_skip_nor_repea
         metadata=store.person,
     )
     assert [run.id for run in filtered.runs] == ids[1::2][::-1]
+
+
+async def test_the_fleet_is_told_with_the_queue_of_the_organisation(store: StoreClient) -> None:
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=2, hello=True)
+    leases = [(await store.create(worker_id="w1")).lease for _ in range(2)]
+    waiting, wait = run_pb2.RUN_STATUS_WAITING, Duration(seconds=60)
+    asking = append(leases[0], 3, event("input.requested"), status=waiting, wait=wait)
+    assert await store.append(asking) == ["STORED"]
+    await worker.say(free_slots=0)
+    queued = await store.create(priority=0)
+
+    request = run_store_pb2.ListWorkersRequest()
+    fleet = await store.runs.ListWorkers(request, metadata=store.person)
+
+    (shown,) = fleet.workers
+    assert (shown.id, shown.slots, shown.running) == ("w1", 2, 1)
+    assert timedelta(0) <= shown.lease_age.ToTimedelta() < fleet.lease_ttl.ToTimedelta()
+    assert (fleet.queue.queued, fleet.queue.running, fleet.queue.waiting) == (1, 1, 1)
+    assert fleet.queue.oldest_queued_at == queued.run.created_at
+    stranger = replace(store.org, org_id=str(uuid.uuid4()))
+    other = await store.runs.ListWorkers(request, metadata=store.signer.metadata(stranger))
+    assert other.queue == run_store_pb2.Queue()
 
 
 async def test_an_event_that_is_not_json_is_refused_and_stores_nothing(store: StoreClient) -> None:

@@ -194,6 +194,20 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
         await self._wait(fake, request.wait.ToTimedelta().total_seconds())
         return agent_pb2.StartRunResponse(run=fake.run, replayed=bool(same))
 
+    async def RetryRun(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        old = self._find(request.run_id)
+        if old.run.status not in _ENDED:
+            raise StateError("the run hasn't ended", reason="RUN_NOT_ENDED")
+        key = request.idempotency_key
+        same = [fake for fake in self.runs.values() if key and fake.spec.idempotency_key == key]
+        if same:
+            return agent_pb2.RetryRunResponse(run=same[0].run, replayed=True)
+        spec = agent_pb2.RunSpec(crew=old.run.crew, inputs_json="{}", idempotency_key=key)
+        again = self.make_run(spec)
+        again.run.retry_of = old.run.id
+        return agent_pb2.RetryRunResponse(run=again.run)
+
     async def GetRun(self, request: Any, context: Any) -> Any:
         self._enter(context)
         fake = self._find(request.run_id)
@@ -215,7 +229,9 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
         chosen = [
             run
             for run in runs
-            if request.status in (0, run.status) and request.crew in ("", run.crew)
+            if request.status in (0, run.status)
+            and request.crew in ("", run.crew)
+            and request.text in run.inputs_json
         ]
         start = int(request.page_token or 0)
         end = start + request.page_size

@@ -12,14 +12,25 @@ import httpx2
 
 from crewmesh.common.grpc_server import GrpcServer
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity, IdentityVerifier
-from crewmesh.v1 import agent_pb2_grpc, file_pb2_grpc, identity_pb2_grpc, limit_pb2_grpc
+from crewmesh.v1 import (
+    agent_pb2_grpc,
+    file_pb2_grpc,
+    identity_pb2_grpc,
+    limit_pb2_grpc,
+    run_store_pb2_grpc,
+)
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh
 from crewmesh_gateway.service import GatewayServer, listen
 from crewmesh_gateway.settings import GatewaySettings
 from tests.conftest import API_KEY, MESH_SECRET
 from tests.integration.gateway.fake_agents import FakeAgents
-from tests.integration.gateway.fake_store import FakeFiles, FakeIdentities, FakeLimits
+from tests.integration.gateway.fake_store import (
+    FakeFiles,
+    FakeFleet,
+    FakeIdentities,
+    FakeLimits,
+)
 
 
 async def _authenticate(metadata: Mapping[str, str]) -> Identity:
@@ -34,6 +45,7 @@ class FakeMesh:
     identities: FakeIdentities = field(default_factory=FakeIdentities)
     limits: FakeLimits = field(default_factory=FakeLimits)
     files: FakeFiles = field(default_factory=FakeFiles)
+    fleet: FakeFleet = field(default_factory=FakeFleet)
     workers: dict[int, GrpcServer] = field(default_factory=dict)
     store: GrpcServer = field(default_factory=lambda: GrpcServer(_authenticate))
     worker_target: str = ""
@@ -75,6 +87,11 @@ async def start_fake_mesh() -> FakeMesh:
     mesh.store.add(
         file_pb2_grpc.add_FileServiceServicer_to_server, mesh.files, "crewmesh.v1.FileService"
     )
+    mesh.store.add(
+        run_store_pb2_grpc.add_RunStoreServiceServicer_to_server,
+        mesh.fleet,
+        "crewmesh.v1.RunStoreService",
+    )
     mesh.store_target = f"ipv4:127.0.0.1:{await mesh.store.start('127.0.0.1:0')}"
     await mesh.store.set_serving(True)
     return mesh
@@ -107,6 +124,7 @@ async def serving_gateway(mesh: FakeMesh, **settings: Any) -> AsyncIterator[Serv
     connected = Mesh(mesh.worker_target, mesh.store_target, configured.mesh_secret)
     gateway = Gateway(
         connected,
+        mesh_secret=configured.mesh_secret,
         max_body_bytes=configured.max_body_kb * 1024,
         max_upload_bytes=configured.max_upload_mb * 1024 * 1024,
     )

@@ -1,4 +1,4 @@
-"""A store's IdentityService, LimitService and FileService in memory."""
+"""A store's services in memory, those that the gateway calls."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from crewmesh.v1 import (
     identity_pb2_grpc,
     limit_pb2,
     limit_pb2_grpc,
+    run_store_pb2,
+    run_store_pb2_grpc,
 )
 from tests.conftest import API_KEY
 
@@ -36,6 +38,9 @@ OWNER = identity_pb2.Principal(
 )
 
 
+PASSWORD = "a long enough password"
+
+
 class FakeIdentities(identity_pb2_grpc.IdentityServiceServicer):
     """One owner, whose keys can be made and revoked."""
 
@@ -47,6 +52,7 @@ class FakeIdentities(identity_pb2_grpc.IdentityServiceServicer):
         self.answering.set()
         self.down = False
         self.role = OWNER.role
+        self.refresh_tokens: set[str] = set()
 
     async def Authenticate(self, request: Any, context: Any) -> Any:
         self.authentications += 1
@@ -55,11 +61,36 @@ class FakeIdentities(identity_pb2_grpc.IdentityServiceServicer):
             raise UnavailableError("postgres at 10.1.2.3 is gone")
         if request.credential not in self.secrets:
             raise UnauthenticatedError("the API key is not valid")
+        if not self.secrets[request.credential]:
+            return identity_pb2.AuthenticateResponse(principal=_with_token())
         principal = identity_pb2.Principal()
         principal.CopyFrom(OWNER)
         principal.role = self.role
         principal.api_key_id = self.secrets[request.credential]
         return identity_pb2.AuthenticateResponse(principal=principal)
+
+    async def SignIn(self, request: Any, context: Any) -> Any:
+        if (request.email, request.password) != (OWNER.email, PASSWORD):
+            raise UnauthenticatedError("the e-mail address or the password is wrong")
+        return identity_pb2.SignInResponse(tokens=self._tokens())
+
+    async def RefreshTokens(self, request: Any, context: Any) -> Any:
+        if request.refresh_token not in self.refresh_tokens:
+            raise UnauthenticatedError("the refresh token is not valid; sign in again")
+        self.refresh_tokens.discard(request.refresh_token)
+        return identity_pb2.RefreshTokensResponse(tokens=self._tokens())
+
+    async def SignOut(self, request: Any, context: Any) -> Any:
+        self.refresh_tokens.discard(request.refresh_token)
+        return identity_pb2.SignOutResponse()
+
+    def _tokens(self) -> identity_pb2.Tokens:
+        access, refresh = uuid7().hex, uuid7().hex
+        self.secrets[access] = ""
+        self.refresh_tokens.add(refresh)
+        return identity_pb2.Tokens(
+            access_token=access, refresh_token=refresh, expires_in_seconds=600
+        )
 
     async def CreateApiKey(self, request: Any, context: Any) -> Any:
         secret = f"cm_{uuid7().hex}"
@@ -78,6 +109,23 @@ class FakeIdentities(identity_pb2_grpc.IdentityServiceServicer):
         self.keys[request.id].revoked_at.GetCurrentTime()
         self.secrets = {s: key_id for s, key_id in self.secrets.items() if key_id != request.id}
         return identity_pb2.RevokeApiKeyResponse()
+
+
+def _with_token() -> identity_pb2.Principal:
+    principal = identity_pb2.Principal()
+    principal.CopyFrom(OWNER)
+    principal.api_key_id = ""
+    return principal
+
+
+class FakeFleet(run_store_pb2_grpc.RunStoreServiceServicer):
+    """Says of the workers what tests want it to."""
+
+    def __init__(self) -> None:
+        self.answer = run_store_pb2.ListWorkersResponse()
+
+    async def ListWorkers(self, request: Any, context: Any) -> Any:
+        return self.answer
 
 
 class FakeLimits(limit_pb2_grpc.LimitServiceServicer):

@@ -85,6 +85,7 @@ async def test_me_shows_the_user_the_organisation_the_role_and_the_key(
     me = (await shared_client.get("/v1/me")).json()
 
     Me.model_validate(me)
+    assert {"runs.start", "owners.write"} <= set(me.pop("permissions"))
     assert me == {
         "user": {"id": OWNER.user_id, "email": "owner@example.org"},
         "org": {"id": OWNER.org_id, "name": "Example"},

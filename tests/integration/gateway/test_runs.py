@@ -340,3 +340,32 @@ async def test_crews_are_listed_and_shown(shared_client: httpx2.AsyncClient) -> 
     assert listed == {"items": [shown], "next_cursor": None}
     assert shown["inputs"]["properties"] == {"question": {"type": "string"}}
     assert (missing.status_code, missing.json()["code"]) == (404, "crew_not_found")
+
+
+async def test_a_run_that_has_ended_is_started_again(
+    mesh: FakeMesh, client: httpx2.AsyncClient
+) -> None:
+    fake = mesh.agents.make_run()
+    going_on = await client.post(f"/v1/runs/{fake.run.id}/retry")
+    assert (going_on.status_code, going_on.json()["code"]) == (409, "run_not_ended")
+    await fake.end()
+
+    answers = [
+        await client.post(f"/v1/runs/{fake.run.id}/retry", headers={"Idempotency-Key": "again"})
+        for _ in range(2)
+    ]
+
+    first, second = (Run.model_validate(answer.json()) for answer in answers)
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].headers["location"] == f"/v1/runs/{first.id}"
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    assert first.id == second.id != fake.run.id
+    assert first.retry_of == fake.run.id
+
+
+async def test_runs_are_found_by_words(mesh: FakeMesh, client: httpx2.AsyncClient) -> None:
+    for topic in ("gRPC", "Postgres"):
+        await client.post("/v1/runs", json={"crew": "data-analyst", "inputs": {"topic": topic}})
+    found = (await client.get("/v1/runs", params={"q": " Postgres "})).json()["items"]
+    assert [run["inputs"] for run in found] == [{"topic": "Postgres"}]
+    assert (await client.get("/v1/runs", params={"q": "x" * 201})).status_code == 422

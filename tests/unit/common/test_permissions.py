@@ -67,6 +67,7 @@ RPCS = {
     "AgentService/ListTools": "crews.read",
     "AgentService/StartRun": "runs.start",
     "AgentService/RunCrew": "runs.start",
+    "AgentService/RetryRun": "runs.start",
     "AgentService/WatchRun": "runs.read",
     "AgentService/ListRunEvents": "runs.read",
     "AgentService/GetRun": "runs.read",

@@ -32,6 +32,7 @@ def test_what_is_unset_is_null() -> None:
         "session_id",
         "turn",
         "worker_id",
+        "retry_of",
         "started_at",
         "finished_at",
         "cancel_requested_at",

@@ -13,7 +13,7 @@ from crewmesh_gateway import schemas_of_sessions as schemas
 from crewmesh_gateway.bodies import JsonRoute
 from crewmesh_gateway.browser.cookies import SESSION_SECONDS, BrowserSession
 from crewmesh_gateway.browser.origin import is_secure, require_same_origin
-from crewmesh_gateway.openapi import BODY_FAULTS, problems
+from crewmesh_gateway.openapi import BODY_FAULTS, open_problems, problems
 from crewmesh_gateway.problems import REQUEST_ID_KEY
 from crewmesh_gateway.responses import Json
 from crewmesh_gateway.routes.auth import ask, gateway_of, network_address
@@ -28,7 +28,11 @@ _RENEWED_AHEAD_SECONDS = 60.0
 _NOT_KEPT = {"Cache-Control": "no-store"}
 
 
-@router.get(PATH, summary="Show the browser's session", responses={200: {"model": schemas.Session}})
+@router.get(
+    PATH,
+    summary="Show the browser's session",
+    responses={200: {"model": schemas.Session}, **open_problems()},
+)
 async def show_session(request: Request) -> Response:
     """Say whether this browser is signed in, and when its session should be renewed."""
     return _state(gateway_of(request).cookies.read(request.headers))
