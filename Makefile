@@ -13,8 +13,8 @@ run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 demo: setup  ## the same, but stop after that run; exit status 0 only when it succeeded
 	$(BIN)/crewmesh up --demo --exit-after-demo --port 0 --grpc-port 0
 
-test: setup local-model  ## every test
-	$(BIN)/pytest
+test: setup local-model  ## every test, in two processes; a file's tests go one after another
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
 	$(BIN)/python -m tests.chaos --runs 1000 --faults 200 --report docs/chaos.md
