@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
 import time
 from collections.abc import Awaitable
 from pathlib import Path
@@ -264,7 +266,38 @@ async def test_a_key_that_has_stopped_signing_verifies_on_and_its_successor_sign
     assert jwt.get_unverified_header(old)["kid"] != jwt.get_unverified_header(new)["kid"]
 
 
+async def test_a_signing_key_that_nobody_can_open_verifies_on_and_another_signs(
+    database_url: str, tmp_path: Path
+) -> None:
+    first, other = [base64.urlsafe_b64encode(os.urandom(32)).decode() for _ in range(2)]
+    async with serving_store(database_url, tmp_path, secrets_key=first) as store:
+        await People(store).add("ana@example.org")
+        old = (await People(store).sign_in("ana@example.org")).access_token
+    async with serving_store(database_url, tmp_path, secrets_key=f"{other},{first}") as store:
+        same = (await People(store).sign_in("ana@example.org")).access_token
+    async with serving_store(database_url, tmp_path, secrets_key=other) as store:
+        new = (await People(store).sign_in("ana@example.org")).access_token
+        await People(store).whose(old)
+
+    kids = [jwt.get_unverified_header(token)["kid"] for token in (old, same, new)]
+    assert kids[0] == kids[1] != kids[2]
+
+
 # Users ------------------------------------------------------------------------
+
+
+async def test_a_user_goes_with_keys_that_have_budgets(people: People, database_url: str) -> None:
+    user = await people.add("ana@example.org")
+    key = (await people.make_key(people.acting(user))).api_key
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO budgets (org_id, api_key_id, period, max_tokens) VALUES (%s, %s, 'day', 1)",
+            [people.store.org.org_id, key.id],
+        )
+    request = identity_pb2.DeleteUserRequest(id=user.id)
+    await people.stub.DeleteUser(request, metadata=people.store.person)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT FROM budgets").fetchall() == []
 
 
 async def test_a_disabled_user_is_out_at_once_with_keys_and_tokens(people: People) -> None:

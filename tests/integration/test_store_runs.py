@@ -271,9 +271,13 @@ async def test_replicas_wake_each_others_watchers_without_waiting_for_a_poll(
             await one.append(append(lease, seq))
             while seen[-1] < seq:
                 seen += [event.seq for event in (await anext(watching)).events]
-        await other.append(ending(lease, 20))
+        # More than a wake-up brings: the watcher reads them itself.
+        await one.append(append(lease, 20, *[event() for _ in range(300)]))
+        while seen[-1] < 319:
+            seen += [event.seq for event in (await anext(watching)).events]
+        await other.append(ending(lease, 320))
         assert (await waiting).run.status == SUCCEEDED
-        assert seen == list(range(1, 20))
+        assert seen == list(range(1, 320))
 
 
 async def test_waiting_for_a_run_answers_when_it_ends(store: StoreClient) -> None:

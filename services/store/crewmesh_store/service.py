@@ -55,6 +55,7 @@ from crewmesh_store.limits.repository import LimitRepository
 from crewmesh_store.limits.servicer import LimitServicer
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
+from crewmesh_store.runs.follower import Follower
 from crewmesh_store.runs.hub import EventHub
 from crewmesh_store.runs.maintenance import charge_lost_calls, expire, make_partitions
 from crewmesh_store.runs.repository import RunRepository
@@ -104,10 +105,11 @@ class Store:
             UserRepository(self._database, passwords),
         )
         self._hub = EventHub()
+        self._follower = Follower(self._runs, self._hub)
         self._wakeups = Wakeups(settings.database_url, self._on_wakeup)
         self._dispatcher = Dispatcher(self._claim, self._hand_back)
         self._runs_servicer = RunStoreServicer(
-            self._runs, self._hub, self._dispatcher, self._wakeups
+            self._runs, self._hub, self._follower, self._dispatcher, self._wakeups
         )
         first_pause = timedelta(seconds=settings.webhook_retry_seconds)
         self._deliveries_servicer = DeliveryServicer(
@@ -213,6 +215,7 @@ class Store:
         """Do what has to be done in the background until `stop` is set."""
         background = [
             asyncio.create_task(self._wakeups.run()),
+            asyncio.create_task(self._follower.run()),
             asyncio.create_task(self._dispatcher.run()),
             asyncio.create_task(expire(self._runs, self._runs_servicer.run_moved)),
             asyncio.create_task(make_partitions(self._runs)),

@@ -15,7 +15,7 @@ from tests.conftest import API_KEY, MESH_SECRET
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
 from tests.integration.gateway.fake_store import OWNER
 
-METADATA = IdentitySigner(MESH_SECRET, SERVICE).metadata()
+SIGNER = IdentitySigner(MESH_SECRET, SERVICE)
 
 
 class Clock:
@@ -100,7 +100,7 @@ async def test_a_good_key_is_asked_for_again_after_ten_seconds(
     asked = []
     for now in (0, 9.99, 10, 19.99):
         clock.now = 1000.0 + now
-        await authenticator.authenticate(API_KEY, METADATA)
+        await authenticator.authenticate(API_KEY, SIGNER.metadata())
         asked.append(mesh.identities.authentications)
 
     assert asked == [1, 1, 2, 2]
@@ -113,7 +113,7 @@ async def test_a_bad_key_is_asked_for_again_after_one_second(
     for now in (0, 0.99, 1):
         clock.now = 1000.0 + now
         with pytest.raises(UnauthenticatedError, match="not valid"):
-            await authenticator.authenticate("wrong", METADATA)
+            await authenticator.authenticate("wrong", SIGNER.metadata())
         asked.append(mesh.identities.authentications)
 
     assert asked == [1, 1, 2]
@@ -123,7 +123,10 @@ async def test_concurrent_requests_with_one_key_ask_once(
     mesh: FakeMesh, authenticator: Authenticator
 ) -> None:
     mesh.identities.answering.clear()
-    asking = [asyncio.create_task(authenticator.authenticate(API_KEY, METADATA)) for _ in range(20)]
+    asking = [
+        asyncio.create_task(authenticator.authenticate(API_KEY, SIGNER.metadata()))
+        for _ in range(20)
+    ]
     await asyncio.sleep(0)
     asking[0].cancel()
     mesh.identities.answering.set()

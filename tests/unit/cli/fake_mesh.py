@@ -399,10 +399,9 @@ class FakeMesh:
         return JSONResponse(self.limits)
 
     async def _keys(self, request: Request) -> Response:
-        key = {"id": "k1", "name": "first", "prefix": "cm_abcd", "created_at": event(1, "")["at"]}
-        return JSONResponse(
-            {"items": [key | {"last_used_at": None, "revoked_at": None}], "next_cursor": None}
-        )
+        key = {"id": "k1", "name": "first", "prefix": "cm_abcd", "scopes": ["*"]}
+        times = {"created_at": event(1, "")["at"], "last_used_at": None, "revoked_at": None}
+        return JSONResponse({"items": [key | times], "next_cursor": None})
 
     async def _create_key(self, request: Request) -> Response:
         return JSONResponse({"id": "k2", "name": "ci", "secret": "cm_new"}, 201)

@@ -18,6 +18,12 @@ ALTER TABLE api_keys
     ADD CONSTRAINT api_keys_user_id_fkey
         FOREIGN KEY (user_id) REFERENCES users ON DELETE CASCADE;
 
+-- A key goes with its user, and its budgets with it.
+ALTER TABLE budgets
+    DROP CONSTRAINT budgets_api_key_id_fkey,
+    ADD CONSTRAINT budgets_api_key_id_fkey
+        FOREIGN KEY (api_key_id) REFERENCES api_keys ON DELETE CASCADE;
+
 -- Keys that access tokens are signed with. The newest signs; the others verify what they
 -- have signed until it has expired.
 CREATE TABLE signing_keys (
