@@ -73,7 +73,7 @@ function KeyInput({ id, label, onKeyRenameBlur }: FieldTemplateProps) {
   return (
     <input
       className="input mono"
-      aria-label="Name"
+      aria-label={`Name of ${label}`}
       id={`${id}-key`}
       key={label}
       defaultValue={label}
@@ -182,6 +182,7 @@ function Input(props: BaseInputTemplateProps) {
       {...given}
       id={id}
       className="input"
+      aria-label={ADDITIONAL_PROPERTY_FLAG in schema ? `Value of ${props.label}` : undefined}
       required={required}
       readOnly={readonly}
       disabled={disabled}

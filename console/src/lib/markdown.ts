@@ -6,7 +6,14 @@
 import DOMPurify from "dompurify";
 import { Marked } from "marked";
 
-const marked = new Marked({ gfm: true });
+const marked = new Marked({
+  gfm: true,
+  // HTML that stands in the text is shown as text: a reader sees that it is there.
+  renderer: { html: ({ text }) => escape(text) },
+});
+
+const ESCAPES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+const escape = (text: string) => text.replace(/[&<>"]/g, (sign) => ESCAPES[sign] ?? sign);
 
 const TAGS = [
   ..."h1 h2 h3 h4 h5 h6 p br hr ul ol li blockquote pre code strong em del a img".split(" "),
@@ -15,25 +22,31 @@ const TAGS = [
 
 /** Return safe HTML; `pictures` gives the address of each picture that the text may show. */
 export function renderMarkdown(source: string, pictures: ReadonlyMap<string, string>): string {
-  const html = marked.parse(source, { async: false });
-  const fragment = DOMPurify.sanitize(html, {
+  const clean = DOMPurify.sanitize(marked.parse(source, { async: false }), {
     ALLOWED_TAGS: TAGS,
     ALLOWED_ATTR: ["href", "src", "alt", "title", "align", "start"],
     ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|[^:]*$)/i,
-    RETURN_DOM_FRAGMENT: true,
   });
-  for (const image of fragment.querySelectorAll("img")) bindPicture(image, pictures);
-  for (const link of fragment.querySelectorAll("a")) {
+  // In a document of its own nothing is loaded: not even a picture that is about to be replaced.
+  const { body } = new DOMParser().parseFromString(clean, "text/html");
+  for (const image of body.querySelectorAll("img")) bindPicture(image, pictures);
+  for (const link of body.querySelectorAll("a")) {
     link.target = "_blank";
     link.rel = "noopener noreferrer";
   }
-  const holder = document.createElement("div");
-  holder.append(fragment);
-  return holder.innerHTML;
+  return body.innerHTML;
 }
 
 function bindPicture(image: HTMLImageElement, pictures: ReadonlyMap<string, string>): void {
-  const address = pictures.get(decodeURIComponent(image.getAttribute("src") ?? ""));
-  if (address) image.src = address;
-  else image.replaceWith(document.createTextNode(image.alt ? `[${image.alt}]` : ""));
+  const address = pictures.get(nameOf(image.getAttribute("src") ?? ""));
+  if (address) image.setAttribute("src", address);
+  else image.replaceWith(image.alt ? `[${image.alt}]` : "");
+}
+
+function nameOf(address: string): string {
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address;
+  }
 }

@@ -110,7 +110,7 @@ function Facts({ a, b }: { a: Run; b: Run }) {
     { name: "Started", of: (run) => moment(run.started_at) },
   ];
   return (
-    <div className="card table-wrap">
+    <div className="card table-wrap" tabIndex={0}>
       <table className="table compare-table">
         <thead>
           <tr>
@@ -160,7 +160,7 @@ function Tasks({ a, b }: { a: Run; b: Run }) {
   const names = [...new Set([...a.tasks, ...b.tasks].map((task) => task.name))];
   if (names.length === 0) return null;
   return (
-    <section className="card table-wrap">
+    <section className="card table-wrap" tabIndex={0}>
       <header>
         <h2>Tasks</h2>
       </header>

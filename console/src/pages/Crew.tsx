@@ -211,7 +211,7 @@ function Overview({ crew }: { crew: Crew }) {
             ))}
           </ul>
         </section>
-        <section className="card table-wrap">
+        <section className="card table-wrap" tabIndex={0}>
           <header>
             <h2>Inputs</h2>
           </header>
@@ -264,7 +264,7 @@ function Versions({ crew }: { crew: Crew }) {
           </Empty>
         </div>
       )}
-      <div className="card table-wrap">
+      <div className="card table-wrap" tabIndex={0}>
         <table className="table">
           <caption className="hidden">Versions, newest first</caption>
           <thead>

@@ -134,7 +134,7 @@ function Workers({
   now: number;
 }) {
   return (
-    <section className="card table-wrap">
+    <section className="card table-wrap" tabIndex={0}>
       <header>
         <h2>Workers</h2>
       </header>

@@ -52,7 +52,7 @@ export default function Keys() {
         </div>
       )}
       {keys.data && keys.data.length > 0 && (
-        <div className="card table-wrap">
+        <div className="card table-wrap" tabIndex={0}>
           <table className="table">
             <caption className="hidden">API keys</caption>
             <thead>

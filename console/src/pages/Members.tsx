@@ -47,7 +47,7 @@ export default function Members() {
         </div>
       )}
       {members.data && members.data.length > 0 && (
-        <div className="card table-wrap">
+        <div className="card table-wrap" tabIndex={0}>
           <table className="table">
             <caption className="hidden">Members</caption>
             <thead>

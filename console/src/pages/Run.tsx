@@ -281,7 +281,7 @@ function Details({ run }: { run: Run }) {
           {JSON.stringify(run.inputs, null, 2)}
         </pre>
       </section>
-      <section className="card table-wrap">
+      <section className="card table-wrap" tabIndex={0}>
         <header>
           <h2>Terms</h2>
         </header>

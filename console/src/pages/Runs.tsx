@@ -63,7 +63,7 @@ export default function Runs() {
         <Nothing filtered={Object.values(filters).some(Boolean)} />
       ) : null}
       {items.length > 0 && (
-        <div className="card table-wrap">
+        <div className="card table-wrap" tabIndex={0}>
           <table className="table runs">
             <caption className="hidden">Runs, newest first</caption>
             <thead>

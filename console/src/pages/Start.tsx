@@ -119,6 +119,9 @@ function StartForm({ crew, before }: { crew: Crew; before: Run | undefined }) {
         experimental_defaultFormStateBehavior={{ arrayMinItems: { populate: "never" } }}
         onChange={({ formData }) => setInputs(formData ?? {})}
         onSubmit={() => starting.mutate()}
+        // Said beside the field; without this the library logs it, too.
+        onError={() => undefined}
+        focusOnFirstError
       />
       {Object.keys(schema.properties ?? {}).length === 0 && (
         <p className="muted">This crew asks for no inputs.</p>

@@ -142,7 +142,7 @@ function Shown({
           )}
         </div>
       </Suspense>
-      <section className="card table-wrap">
+      <section className="card table-wrap" tabIndex={0}>
         <header>
           <h2>By {by}</h2>
         </header>

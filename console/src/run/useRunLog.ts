@@ -33,7 +33,7 @@ export function useRunLog(runId: string): FollowedRun {
       {
         onEvents: (events) => {
           for (const event of events) waiting.push(event);
-          forget ??= schedule(show);
+          forget ??= schedule(show, log.current.rows.length);
         },
         onConnection: setConnection,
         onFailure: setError,
@@ -49,10 +49,15 @@ export function useRunLog(runId: string): FollowedRun {
   return { log: log.current, connection, error };
 }
 
-/** Do it with the next frame; return how to forget it. A hidden tab has no frames. */
-function schedule(work: () => void): () => void {
-  if (document.hidden) {
-    const timer = setTimeout(work, 250);
+/** Of a log this long, a list that changes with every frame costs more than it shows. */
+const LONG_ROWS = 2000;
+const PAUSE_MS = 150;
+
+/** Do it with the next frame, or a little later; return how to forget it. */
+function schedule(work: () => void, rows: number): () => void {
+  // A hidden tab has no frames.
+  if (document.hidden || rows > LONG_ROWS) {
+    const timer = setTimeout(work, PAUSE_MS);
     return () => clearTimeout(timer);
   }
   const frame = requestAnimationFrame(work);

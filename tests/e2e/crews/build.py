@@ -86,6 +86,22 @@ class Shouter(BaseLLM):
         return "Thought: said.\nFinal Answer: loud"
 
 
+class Chatterer(BaseLLM):
+    """Tells of as many calls as its task asks for, as fast as it can."""
+
+    def call(self, messages: Any, *_args: Any, **kwargs: Any) -> str:
+        """Tell of the calls, then answer."""
+        task, agent = kwargs.get("from_task"), kwargs.get("from_agent")
+        calls = int(re.findall(r"Call (\d+) times", messages[-1]["content"])[-1])
+        for _ in range(calls):
+            with llm_call_context():
+                self._emit_call_started_event([], from_task=task, from_agent=agent)
+                self._emit_call_completed_event(
+                    "two words", LLMCallType.LLM_CALL, task, agent, usage={"total_tokens": 2}
+                )
+        return "Thought: said.\nFinal Answer: enough"
+
+
 class Talker(BaseLLM):
     """Tells what it heard: now, and how many lines before; streams it word by word."""
 
@@ -177,6 +193,8 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM)
         return build_real_crew(definition, inputs, Speaker(model="speaker"))
     if definition["name"] == "loud":
         return build_real_crew(definition, inputs, Shouter(model="shouter"))
+    if definition["name"] == "chatty":
+        return build_real_crew(definition, inputs, Chatterer(model="chatterer"))
     if definition["name"] == "talker":
         if inputs["pid_file"]:
             Path(inputs["pid_file"]).write_text(str(os.getpid()), encoding="utf-8")

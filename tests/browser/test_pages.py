@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.console import DESK, PHONE, Console
+from tests.e2e.conftest import ROOT, Mesh
+
+AXE = ROOT / "console" / "node_modules" / "axe-core" / "axe.min.js"
+# WCAG 2.2, levels A and AA, and what axe calls best practice.
+EVERY_RULE = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+# Another scheme has other colours, and no other elements.
+CONTRAST = ("color-contrast",)
+
+
+@pytest.fixture(scope="module")
+async def pages(mesh: Mesh) -> dict[str, str]:
+    """Every page, by what its main heading says."""
+    done = await mesh.start_run("hello", topic="accessibility")
+    waiting = await mesh.start_run("approved")
+    for run in (done, waiting):
+        await mesh.get(f"/v1/runs/{run['id']}?wait=3")
+    definition = await mesh.get("/v1/crews/hello")
+    await put_crew(mesh, definition["definition"])
+    await put_crew(mesh, {**definition["definition"], "description": "Another one."})
+    return {
+        "/runs": "Runs",
+        "/runs?q=nothing-like-it": "Runs",
+        f"/runs/{done['id']}?tab=timeline": "hello",
+        f"/runs/{done['id']}?tab=result": "hello",
+        f"/runs/{done['id']}?tab=artifacts": "hello",
+        f"/runs/{done['id']}?tab=details": "hello",
+        f"/runs/{waiting['id']}": "approved",
+        "/runs/new": "New run",
+        "/runs/new?crew=process-automation": "New run",
+        f"/compare?a={done['id']}&b={waiting['id']}": "Compare two runs",
+        "/crews": "Crews",
+        "/crews/axe-hello": "axe-hello",
+        "/crews/axe-hello?tab=definition": "axe-hello",
+        "/crews/axe-hello?tab=versions": "axe-hello",
+        "/crews/axe-hello?tab=diff": "axe-hello",
+        "/fleet": "Fleet",
+        "/usage?days=7": "Usage",
+        "/keys": "API keys",
+        "/members": "Members",
+    }
+
+
+async def put_crew(mesh: Mesh, definition: Any) -> None:
+    body = {**definition, "name": "axe-hello"}
+    async with mesh.http.put("/v1/crews/axe-hello", json=body) as response:
+        assert response.status in (200, 201), await response.text()
+
+
+async def violations(console: Console, rules: Sequence[str] = EVERY_RULE) -> list[str]:
+    """What axe finds, with where."""
+    await console.page.evaluate(AXE.read_text(encoding="utf-8"))
+    options = json.dumps({"runOnly": list(rules)})
+    found = await console.page.evaluate(f"axe.run(document, {options})")
+    return [
+        f"{fault['id']} ({fault['help']}): {node['html'][:160]}"
+        for fault in found["violations"]
+        for node in fault["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "size", "rules"),
+    [
+        ("light", DESK, EVERY_RULE),
+        ("dark", DESK, CONTRAST),
+        ("light", PHONE, EVERY_RULE),
+    ],
+    ids=["light", "dark", "phone"],
+)
+async def test_every_page_is_accessible_and_fits(
+    chromium: Browser,
+    mesh: Mesh,
+    pages: dict[str, str],
+    scheme: Any,
+    size: Any,
+    rules: Sequence[str],
+) -> None:
+    faults: dict[str, Any] = {}
+    async with Console.opened(chromium, mesh.url, scheme, size) as console:
+        await console.open("/sign-in")
+        await console.heading("Sign in to Crewmesh")
+        faults["/sign-in"] = await violations(console, rules)
+        await console.sign_in(mesh.api_key)
+        for path, heading in pages.items():
+            await console.open(path)
+            await console.heading(heading)
+            await expect(console.page.locator(".skeleton")).to_have_count(0)
+            faults[path] = await violations(console, rules)
+            if await wider_than_the_window(console):
+                faults[path].append("it is wider than the window")
+    assert {path: found for path, found in faults.items() if found} == {}
+
+
+async def wider_than_the_window(console: Console) -> bool:
+    wider: bool = await console.page.evaluate(
+        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    )
+    return wider
+
+
+async def test_a_dialog_is_accessible_keeps_the_focus_and_gives_it_back(
+    console: Console,
+) -> None:
+    await console.open("/keys")
+    opener = console.button("New key")
+    await opener.focus()
+    await console.page.keyboard.press("Enter")
+    dialog = console.page.get_by_role("dialog", name="New API key")
+    await expect(dialog).to_be_visible()
+    assert await violations(console) == []
+    for _ in range(12):
+        await console.page.keyboard.press("Tab")
+        assert await console.page.evaluate(
+            "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+        )
+    await console.page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    await expect(opener).to_be_focused()
+
+
+async def test_a_run_is_started_and_looked_into_by_keyboard_alone(console: Console) -> None:
+    keys = console.page.keyboard
+    await console.open("/runs/new?crew=hello")
+    await console.page.get_by_label("Topic").focus()
+    await keys.press("Control+A")
+    await keys.type("keyboards")
+    while await focused(console) != "Start the run":
+        await keys.press("Tab")
+    await keys.press("Enter")
+    await console.status("Succeeded")
+    while await focused(console) != "Timeline":
+        await keys.press("Tab")
+    await keys.press("ArrowRight")
+    await expect(console.page.get_by_role("tab", name="Result")).to_be_focused()
+    await expect(console.page.locator(".prose")).to_contain_text("keyboards")
+    await keys.press("ArrowLeft")
+    while not (await focused(console)).startswith("Model call: offline"):
+        await keys.press("Tab")
+    await keys.press("Enter")
+    await expect(console.page.get_by_role("group", name="Usage")).to_be_visible()
+
+
+async def focused(console: Console) -> str:
+    text: str = await console.page.evaluate("document.activeElement.innerText ?? ''")
+    return " ".join(text.split())
+
+
+async def test_keys_are_made_shown_once_and_revoked(console: Console, mesh: Mesh) -> None:
+    await console.open("/keys")
+    await console.button("New key").click()
+    await console.page.get_by_label("Name", exact=True).fill("from the console")
+    await console.button("Make the key").click()
+    secret = await console.page.locator("[data-secret]").inner_text()
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with mesh.http.get("/v1/me", headers=headers) as response:
+        assert response.status == 200
+    await console.button("I have kept it").click()
+    await console.button("Revoke from the console").click()
+    await console.button("Revoke the key").click()
+    row = console.page.get_by_role("row", name="from the console")
+    await expect(row).to_contain_text("revoked")
+    async with mesh.http.get("/v1/me", headers=headers) as response:
+        assert response.status == 401
+
+
+async def test_members_are_added_given_a_role_and_deleted(console: Console, mesh: Mesh) -> None:
+    await console.open("/members")
+    await console.button("Add a member").click()
+    await console.page.get_by_label("E-mail address").fill("ana@example.org")
+    await console.page.get_by_label("Name", exact=True).fill("Ana")
+    await console.page.get_by_label("First password").fill("a long enough password")
+    await console.button("Add").click()
+    await console.page.get_by_label("Role of ana@example.org").select_option("operator")
+
+    async def role() -> Any:
+        users = (await mesh.get("/v1/users"))["items"]
+        return next((user["role"] for user in users if user["name"] == "Ana"), None)
+
+    await expect(console.page.get_by_label("Role of ana@example.org")).to_have_value("operator")
+    assert await role() == "operator"
+    await console.button("Delete ana@example.org").click()
+    await console.button("Delete the member").click()
+    await expect(console.page.get_by_text("ana@example.org")).to_have_count(0)
+    assert await role() is None
+
+
+async def test_a_crew_is_brought_changed_compared_and_rolled_back(
+    console: Console, mesh: Mesh
+) -> None:
+    definition = {**(await mesh.get("/v1/crews/hello"))["definition"], "name": "brought"}
+    await console.open("/crews")
+    await console.button("Bring a crew").click()
+    await console.page.get_by_label("Name", exact=True).fill("brought")
+    await console.page.get_by_label("Definition, as YAML or JSON").fill('{"agents": 3}')
+    await console.button("Bring it").click()
+    await expect(console.page.get_by_role("alert")).to_be_visible()
+    await console.page.get_by_label("Definition, as YAML or JSON").fill(json.dumps(definition))
+    await console.button("Bring it").click()
+    await console.heading("brought")
+
+    changed = json.dumps({**definition, "description": "A second version."})
+    await console.button("New version").click()
+    await console.page.get_by_label("Definition, as YAML or JSON").fill(changed)
+    await console.button("Bring it").click()
+    await expect(console.page.get_by_text("A second version.")).to_be_visible()
+    await console.tab("Changes")
+    await expect(console.page.locator(".added")).to_contain_text("A second version.")
+    await console.tab("Versions")
+    await console.button("Make current").click()
+    await expect(console.page.get_by_role("row", name="1 current")).to_be_visible()
+    assert (await mesh.get("/v1/crews/brought"))["version"] == "1"
+
+
+async def test_the_scheme_is_chosen_and_kept(console: Console) -> None:
+    root = console.page.locator("html")
+    await expect(root).to_have_attribute("data-scheme", "light")
+    await console.button("Use the dark scheme").click()
+    await expect(root).to_have_attribute("data-scheme", "dark")
+    await console.page.reload()
+    await expect(root).to_have_attribute("data-scheme", "dark")
+
+
+async def test_what_is_not_there_says_so(console: Console) -> None:
+    await console.open("/runs/0199aa3c-5f0e-7c41-9d0b-2f6f3f1f7a10")
+    await expect(console.page.get_by_role("alert").first).to_contain_text("no run")

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.async_api import expect
+
+from tests.browser.console import Console
+from tests.conftest import until
+from tests.e2e.conftest import Mesh
+
+SALES = "region,month,amount\n" + "".join(
+    f"{region},2026-{month:02d},{month * factor}\n"
+    for region, factor in (("north", 3), ("south", 5))
+    for month in range(1, 13)
+)
+HOSTILE = """# A report
+
+<script>window.harm = 1</script><img src="x" onerror="window.harm = 1">
+
+![a picture](http://evil.example/pixel.png) [go](javascript:window.harm=1)
+
+<style>main { display: none }</style> **bold**"""
+
+
+async def start(console: Console, crew: str) -> None:
+    await console.page.get_by_role("link", name="New run").click()
+    await console.heading("New run")
+    await console.choose("Crew", crew)
+
+
+async def test_a_run_is_started_from_a_form_of_the_crews_inputs(console: Console) -> None:
+    await start(console, "hello")
+    await console.page.get_by_label("Topic").fill("gRPC")
+    await console.button("Start the run").click()
+    await console.status("Succeeded")
+    await console.tab("Result")
+    await expect(console.page.locator(".prose")).to_contain_text("gRPC")
+    await console.tab("Timeline")
+    await expect(console.page.get_by_role("button", name="Task: introduce")).to_be_visible()
+    await expect(console.page.get_by_role("button", name="Model call: offline")).to_be_visible()
+
+
+async def test_a_file_is_uploaded_analysed_and_its_charts_and_report_are_shown(
+    console: Console, tmp_path: Path
+) -> None:
+    file = tmp_path / "browser-sales.csv"
+    file.write_text(SALES, encoding="utf-8")
+    await start(console, "data-analyst")
+    await console.button("Start the run").click()
+    await expect(console.page.get_by_role("alert").first).to_contain_text("Is required")
+
+    await console.page.locator("input[type=file]").set_input_files(file)
+    await expect(console.page.get_by_label("Dataset")).not_to_have_value("")
+    await console.page.get_by_label("Question").fill("Which region has the highest amount?")
+    await console.button("Start the run").click()
+    await console.status("Succeeded")
+    await console.tab("Artifacts")
+
+    report = console.page.get_by_role("region", name="report.md")
+    await expect(report.get_by_role("heading", level=1)).to_contain_text("Which region")
+    pictures = console.page.locator("main img")
+    await expect(pictures.first).to_be_visible()
+
+    async def all_are_drawn() -> bool:
+        drawn = await pictures.evaluate_all("all => all.map((one) => one.naturalWidth > 0)")
+        return len(drawn) >= 2 and all(drawn)
+
+    await until(all_are_drawn, 30)
+
+
+async def test_what_a_model_wrote_is_rendered_and_can_do_nothing(
+    console: Console, mesh: Mesh
+) -> None:
+    run = await mesh.start_run("hello", topic=HOSTILE)
+    await console.open(f"/runs/{run['id']}?tab=result")
+    prose = console.page.locator(".prose")
+    await expect(prose.locator("strong")).to_have_text("bold")
+    await expect(prose).to_contain_text("[a picture]")
+    await expect(prose).to_contain_text("<script>window.harm = 1</script>")
+    assert await console.page.evaluate("window.harm") is None
+    assert await prose.locator("script, style, img, [onerror], [href^=javascript]").count() == 0
+
+
+async def test_a_running_run_is_cancelled(console: Console, mesh: Mesh) -> None:
+    run = await mesh.start_run("paced", words=50_000, pause_ms=20)
+    await console.open(f"/runs/{run['id']}")
+    await console.status("Running")
+    await console.button("Cancel").click()
+    await console.button("Cancel the run").click()
+    await console.status("Cancelled")
+    await expect(console.page.locator("[data-connection]")).to_have_text("Complete")
+    assert (await mesh.get(f"/v1/runs/{run['id']}"))["status"] == "cancelled"
+
+
+async def test_a_run_that_waits_is_changed_then_approved(console: Console) -> None:
+    await start(console, "approved")
+    await console.button("Start the run").click()
+    await console.status("Waits for you")
+    await console.page.get_by_label("Your words").fill("make it shorter")
+    await console.button("Ask for changes").click()
+    question = console.page.get_by_role("region", name="The run waits for your answer")
+    await expect(question).to_contain_text("make it shorter")
+    await console.button("Approve").click()
+    await console.status("Succeeded")
+    await expect(question).to_have_count(0)
+
+
+async def test_a_run_is_retried_and_compared_with_what_it_repeats(
+    console: Console, mesh: Mesh
+) -> None:
+    first = await mesh.start_run("hello", topic="retries")
+    await console.open(f"/runs/{first['id']}")
+    await console.status("Succeeded")
+    await console.button("Retry").click()
+    await expect(console.page.get_by_text("repeats")).to_be_visible()
+    await console.status("Succeeded")
+    assert (await mesh.get(f"/v1/runs/{console.run_id}"))["retry_of"] == first["id"]
+
+    await console.page.get_by_role("link", name="Compare").click()
+    await console.heading("Compare two runs")
+    inputs = console.page.get_by_role("region", name="Inputs")
+    await expect(inputs).to_contain_text("the same")
+    await expect(console.page.get_by_role("row", name="introduce")).to_be_visible()
+
+
+async def test_two_runs_are_picked_from_the_list_and_their_difference_is_shown(
+    console: Console, mesh: Mesh
+) -> None:
+    for topic in ("comparison left", "comparison right"):
+        await mesh.start_run("hello", topic=topic)
+    await console.open("/runs?q=comparison")
+    boxes = console.page.get_by_role("checkbox")
+    await expect(boxes).to_have_count(2)
+    for place in range(2):
+        await boxes.nth(place).check()
+    await console.page.get_by_role("button", name="Compare").click()
+    inputs = console.page.get_by_role("region", name="Inputs")
+    await expect(inputs.locator(".removed").last).to_contain_text("comparison right")
+    await expect(inputs.locator(".added").last).to_contain_text("comparison left")
+
+
+async def test_inputs_are_changed_and_run_again(console: Console, mesh: Mesh) -> None:
+    run = await mesh.start_run("hello", topic="rivers")
+    await console.open(f"/runs/{run['id']}")
+    await console.page.get_by_role("link", name="Edit and run").click()
+    topic = console.page.get_by_label("Topic")
+    await expect(topic).to_have_value("rivers")
+    await topic.fill("lakes")
+    await console.button("Start the run").click()
+    await console.status("Succeeded")
+    assert (await mesh.get(f"/v1/runs/{console.run_id}"))["inputs"] == {"topic": "lakes"}
+
+
+async def test_runs_are_found_by_words_status_crew_and_time(console: Console, mesh: Mesh) -> None:
+    wanted = await mesh.start_run("hello", topic="glaciers and moraines")
+    await mesh.start_run("hello", topic="deserts")
+    await mesh.get(f"/v1/runs/{wanted['id']}?wait=20")
+    await console.open("/runs")
+    await console.page.get_by_role("searchbox").fill("morain")
+    rows = console.page.locator("tbody tr")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("glaciers")
+    await console.choose("Status", "succeeded")
+    await console.choose("Crew", "hello")
+    await console.choose("Time", "1")
+    await expect(rows).to_have_count(1)
+    assert "q=morain" in console.page.url
+    await console.choose("Status", "failed")
+    await expect(console.page.get_by_text("No run fits these filters")).to_be_visible()
+    await console.page.get_by_role("link", name="Show all runs").click()
+    await console.page.get_by_role("searchbox").fill(wanted["id"][24:32])
+    await expect(rows).to_have_count(1)
+
+
+async def test_a_refused_start_says_what_is_wrong_and_starts_nothing(
+    console: Console, mesh: Mesh
+) -> None:
+    before = await mesh.get("/v1/runs?crew=hello")
+    await start(console, "hello")
+    await console.page.get_by_text("Model, budget and limits").click()
+    await console.page.get_by_label("Webhook").fill("http://127.0.0.1:1/")
+    await console.button("Start the run").click()
+    await expect(console.page.get_by_role("alert")).to_be_visible()
+    after = await mesh.get("/v1/runs?crew=hello")
+    assert [run["id"] for run in after["items"]] == [run["id"] for run in before["items"]]
+
+
+async def test_the_list_follows_runs_by_itself(console: Console, mesh: Mesh) -> None:
+    run = await mesh.start_run("paced", words=4000, pause_ms=10)
+    await console.open("/runs?crew=paced")
+    row = console.page.locator("tbody tr").first
+    await expect(row.locator(".status")).to_have_text("Running")
+    async with mesh.http.post(f"/v1/runs/{run['id']}/cancel") as response:
+        assert response.status == 200
+    await expect(row.locator(".status")).to_have_text("Cancelled")

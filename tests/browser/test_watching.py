@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.console import Console
+from tests.browser.gateway import second_gateway
+from tests.conftest import until
+from tests.e2e.conftest import Mesh
+
+CALLS = 25_000
+MODEL_CALL = re.compile("Model call: ")
+# What a browser calls a long task is 50 ms. This is a machine that others use, too.
+LONGEST_BLOCK_MS = 1500
+
+_WATCH_BLOCKS = """
+    window.blocks = [];
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) window.blocks.push(entry.duration);
+    }).observe({ type: "longtask", buffered: true });
+"""
+
+
+async def events_shown(page: Page) -> int:
+    return int(await page.locator("[data-events]").get_attribute("data-events") or 0)
+
+
+async def test_text_streams_in_while_the_run_goes_on(console: Console, mesh: Mesh) -> None:
+    run = await mesh.start_run("paced", words=20_000, pause_ms=10)
+    await console.open(f"/runs/{run['id']}")
+    await expect(console.page.locator("[data-connection]")).to_have_text("Live")
+    model = console.page.get_by_role("button", name=MODEL_CALL)
+    await expect(model).to_contain_text("word")
+    before = await model.inner_text()
+    await expect(model).not_to_have_text(before)
+    async with mesh.http.post(f"/v1/runs/{run['id']}/cancel") as response:
+        assert response.status == 200
+    await console.status("Cancelled")
+
+
+async def test_it_goes_on_where_it_was_when_the_gateway_is_killed_and_restarted(
+    chromium: Browser, mesh: Mesh, tmp_path: Path
+) -> None:
+    run = await mesh.start_run("paced", words=1500, pause_ms=4)
+    asked: list[str] = []
+    async with (
+        second_gateway(mesh, tmp_path) as gateway,
+        Console.opened(chromium, gateway.url) as console,
+    ):
+        await console.sign_in(mesh.api_key)
+        await console.open(f"/runs/{run['id']}?tab=timeline")
+        sign = console.page.locator("[data-connection]")
+        await expect(sign).to_have_text("Live")
+        first = console.page.get_by_role("button", name=MODEL_CALL).first
+        await expect(first).to_contain_text("word")
+        await console.page.evaluate("window.notReloaded = true")
+
+        await gateway.kill()
+        await expect(sign).to_have_text("Reconnecting…")
+        seen = await events_shown(console.page)
+        console.page.on("request", lambda request: asked.append(cursor_of(request)))
+        await gateway.start()
+        await expect(sign).to_have_text(re.compile("Live|Complete"))
+        await console.status("Succeeded")
+
+        assert await console.page.evaluate("window.notReloaded")
+        # Asked for what comes after what it had, not for all of it again.
+        assert min(int(cursor) for cursor in asked if cursor) >= seen > 0
+        whole = (await mesh.get(f"/v1/runs/{run['id']}"))["last_seq"]
+
+        async def has_all() -> bool:
+            return await events_shown(console.page) == whole
+
+        await until(has_all, 30)
+        await expect(console.page.get_by_role("button", name="Task: third")).to_be_visible()
+        await said_everything(console.page, 1500)
+
+
+def cursor_of(request: Any) -> str:
+    return str(request.headers.get("last-event-id", ""))
+
+
+async def said_everything(page: Page, words: int) -> None:
+    """Each of the three model calls holds each word once: nothing missed, nothing twice."""
+    for place in range(3):
+        row = page.get_by_role("button", name=MODEL_CALL).nth(place)
+        await row.click()
+        text = page.get_by_role("group", name="Text")
+        await expect(text).to_contain_text(f"word{words - 1}")
+        said = (await text.inner_text()).removeprefix("… ").split()
+        tail = said[1:]
+        first = int(tail[0].removeprefix("word"))
+        assert tail == [f"word{number}" for number in range(first, words)]
+        await row.click()
+
+
+async def test_a_run_of_50000_events_is_shown_smoothly(console: Console, mesh: Mesh) -> None:
+    run = await mesh.start_run("chatty", calls=CALLS)
+    await console.page.evaluate(_WATCH_BLOCKS)
+    # By a link, so that the page and what watches it stay.
+    await console.page.get_by_role("link", name="chatty").first.click()
+    await console.tab("Timeline")
+    while (await mesh.get(f"/v1/runs/{run['id']}?wait=30"))["status"] == "running":
+        pass
+    await console.status("Succeeded")
+    whole = (await mesh.get(f"/v1/runs/{run['id']}"))["last_seq"]
+    assert whole > 50_000
+
+    async def has_all() -> bool:
+        return await events_shown(console.page) == whole
+
+    await until(has_all, 60)
+    rows = console.page.locator(".row")
+    assert await rows.count() < 100
+    scroller = console.page.get_by_role("group", name="Events")
+    await scroller.focus()
+    await console.page.keyboard.press("End")
+    await expect(console.page.get_by_role("button", name="Succeeded")).to_be_visible()
+    await console.page.keyboard.press("Home")
+    await expect(console.page.get_by_role("button", name="Queued")).to_be_visible()
+    await console.page.get_by_role("button", name=re.compile("^Model calls")).click()
+    await expect(rows).to_have_count(4)
+    assert max(await console.page.evaluate("window.blocks") or [0]) < LONGEST_BLOCK_MS
+
+
+async def test_the_fleet_shows_a_run_under_way(console: Console, mesh: Mesh) -> None:
+    run = await mesh.start_run("paced", words=20_000, pause_ms=10)
+    await console.page.get_by_role("link", name="Fleet").click()
+    cells = console.page.get_by_role("row").nth(1).get_by_role("cell")
+    await expect(cells.nth(1)).to_have_text(re.compile(r"^[1-9]\d* of \d+"))
+    await expect(cells.nth(3)).to_have_text(re.compile(r"[0-9.]+ s of 15 s"))
+    async with mesh.http.post(f"/v1/runs/{run['id']}/cancel") as response:
+        assert response.status == 200
