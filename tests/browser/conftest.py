@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
+from tests.browser.chromium import FLAGS, chromium_path
 from tests.browser.console import Console
 from tests.e2e.conftest import Mesh, running_mesh
 
 # The machine may be busy; nothing here is about time.
 PATIENCE_MS = 30_000
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # What would ask another host gets no address.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
-
 expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     """Debian's Chromium."""
-    path = shutil.which("chromium")
+    path = chromium_path()
     if path is None:
         pytest.skip("chromium isn't installed: `apt-get install chromium` has these tests run")
     async with async_playwright() as playwright:

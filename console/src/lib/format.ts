@@ -78,6 +78,8 @@ export function summary(value: unknown, limit = 120): string {
 
 /** What an object holds on one line: key: value, key: value. */
 export function keyValues(object: Record<string, unknown>, limit = 120): string {
-  const parts = Object.entries(object).map(([key, value]) => `${key}: ${summary(value, 60)}`);
+  const parts = Object.entries(object)
+    .filter(([, value]) => value !== "" && value !== null)
+    .map(([key, value]) => `${key}: ${summary(value, 60)}`);
   return summary(parts.join("  ·  "), limit);
 }

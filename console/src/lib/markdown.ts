@@ -9,11 +9,11 @@ import { Marked } from "marked";
 const marked = new Marked({
   gfm: true,
   // HTML that stands in the text is shown as text: a reader sees that it is there.
-  renderer: { html: ({ text }) => escape(text) },
+  renderer: { html: ({ text }) => escaped(text) },
 });
 
 const ESCAPES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-const escape = (text: string) => text.replace(/[&<>"]/g, (sign) => ESCAPES[sign] ?? sign);
+const escaped = (text: string) => text.replace(/[&<>"]/g, (sign) => ESCAPES[sign] ?? sign);
 
 const TAGS = [
   ..."h1 h2 h3 h4 h5 h6 p br hr ul ol li blockquote pre code strong em del a img".split(" "),

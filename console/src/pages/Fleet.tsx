@@ -157,7 +157,7 @@ function Workers({
         <tbody>
           {workers.map((worker) => (
             <tr key={worker.id}>
-              <td>
+              <td style={{ whiteSpace: "nowrap" }}>
                 <span className="mono">{worker.id.slice(0, 13)}</span>{" "}
                 <span className="muted small">{worker.address}</span>
               </td>

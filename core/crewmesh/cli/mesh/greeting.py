@@ -20,11 +20,12 @@ def print_addresses(
     """Print where the mesh answers and where its key and logs are."""
     key = f"{mesh.connection.api_key}  in {directory.api_key_file}"
     say(f"\n{heading}\n")
-    say(f"  REST  {mesh.url}")
-    say(f"  docs  {mesh.url}/docs")
-    say(f"  gRPC  {mesh.grpc}")
-    say(f"  key   {key if with_key else directory.api_key_file}")
-    say(f"  logs  {directory.logs}")
+    say(f"  console  {mesh.url}/")
+    say(f"  REST     {mesh.url}")
+    say(f"  docs     {mesh.url}/docs")
+    say(f"  gRPC     {mesh.grpc}")
+    say(f"  key      {key if with_key else directory.api_key_file}")
+    say(f"  logs     {directory.logs}")
 
 
 def print_next_steps(mesh: EmbeddedMesh, directory: MeshDirectory) -> None:
