@@ -81,6 +81,21 @@ lock: | $(UV)  ## resolve every dependency anew
 	  --custom-compile-command 'make lock' pyproject.toml --group dev -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 	  --constraint requirements.lock --custom-compile-command 'make lock' --group local -o requirements-local.lock
+	$(MAKE) --no-print-directory lock-images
+
+# Each image's own, all of it at the versions of requirements.lock.
+COMPILE_IMAGE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --no-emit-package crewmesh --no-emit-package crewmesh-protos --custom-compile-command 'make lock-images'
+IMAGE_LOCKS := deploy/docker/requirements
+
+lock-images: | $(UV)  ## the images' locks anew, from requirements.lock
+	$(COMPILE_IMAGE) $(IMAGE_LOCKS)/build.in -o $(IMAGE_LOCKS)/build.lock
+	$(COMPILE_IMAGE) services/api_gateway/pyproject.toml --constraint requirements.lock \
+	  -o $(IMAGE_LOCKS)/api-gateway.lock
+	$(COMPILE_IMAGE) services/store/pyproject.toml --constraint requirements.lock \
+	  -o $(IMAGE_LOCKS)/store.lock
+	$(COMPILE_IMAGE) services/agent_worker/pyproject.toml --constraint requirements.lock \
+	  -o $(IMAGE_LOCKS)/agent-worker.lock
 
 clean:
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2*

@@ -121,7 +121,7 @@ class Store:
         self._sessions_servicer = SessionStoreServicer(
             SessionRepository(self._database), self._runs_servicer.cancel
         )
-        objects = Objects(settings.object_store_url)
+        objects = Objects(settings.object_store_url, settings.s3())
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
         keep = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._retention = Retention(self._database, objects, keep)

@@ -12,7 +12,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
-from crewmesh.common.errors import UnavailableError
+from crewmesh.common.errors import InvalidInputError, UnavailableError
 
 _CHUNK_BYTES = 512 * 1024
 
@@ -25,14 +25,34 @@ class StoredObject:
     sha256: bytes
 
 
-class Objects:
-    """Writes, reads and deletes objects by key, in streams."""
+@dataclass(frozen=True)
+class S3Options:
+    """How to reach an S3-compatible server; what is empty is left to AWS's own variables."""
 
-    def __init__(self, url: str) -> None:
-        if url.startswith("file://"):
-            self._store: ObjectStore = from_url(url, mkdir=True)
-        else:
-            self._store = from_url(url)
+    endpoint: str = ""
+    region: str = ""
+    access_key: str = ""
+    secret_key: str = ""
+
+    def config(self) -> dict[str, str]:
+        """Return them by the names that obstore has for them."""
+        named = {
+            "aws_endpoint": self.endpoint.rstrip("/"),
+            "aws_region": self.region,
+            "aws_access_key_id": self.access_key,
+            "aws_secret_access_key": self.secret_key,
+        }
+        return {name: value for name, value in named.items() if value}
+
+
+class Objects:
+    """Writes, reads and deletes objects by key, in streams.
+
+    `s3` is for URLs that begin with s3://. Raises InvalidInputError for a URL that can't be used.
+    """
+
+    def __init__(self, url: str, s3: S3Options | None = None) -> None:
+        self._store = _open(url, s3 or S3Options())
 
     async def write(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
         """Store all chunks under the key; on any error, nothing stays."""
@@ -73,6 +93,19 @@ class Objects:
                 await obstore.delete_async(self._store, key)
         except BaseError as error:
             raise UnavailableError("the object store can't be written") from error
+
+
+def _open(url: str, s3: S3Options) -> ObjectStore:
+    try:
+        if url.startswith("file://"):
+            return from_url(url, mkdir=True)
+        if url.startswith("s3://"):
+            # Plain HTTP is refused unless it was asked for by the endpoint's address.
+            plain = s3.endpoint.startswith("http://")
+            return from_url(url, config=s3.config(), client_options={"allow_http": plain})  # type: ignore[arg-type]  # names as in obstore's own
+        return from_url(url)
+    except (BaseError, ValueError) as error:
+        raise InvalidInputError(f"CREWMESH_OBJECT_STORE_URL can't be used: {error}") from error
 
 
 def dataset_key(org_id: str | UUID, dataset_id: UUID) -> str:
