@@ -52,7 +52,7 @@ fmt: setup
 
 setup: .venv/.ready
 
-.venv/.ready: requirements.lock $(wildcard protos/crewmesh/v1/*.proto) $(wildcard protos/*.* core/pyproject.toml services/*/pyproject.toml) | $(UV)
+.venv/.ready: requirements.lock $(wildcard protos/crewmesh/v1/*.proto protos/externalscaler/*.proto) $(wildcard protos/*.* core/pyproject.toml services/*/pyproject.toml) | $(UV)
 	@test -d .venv || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --reinstall-package crewmesh-protos \
@@ -97,5 +97,23 @@ lock-images: | $(UV)  ## the images' locks anew, from requirements.lock
 	$(COMPILE_IMAGE) services/agent_worker/pyproject.toml --constraint requirements.lock \
 	  -o $(IMAGE_LOCKS)/agent-worker.lock
 
+# The engine that builds images: docker, or podman.
+ENGINE ?= docker
+IMAGES := api-gateway store agent-worker
+IMAGE_PREFIX ?= crewmesh
+IMAGE_TAG ?= local
+PYTHON_IMAGE ?= docker.io/library/python:3.13-slim-bookworm
+# podman's own format has no health checks.
+IMAGE_FORMAT = $(if $(findstring podman,$(ENGINE)),--format docker)
+
+images:  ## the three container images
+	for image in $(IMAGES); do \
+	  $(ENGINE) build $(IMAGE_FORMAT) $(IMAGE_OPTIONS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --build-arg VERSION=$(IMAGE_TAG) \
+	    --file deploy/docker/Dockerfile --target $$image --tag $(IMAGE_PREFIX)/$$image:$(IMAGE_TAG) . || exit 1; \
+	done
+
+secrets:  ## the secrets that docker-compose.yml names, in ./secrets; made once
+	$(PYTHON) deploy/compose/make_secrets.py secrets
+
 clean:
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2*
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2* protos/externalscaler/*_pb2*

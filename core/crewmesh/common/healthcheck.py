@@ -1,4 +1,4 @@
-"""`python -m crewmesh.common.healthcheck TARGET`: does the service in this container serve?
+"""`python -m crewmesh.common.healthcheck TARGET`: say whether a service serves, for containers.
 
 TARGET is a gRPC server's `host:port`, asked by the standard health service, or an http:// address,
 which has to answer 200. The exit status is 0 when it serves; otherwise one line says why not.
@@ -37,7 +37,7 @@ def _fault_of_http(url: str) -> str:
 def _fault_of_grpc(address: str) -> str:
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(
+            answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]  # missing in its types
                 health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS
             )
         except grpc.RpcError as error:

@@ -25,6 +25,14 @@ class StoreSettings(Settings):
     s3_region: str = Field("", description="the bucket's region; without it, AWS_REGION")
     s3_access_key: str = Field("", description="without it, what AWS's own variables or role say")
     s3_secret_key: str = Field("", description="the access key's secret")
+    scaler_address: str = Field(
+        "127.0.0.1:8083", description="host:port where KEDA asks how many workers are needed"
+    )
+    scaler_token: str = Field(
+        "",
+        pattern=r"^(.{32,})?$",
+        description="what KEDA must show there; without one, nothing listens there",
+    )
     database_connections: int = Field(
         8, ge=2, le=200, description="connections to Postgres, besides two for wake-ups"
     )

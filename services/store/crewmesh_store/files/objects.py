@@ -6,13 +6,17 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore, from_url
+from obstore.store import ObjectStore, S3Store, from_url
 
 from crewmesh.common.errors import InvalidInputError, UnavailableError
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
 
 _CHUNK_BYTES = 512 * 1024
 
@@ -34,15 +38,18 @@ class S3Options:
     access_key: str = ""
     secret_key: str = ""
 
-    def config(self) -> dict[str, str]:
-        """Return them by the names that obstore has for them."""
-        named = {
-            "aws_endpoint": self.endpoint.rstrip("/"),
-            "aws_region": self.region,
-            "aws_access_key_id": self.access_key,
-            "aws_secret_access_key": self.secret_key,
-        }
-        return {name: value for name, value in named.items() if value}
+    def config(self) -> S3Config:
+        """Return them as obstore takes them."""
+        config: S3Config = {}
+        if self.endpoint:
+            config["endpoint"] = self.endpoint.rstrip("/")
+        if self.region:
+            config["region"] = self.region
+        if self.access_key:
+            config["access_key_id"] = self.access_key
+        if self.secret_key:
+            config["secret_access_key"] = self.secret_key
+        return config
 
 
 class Objects:
@@ -97,13 +104,11 @@ class Objects:
 
 def _open(url: str, s3: S3Options) -> ObjectStore:
     try:
-        if url.startswith("file://"):
-            return from_url(url, mkdir=True)
         if url.startswith("s3://"):
-            # Plain HTTP is refused unless it was asked for by the endpoint's address.
+            # Plain HTTP only where the endpoint's address asks for it.
             plain = s3.endpoint.startswith("http://")
-            return from_url(url, config=s3.config(), client_options={"allow_http": plain})  # type: ignore[arg-type]  # names as in obstore's own
-        return from_url(url)
+            return S3Store.from_url(url, config=s3.config(), client_options={"allow_http": plain})
+        return from_url(url, mkdir=True) if url.startswith("file://") else from_url(url)
     except (BaseError, ValueError) as error:
         raise InvalidInputError(f"CREWMESH_OBJECT_STORE_URL can't be used: {error}") from error
 
