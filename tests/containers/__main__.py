@@ -112,8 +112,8 @@ async def scale_under_load(stack: Stack, runs: int, per_second: float) -> Outcom
     load = Load(stack.url, stack.api_key, runs, per_second)
     starting = asyncio.create_task(load.start_all())
     seconds = runs / per_second
-    for share, workers, change in ((0.2, 4, stack.up), (0.6, 1, stack.scale_down)):
-        await asyncio.sleep(share * seconds - (0.0 if workers == 4 else 0.2 * seconds))
+    for share, workers, change in ((0.2, 4, stack.up), (0.4, 1, stack.scale_down)):
+        await asyncio.sleep(share * seconds)
         await asyncio.to_thread(change, workers)
         say(f"      {len(stack.containers('agent-worker'))} workers; {len(load.accepted)} accepted")
     await starting
