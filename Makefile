@@ -115,6 +115,27 @@ lock-images: | $(UV)  ## the images' locks anew, from requirements.lock
 	$(COMPILE_IMAGE) services/agent_worker/pyproject.toml --constraint requirements.lock \
 	  -o $(IMAGE_LOCKS)/agent-worker.lock
 
+MEMBERS := protos core services/api_gateway services/store services/agent_worker
+
+dist: | $(UV)  ## what a release consists of: a zip of the sources and the members' wheels, in dist
+	rm -rf dist
+	for member in $(MEMBERS); do $(UV) build --quiet --wheel --out-dir dist $$member || exit 1; done
+	rm -f dist/.gitignore
+	git archive --format zip --prefix crewmesh/ --output dist/crewmesh-$$($(UV) version --short --directory core).zip HEAD
+
+release: setup  ## VERSION=1.2.3: set it everywhere, and write the changelog from changes/
+	for member in $(MEMBERS); do $(UV) version --quiet --frozen --directory $$member $(VERSION) || exit 1; done
+	sed -i 's/^version: .*/version: $(VERSION)/; s/^appVersion: .*/appVersion: "$(VERSION)"/' deploy/helm/crewmesh/Chart.yaml
+	$(BIN)/towncrier build --yes --version $(VERSION)
+	$(MAKE) --no-print-directory check-version VERSION=$(VERSION)
+
+check-version: | $(UV)  ## VERSION=1.2.3: is that the version of every member and of the chart?
+	for member in $(MEMBERS); do \
+	  test "$$($(UV) version --short --directory $$member)" = "$(VERSION)" || { echo "$$member isn't $(VERSION)"; exit 1; }; \
+	done
+	grep -qx 'version: $(VERSION)' deploy/helm/crewmesh/Chart.yaml
+	grep -qx 'appVersion: "$(VERSION)"' deploy/helm/crewmesh/Chart.yaml
+
 # The engine that builds images: docker, or podman.
 ENGINE ?= docker
 COMPOSE ?= $(if $(findstring podman,$(ENGINE)),podman-compose,docker compose)
