@@ -59,6 +59,22 @@ def caller() -> Identity:
     return _caller.get()
 
 
+def calling_org() -> str:
+    """Return the organisation that the call under way is made for; empty where it is for none."""
+    identity = _caller.get(None)
+    return identity.org_id if identity is not None else ""
+
+
+@contextlib.contextmanager
+def acting_as(identity: Identity) -> Iterator[None]:
+    """Have what is done meanwhile count as done in a call of this identity's."""
+    token = _caller.set(identity)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
 class GrpcServer:
     """A gRPC server with the standard health service, which needs no credentials.
 

@@ -16,6 +16,7 @@ from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crewmesh.common.errors import InvalidInputError, UnavailableError
+from crewmesh.common.grpc_server import calling_org
 
 Row = DictRow
 Statements = Mapping[str, LiteralString]
@@ -66,13 +67,25 @@ def conninfo(url: str) -> str:
         ) from error
 
 
+# Until the transaction ends: see migrations/versions/0008_row_security.sql.
+_ENTER_TENANT: Final = """
+SELECT set_config('role', 'crewmesh_tenant', true), set_config('crewmesh.org_id', %(org)s, true)
+"""
+
+
 async def _configure(connection: psycopg.AsyncConnection[Row]) -> None:
     # JSON stays the text that it was when it came; nobody here looks inside.
     connection.adapters.register_loader("json", TextLoader)
+    # Whoever logs in, and whatever they may do: the store can't get round row-level security.
+    await connection.execute("SET ROLE crewmesh_mesh")
 
 
 class Database:
-    """Runs single statements, each in a transaction of its own."""
+    """Runs single statements, each in a transaction of its own.
+
+    In a call on an organisation's behalf, Postgres shows and takes rows of this organisation
+    only, whatever the statement says.
+    """
 
     def __init__(self, url: str, connections: int) -> None:
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
@@ -98,8 +111,15 @@ class Database:
 
         Raises UnavailableError when Postgres is away, out of connections or full.
         """
+        org = calling_org()
         async with self._connection() as connection:
-            cursor = await connection.execute(statement, parameters)
+            if org:
+                # In a pipeline without BEGIN, both are one transaction and one round trip.
+                async with connection.pipeline():
+                    await connection.execute(_ENTER_TENANT, {"org": org})
+                    cursor = await connection.execute(statement, parameters)
+            else:
+                cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall() if cursor.description else []
 
     async def fetch_after(
@@ -114,6 +134,8 @@ class Database:
             connection.pipeline(),  # one round trip
             connection.transaction(),
         ):
+            if org := calling_org():
+                await connection.execute(_ENTER_TENANT, {"org": org})
             await connection.execute(lock, parameters)
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()
