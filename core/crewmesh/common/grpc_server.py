@@ -59,10 +59,9 @@ def caller() -> Identity:
     return _caller.get()
 
 
-def calling_org() -> str:
-    """Return the organisation that the call under way is made for; empty where it is for none."""
-    identity = _caller.get(None)
-    return identity.org_id if identity is not None else ""
+def calling() -> Identity | None:
+    """Return who makes the call that is being served, None outside of one."""
+    return _caller.get(None)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any, Final, LiteralString, cast
 
 import psycopg
+import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crewmesh.common.errors import InvalidInputError, UnavailableError
-from crewmesh.common.grpc_server import calling_org
+from crewmesh.common.grpc_server import calling
 
 Row = DictRow
 Statements = Mapping[str, LiteralString]
@@ -69,7 +71,8 @@ def conninfo(url: str) -> str:
 
 # Until the transaction ends: see migrations/versions/0008_row_security.sql.
 _ENTER_TENANT: Final = """
-SELECT set_config('role', 'crewmesh_tenant', true), set_config('crewmesh.org_id', %(org)s, true)
+SELECT set_config('role', 'crewmesh_tenant', true), set_config('crewmesh.org_id', %(org)s, true),
+    set_config('crewmesh.actor', %(actor)s, true)
 """
 
 
@@ -78,6 +81,25 @@ async def _configure(connection: psycopg.AsyncConnection[Row]) -> None:
     connection.adapters.register_loader("json", TextLoader)
     # Whoever logs in, and whatever they may do: the store can't get round row-level security.
     await connection.execute("SET ROLE crewmesh_mesh")
+
+
+def _tenant_of_call() -> dict[str, str] | None:
+    """Return whose call is under way, and who makes it, as the audit log tells it."""
+    identity = calling()
+    if identity is None or not identity.org_id:
+        return None
+    actor = {
+        "user_id": identity.user_id,
+        "email": identity.email,
+        "role": identity.role,
+        "api_key_id": identity.api_key_id,
+        "service": identity.service,
+        "request_id": structlog.contextvars.get_contextvars().get("request_id"),
+    }
+    return {
+        "org": identity.org_id,
+        "actor": json.dumps({name: value for name, value in actor.items() if value}),
+    }
 
 
 class Database:
@@ -111,12 +133,12 @@ class Database:
 
         Raises UnavailableError when Postgres is away, out of connections or full.
         """
-        org = calling_org()
+        tenant = _tenant_of_call()
         async with self._connection() as connection:
-            if org:
+            if tenant:
                 # In a pipeline without BEGIN, both are one transaction and one round trip.
                 async with connection.pipeline():
-                    await connection.execute(_ENTER_TENANT, {"org": org})
+                    await connection.execute(_ENTER_TENANT, tenant)
                     cursor = await connection.execute(statement, parameters)
             else:
                 cursor = await connection.execute(statement, parameters)
@@ -134,8 +156,8 @@ class Database:
             connection.pipeline(),  # one round trip
             connection.transaction(),
         ):
-            if org := calling_org():
-                await connection.execute(_ENTER_TENANT, {"org": org})
+            if tenant := _tenant_of_call():
+                await connection.execute(_ENTER_TENANT, tenant)
             await connection.execute(lock, parameters)
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()
