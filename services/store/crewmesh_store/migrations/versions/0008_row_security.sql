@@ -55,7 +55,25 @@ SELECT protect_tenants(name::regclass, privileges) FROM (VALUES
 -- Parts of budgets.
 SELECT protect_tenants(name::regclass, privileges,
     'EXISTS (SELECT FROM budgets b WHERE b.id = budget_id)')
-FROM (VALUES ('budget_spending', 'SELECT, INSERT'), ('reservations', 'SELECT')) AS t (name, privileges);
+FROM (VALUES ('budget_spending', 'SELECT'), ('reservations', 'SELECT')) AS t (name, privileges);
+
+-- What its period has seen so far, which a tenant may not say itself.
+CREATE FUNCTION begin_budget() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    INSERT INTO budget_spending (budget_id, period_start, tokens, micros)
+    SELECT NEW.id, period_start(NEW.period, now()),
+        COALESCE(sum(total_tokens), 0)::bigint, COALESCE(sum(cost_micros), 0)::bigint
+    FROM model_calls m
+    WHERE m.org_id = NEW.org_id AND m.at >= period_start(NEW.period, now())
+        AND (NEW.api_key_id IS NULL OR m.api_key_id = NEW.api_key_id)
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION begin_budget() FROM PUBLIC;
+
+CREATE TRIGGER budgets_begin AFTER INSERT OR UPDATE ON budgets
+    FOR EACH ROW WHEN (NEW.run_id IS NULL) EXECUTE FUNCTION begin_budget();
 
 -- What is nobody's. Tables that aren't named at all, such as signing_keys, are the mesh's alone.
 GRANT SELECT ON run_transitions, shared_crew_versions, workers TO crewmesh_tenant;
