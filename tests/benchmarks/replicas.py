@@ -59,7 +59,7 @@ class Replica:
     async def log_in(self, api_key: str) -> None:
         """Take the identity that a key stands for."""
         answer = await identity_stub(self._channel).Authenticate(
-            identity_pb2.AuthenticateRequest(api_key=api_key), metadata=self._signer.metadata()
+            identity_pb2.AuthenticateRequest(credential=api_key), metadata=self._signer.metadata()
         )
         principal = answer.principal
         self._person = self._signer.metadata(
