@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from grpc_health.v1 import health_pb2  # noqa: F401 - rpcs that say nothing
 
 from crewmesh.common.access import access_to, check_access
 from crewmesh.common.errors import ForbiddenError
@@ -169,7 +170,7 @@ def test_a_role_permits_what_the_table_says_and_nothing_else(role: str) -> None:
 
 def test_a_run_may_read_what_it_needs_and_store_its_files() -> None:
     assert permissions_of(RUN_ROLE, EVERYTHING) == {
-        *("crews.read", "policy.read", "datasets.read", "runs.read"),
+        *("artifacts.read", "crews.read", "policy.read", "datasets.read", "runs.read"),
         *OF_RUNS,
     }
 
