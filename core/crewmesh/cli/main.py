@@ -9,6 +9,7 @@ import sys
 import typer
 
 from crewmesh.cli.commands import (
+    audit,
     crews,
     datasets,
     keys,
@@ -61,6 +62,7 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
+app.add_typer(audit.app, name="audit")
 app.add_typer(limits.app, name="limits")
 app.add_typer(secrets.app, name="secrets")
 app.command()(usage)

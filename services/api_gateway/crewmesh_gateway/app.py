@@ -19,6 +19,7 @@ from crewmesh_gateway.responses import Json
 from crewmesh_gateway.routes import (
     account,
     artifacts,
+    audit,
     auth,
     browser_sessions,
     budgets,
@@ -55,7 +56,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     resources = (
         *(runs, events, sessions, artifacts, crews, datasets),
         *(limits, budgets, policy, secrets, auth, browser_sessions),
-        *(account, users, workers, health),
+        *(account, users, audit, workers, health),
     )
     for resource in resources:
         app.include_router(resource.router)

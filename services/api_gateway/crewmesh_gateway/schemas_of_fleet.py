@@ -18,7 +18,7 @@ class Worker(BaseModel):
     version: str
     slots: Annotated[int, Field(description="Runs that it has room for.")]
     free_slots: int
-    running: Annotated[int, Field(description="Runs that it holds the leases of.")]
+    running: Annotated[int, Field(description="Runs of yours that it holds the leases of.")]
     lease_age_seconds: Annotated[
         float | None,
         Field(description="Since the least recently renewed of these was; null without any."),

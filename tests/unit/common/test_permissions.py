@@ -58,6 +58,7 @@ LETTERS = {"viewer": "v", "operator": "o", "developer": "d", "admin": "a", "owne
 OF_RUNS = {"artifacts.write"}
 # By rpc; empty where only the mesh's own services may call it.
 RPCS = {
+    "AuditService/ListAuditEntries": "audit.read",
     "AgentService/ListCrews": "crews.read",
     "AgentService/GetCrew": "crews.read",
     "AgentService/PutCrew": "crews.write",

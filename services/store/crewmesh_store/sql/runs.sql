@@ -31,9 +31,7 @@ WITH full_queue AS (
     ON CONFLICT DO NOTHING
     RETURNING run_id
 ), start AS (
-    SELECT %(worker_id)s::text IS NOT NULL AND NOT EXISTS (
-        SELECT FROM runs WHERE status = 'queued' AND available_at <= now()
-    ) AND NOT EXISTS (
+    SELECT %(worker_id)s::text IS NOT NULL AND NOT any_run_waits() AND NOT EXISTS (
         SELECT FROM orgs WHERE id = %(org_id)s::uuid AND max_running IS NOT NULL
     ) AND NOT EXISTS (
         SELECT FROM crew_limits WHERE org_id = %(org_id)s::uuid AND crew = %(crew)s
@@ -447,15 +445,12 @@ ORDER BY id DESC
 LIMIT %(limit)s;
 
 -- name: find_runs
--- As list_runs, and with these words, or with an id that begins or ends like this. A statement of its own: the
--- plan of one for both could not use the words' index.
+-- As list_runs, of those with these words, or with an id that begins or ends like this.
 SELECT * FROM runs
 WHERE org_id = %(org_id)s
-    AND (
-        run_words(id, crew, inputs, output, error_message)
-            @@ (to_tsquery('simple', %(words)s) || %(id_end)s::tsquery)
-        OR id BETWEEN %(first_id)s AND %(last_id)s
-    )
+    AND id IN (SELECT runs_with_words(
+        to_tsquery('simple', %(words)s) || %(id_end)s::tsquery, %(first_id)s, %(last_id)s
+    ))
     AND (%(before_id)s::uuid IS NULL OR id < %(before_id)s)
     AND (%(status)s::run_status IS NULL OR status = %(status)s)
     AND (%(crew)s::text IS NULL OR crew = %(crew)s)
@@ -508,6 +503,7 @@ ON CONFLICT (id) DO UPDATE SET
 UPDATE workers SET free_slots = %(free_slots)s, last_seen_at = now() WHERE id = %(id)s;
 
 -- name: list_workers
+-- Of what they run, an organisation sees its own.
 SELECT w.*, leases.running, %(lease_ttl)s::interval - (leases.first_end - now()) AS lease_age
 FROM workers w
 CROSS JOIN LATERAL (

@@ -1,4 +1,4 @@
-"""Finding runs by their words, and what a run repeats.
+"""Row-level security: a second wall between tenants.
 
 Revision ID: 0008
 """
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Execute 0008_finding_runs.sql beside this file."""
+    """Execute 0008_row_security.sql beside this file."""
     op.get_bind().exec_driver_sql(
         Path(__file__).with_suffix(".sql").read_text(encoding="utf-8").replace("%", "%%")
     )

@@ -14,3 +14,17 @@ RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 CREATE INDEX runs_by_words ON runs USING gin (run_words(id, crew, inputs, output, error_message));
+
+-- A tenant's runs with these words, or with an id of this range. It looks as the tables' owner,
+-- and at the tenant's rows alone: row-level security lets no index of words be used, since a search
+-- for words might tell of other rows.
+CREATE FUNCTION runs_with_words(words tsquery, first_id uuid, last_id uuid)
+RETURNS SETOF uuid LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT id FROM runs
+    WHERE org_id = current_org() AND (
+        run_words(id, crew, inputs, output, error_message) @@ words
+        OR id BETWEEN first_id AND last_id
+    )
+$$;
+REVOKE ALL ON FUNCTION runs_with_words(tsquery, uuid, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION runs_with_words(tsquery, uuid, uuid) TO crewmesh_tenant;
