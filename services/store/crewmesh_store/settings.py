@@ -26,7 +26,8 @@ class StoreSettings(Settings):
         90, ge=0, le=10_000, description="how long finished runs are kept; 0 is for ever"
     )
     secrets_key: str = Field(
-        "", description="encrypts tenants' secrets; several with commas: the first encrypts"
+        "",
+        description="encrypts secrets of tenants and webhooks; several with commas: the first encrypts",
     )
     webhook_retry_seconds: float = Field(
         5.0,

@@ -41,6 +41,11 @@ class Vault:
         self._keys = {_id_of(key): AESGCM(key) for key in found}
         self._first = _id_of(found[0]) if found else None
 
+    @property
+    def seals(self) -> bool:
+        """Whether there is a key to seal with."""
+        return self._first is not None
+
     def seal(self, org_id: str, name: str, value: str) -> Sealed:
         """Encrypt a value; raise StateError (SECRETS_NOT_CONFIGURED) without a key."""
         if self._first is None:
@@ -52,19 +57,27 @@ class Vault:
         ciphertext = self._keys[self._first].encrypt(nonce, value.encode(), _bound_to(org_id, name))
         return Sealed(self._first, nonce + ciphertext)
 
+    def open(self, org_id: str, name: str, sealed: Sealed) -> str | None:
+        """Return the value that was sealed under that name; None when none of the keys opens it."""
+        try:
+            return self._open(org_id, name, sealed)
+        except (KeyError, InvalidTag):
+            log.error(
+                "a secret can't be opened; is its key still set?", name=name, key=sealed.key_id
+            )
+            return None
+
     def open_all(self, org_id: str, kept: Iterable[tuple[str, str, str]]) -> dict[str, str]:
         """Return values by name, of `(name, key id, data in base64)`.
 
         One that none of the keys opens is left out, and the log says so: a run that needs it
         fails with its provider's error, and others don't.
         """
-        opened = {}
-        for name, key_id, data in kept:
-            try:
-                opened[name] = self._open(org_id, name, Sealed(key_id, base64.b64decode(data)))
-            except (KeyError, InvalidTag):
-                log.error("a secret can't be opened; is its key still set?", name=name, key=key_id)
-        return opened
+        opened = {
+            name: self.open(org_id, name, Sealed(key_id, base64.b64decode(data)))
+            for name, key_id, data in kept
+        }
+        return {name: value for name, value in opened.items() if value is not None}
 
     def _open(self, org_id: str, name: str, sealed: Sealed) -> str:
         nonce, ciphertext = sealed.data[:_NONCE_BYTES], sealed.data[_NONCE_BYTES:]
