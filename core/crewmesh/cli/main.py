@@ -8,7 +8,18 @@ import sys
 
 import typer
 
-from crewmesh.cli.commands import crews, datasets, keys, limits, runs, secrets, sessions, tools
+from crewmesh.cli.commands import (
+    budgets,
+    crews,
+    datasets,
+    keys,
+    limits,
+    policy,
+    runs,
+    secrets,
+    sessions,
+    tools,
+)
 from crewmesh.cli.commands.backup import backup
 from crewmesh.cli.commands.chat import chat
 from crewmesh.cli.commands.common import JsonOption
@@ -52,6 +63,8 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(budgets.app, name="budgets")
+app.add_typer(policy.app, name="policy")
 app.command()(usage)
 app.command()(login)
 app.command()(doctor)
