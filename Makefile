@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup local-model test chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
+.PHONY: run demo setup local-model test test-local chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
 
 run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -15,6 +15,9 @@ demo: setup  ## the same, but stop after that run; exit status 0 only when it su
 
 test: setup local-model  ## every test
 	$(BIN)/pytest
+
+test-local: setup local-model  ## every crew that comes with it on the local model, minutes
+	$(BIN)/pytest -m long tests
 
 chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
 	$(BIN)/python -m tests.chaos --runs 1000 --faults 200 --report docs/chaos.md
