@@ -13,8 +13,8 @@ run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 demo: setup  ## the same, but stop after that run; exit status 0 only when it succeeded
 	$(BIN)/crewmesh up --demo --exit-after-demo --port 0 --grpc-port 0
 
-test: setup local-model  ## every test
-	$(BIN)/pytest
+test: setup local-model  ## every test, in two processes; a file's tests go one after another
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-local: setup local-model  ## every crew that comes with it on the local model, minutes
 	$(BIN)/pytest -m long tests

@@ -59,7 +59,7 @@ class Replica:
     async def log_in(self, api_key: str) -> None:
         """Take the identity that a key stands for."""
         answer = await identity_stub(self._channel).Authenticate(
-            identity_pb2.AuthenticateRequest(api_key=api_key), metadata=self._signer.metadata()
+            identity_pb2.AuthenticateRequest(credential=api_key), metadata=self._signer.metadata()
         )
         principal = answer.principal
         self._person = self._signer.metadata(
@@ -278,7 +278,7 @@ arrival, the commit included. {events} events a line, 5 to 120 ms apart.
 Beside other runs: {runs} of them append through the first store, {rate} times a second in all, and each is watched at the second.
 Everything shares the machine, the load generator too, and whatever else it does: its load average was {load} at the end.
 
-Wake-ups between replicas are joined: the first goes at once, the next not before 40 ms later. So an event waits up to 40 ms for
+Wake-ups between replicas are joined: the first goes at once, the next not before 20 ms later. So an event waits up to 20 ms for
 its wake-up, and then for the reading. What is watched at the store that it is appended through doesn't wait for either.
 """
 

@@ -66,7 +66,7 @@ class Subject:
         with psycopg.connect(url, autocommit=True) as connection:
             org = connection.execute("INSERT INTO orgs (name) VALUES ('o') RETURNING id").fetchone()
             assert org is not None
-            self._identity = Identity("benchmark", org_id=str(org[0]), user_id="u")
+            self._identity = Identity("benchmark", str(org[0]), "u", "developer")
             values = {"runs": size, "days": DAYS}
             for statement in SQL.values():
                 connection.execute(statement, values)

@@ -17,7 +17,7 @@ from uuid6 import uuid7
 
 from crewmesh.cli.mesh.directory import MeshDirectory
 from crewmesh.cli.mesh.postgres import Postgres
-from crewmesh_store.identity.keys import hash_key, new_key
+from crewmesh_store.identity.credentials import hash_of, new_key
 from tests.e2e.conftest import ROOT, Mesh, running_mesh
 from tests.e2e.test_cli import Ran, crewmesh, environment_of
 
@@ -212,7 +212,7 @@ def key_of(mesh: Mesh, role: str, org_id: str | None = None) -> str:
         connection.execute(
             "INSERT INTO api_keys (org_id, user_id, name, prefix, secret_hash)"
             " VALUES (%s, %s, 'k', 'cm_', %s)",
-            [org_id, user_id, hash_key(key)],
+            [org_id, user_id, hash_of(key)],
         )
     return key
 

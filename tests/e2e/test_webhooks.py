@@ -31,14 +31,20 @@ async def start(mesh: Mesh, webhook: Any, crew: str = "hello", **inputs: Any) ->
 
 
 async def state_of(mesh: Mesh, run_id: str, status: str, seconds: float = 30) -> dict[str, Any]:
+    answer: dict[str, Any] = {}
+
     async def has_it() -> bool:
         async with mesh.http.get(f"/v1/runs/{run_id}") as response:
             # A mesh whose worker was killed has none to ask for a while.
-            answer = await response.json()
+            answer.update(await response.json())
             return response.status == 200 and bool(answer["webhook"]["status"] == status)
 
-    await until(has_it, seconds)
-    state: dict[str, Any] = (await mesh.get(f"/v1/runs/{run_id}"))["webhook"]
+    try:
+        await until(has_it, seconds)
+    except TimeoutError:
+        log = mesh.directory / "logs" / "worker-1.log"
+        raise AssertionError(f"{answer}\n{log.read_text(encoding='utf-8')[-5000:]}") from None
+    state: dict[str, Any] = answer["webhook"]
     return state
 
 

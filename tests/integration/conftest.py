@@ -51,6 +51,13 @@ class StoreClient:
         return self.signer.metadata(self.org)
 
     @property
+    def run(self) -> Any:
+        """What a worker shows that works on a run of the person's."""
+        return self.signer.metadata(
+            Identity.of_run("agent_worker", self.org.org_id, self.org.user_id)
+        )
+
+    @property
     def service(self) -> Any:
         return self.signer.metadata()
 
@@ -164,7 +171,7 @@ async def serving_store(
     try:
         principal = (
             await identity_stub(channel).Authenticate(
-                identity_pb2.AuthenticateRequest(api_key=API_KEY),
+                identity_pb2.AuthenticateRequest(credential=API_KEY),
                 metadata=IdentitySigner(MESH_SECRET, "agent_worker").metadata(),
             )
         ).principal

@@ -193,7 +193,7 @@ async def test_another_organisation_sees_nothing_of_it(store: StoreClient, other
     assert (await get(store)).definition_json == '{"a": 1}'
 
 
-@pytest.mark.parametrize("role", ["viewer", "operator", ""])
+@pytest.mark.parametrize("role", ["viewer", "operator"])
 async def test_who_may_not_develop_may_not_write(store: StoreClient, role: str) -> None:
     await put(store, {"a": 1})
     as_role = store.signer.metadata(replace(store.org, role=role))

@@ -88,9 +88,9 @@ async def test_a_deleted_dataset_is_gone_with_its_bytes(store: StoreClient, tmp_
 async def test_an_artifact_is_taken_only_under_the_runs_lease(store: StoreClient) -> None:
     lease = (await store.create(worker_id="w1")).lease
 
-    await store.files.PutArtifact(chart(lease, lease.epoch), metadata=store.person)
+    await store.files.PutArtifact(chart(lease, lease.epoch), metadata=store.run)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await store.files.PutArtifact(chart(lease, lease.epoch + 1), metadata=store.person)
+        await store.files.PutArtifact(chart(lease, lease.epoch + 1), metadata=store.run)
     assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     await store.append(ending(lease, 3))
     listed = await store.files.ListArtifacts(
@@ -106,11 +106,11 @@ async def test_an_artifact_that_is_sent_again_is_the_same_even_after_the_run_s_e
     known = str(uuid.uuid4())
     for _ in range(2):
         sent = chart(lease, lease.epoch, id=known)
-        stored = (await store.files.PutArtifact(sent, metadata=store.person)).artifact
+        stored = (await store.files.PutArtifact(sent, metadata=store.run)).artifact
         assert stored.id == known
     await store.append(ending(lease, 3))
     late = chart(lease, lease.epoch, id=known)
-    assert (await store.files.PutArtifact(late, metadata=store.person)).artifact.id == known
+    assert (await store.files.PutArtifact(late, metadata=store.run)).artifact.id == known
     listed = await store.files.ListArtifacts(
         file_pb2.ListArtifactsRequest(run_id=lease.run.id), metadata=store.person
     )
@@ -121,16 +121,16 @@ async def test_an_artifact_that_is_sent_again_is_the_same_even_after_the_run_s_e
 
     refused = chart(lease, lease.epoch, id=str(uuid.uuid4()))
     with pytest.raises(grpc.aio.AioRpcError):
-        await store.files.PutArtifact(refused, metadata=store.person)
+        await store.files.PutArtifact(refused, metadata=store.run)
     assert len(files_under(tmp_path / "objects")) == 1
 
 
 async def test_an_artifact_of_another_run_cannot_be_taken_over(store: StoreClient) -> None:
     mine, other = [(await store.create(worker_id="w1")).lease for _ in range(2)]
     known = str(uuid.uuid4())
-    await store.files.PutArtifact(chart(mine, mine.epoch, id=known), metadata=store.person)
+    await store.files.PutArtifact(chart(mine, mine.epoch, id=known), metadata=store.run)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await store.files.PutArtifact(chart(other, other.epoch, id=known), metadata=store.person)
+        await store.files.PutArtifact(chart(other, other.epoch, id=known), metadata=store.run)
     assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
@@ -149,7 +149,7 @@ async def test_a_revoked_key_is_refused(store: StoreClient) -> None:
     made = await store.identities.CreateApiKey(
         identity_pb2.CreateApiKeyRequest(name="ci"), metadata=store.person
     )
-    ask = identity_pb2.AuthenticateRequest(api_key=made.secret)
+    ask = identity_pb2.AuthenticateRequest(credential=made.secret)
     principal = (await store.identities.Authenticate(ask, metadata=store.service)).principal
     assert principal.role == "owner"
     await store.identities.RevokeApiKey(

@@ -269,9 +269,13 @@ async def test_replicas_wake_each_others_watchers_without_waiting_for_a_poll(
             await one.append(append(lease, seq))
             while seen[-1] < seq:
                 seen += [event.seq for event in (await anext(watching)).events]
-        await other.append(ending(lease, 20))
+        # More than a wake-up brings: the watcher reads them itself.
+        await one.append(append(lease, 20, *[event() for _ in range(300)]))
+        while seen[-1] < 319:
+            seen += [event.seq for event in (await anext(watching)).events]
+        await other.append(ending(lease, 320))
         assert (await waiting).run.status == SUCCEEDED
-        assert seen == list(range(1, 20))
+        assert seen == list(range(1, 320))
 
 
 async def test_waiting_for_a_run_answers_when_it_ends(store: StoreClient) -> None:
@@ -398,7 +402,7 @@ async def test_an_organisation_with_many_runs_waiting_delays_no_other(
     with psycopg.connect(database_url, autocommit=True) as connection:
         row = connection.execute("INSERT INTO orgs (name) VALUES ('b') RETURNING id").fetchone()
     assert row is not None
-    other = Identity("agent_worker", str(row[0]), "somebody")
+    other = Identity("agent_worker", str(row[0]), "somebody", "developer")
     mine = store.org
     store.org = other
     late = [(await store.create()).run.id for _ in range(2)]
@@ -562,7 +566,7 @@ async def test_an_answer_that_names_its_question_is_used_once_and_for_no_other(
 async def test_another_organisation_sees_nothing(store: StoreClient) -> None:
     run = (await store.create()).run
     stranger = IdentitySigner(store.signer.secret, "agent_worker").metadata(
-        Identity("agent_worker", str(uuid.uuid4()), "somebody")
+        Identity("agent_worker", str(uuid.uuid4()), "somebody", "owner")
     )
     stub = store.runs
     calls = [

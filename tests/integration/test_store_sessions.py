@@ -311,7 +311,9 @@ async def test_there_is_nothing_of_another_organisations_session(
     with psycopg.connect(database_url, autocommit=True) as connection:
         row = connection.execute("INSERT INTO orgs (name) VALUES ('b') RETURNING id").fetchone()
         assert row is not None
-    other = StoreClient(store.channel, Identity("agent_worker", str(row[0]), "u2"), store.port)
+    other = StoreClient(
+        store.channel, Identity("agent_worker", str(row[0]), "u2", "developer"), store.port
+    )
     theirs = Conversation(other, await conversation.get())
     calls = [theirs.get(), theirs.messages(), theirs.delete(), theirs.post("hi", "w1")]
     assert [(await refused(call)).reason for call in calls] == ["SESSION_NOT_FOUND"] * 4
@@ -409,7 +411,9 @@ async def test_runs_without_a_session_share_their_crews_memory_in_their_organisa
     with psycopg.connect(database_url, autocommit=True) as connection:
         row = connection.execute("INSERT INTO orgs (name) VALUES ('b') RETURNING id").fetchone()
         assert row is not None
-    other = StoreClient(store.channel, Identity("agent_worker", str(row[0]), "u2"), store.port)
+    other = StoreClient(
+        store.channel, Identity("agent_worker", str(row[0]), "u2", "developer"), store.port
+    )
     assert await read(store, (await other.create("w1", crew="a")).lease) == []
 
 

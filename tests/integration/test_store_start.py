@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from psycopg.conninfo import conninfo_to_dict
 
 from crewmesh.common.errors import InvalidInputError, UnavailableError
-from crewmesh.common.identity import IdentitySigner
+from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import run_store_pb2, run_store_pb2_grpc
 from crewmesh_store.database import conninfo
 from crewmesh_store.migrations import migrate
@@ -103,7 +104,8 @@ async def _health(channel: grpc.aio.Channel) -> health_pb2.HealthCheckResponse.S
 
 async def _list_workers(channel: grpc.aio.Channel) -> run_store_pb2.ListWorkersResponse:
     stub = run_store_pb2_grpc.RunStoreServiceStub(channel)
-    metadata = IdentitySigner(MESH_SECRET, "agent_worker").metadata()
+    somebody = Identity("api_gateway", str(uuid.uuid4()), "somebody", "viewer")
+    metadata = IdentitySigner(MESH_SECRET, "api_gateway").metadata(somebody)
     return await stub.ListWorkers(run_store_pb2.ListWorkersRequest(), metadata=metadata)
 
 

@@ -61,7 +61,7 @@ class StoreMachine(RuleBasedStateMachine):
             connection.execute("TRUNCATE runs, run_events, orgs, idempotency_keys CASCADE")
             row = connection.execute("INSERT INTO orgs (name) VALUES ('o') RETURNING id").fetchone()
         assert row is not None
-        self.identity = Identity("agent_worker", str(row[0]), "somebody")
+        self.identity = Identity("agent_worker", str(row[0]), "somebody", "developer")
         self.loop = asyncio.Runner()
         self.database = Database(url, 2)
         self.loop.run(self.database.open())

@@ -91,6 +91,20 @@ class MeshClient:
         """Return the JSON answer to a POST, which is sent once."""
         return (await self._send("POST", path, json=body)).json()
 
+    async def patch(self, path: str, body: Json) -> Any:
+        """Return the JSON answer to a PATCH, which may be repeated."""
+        return (await self._repeat("PATCH", path, json=body)).json()
+
+    async def sign_in(self, email: str, password: str) -> Json:
+        """Return tokens for a password."""
+        form = {"grant_type": "password", "username": email, "password": password}
+        tokens: Json = (await self._send("POST", "/v1/auth/token", data=form)).json()
+        return tokens
+
+    async def sign_out(self, refresh_token: str) -> None:
+        """End the sign-in that a refresh token came of."""
+        await self._send("POST", "/v1/auth/logout", json={"refresh_token": refresh_token})
+
     async def put(self, path: str, body: Json) -> Any:
         """Return the JSON answer to a PUT, which may be repeated."""
         return (await self._repeat("PUT", path, json=body)).json()

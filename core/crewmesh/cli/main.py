@@ -19,6 +19,7 @@ from crewmesh.cli.commands import (
     secrets,
     sessions,
     tools,
+    users,
 )
 from crewmesh.cli.commands.backup import backup
 from crewmesh.cli.commands.chat import chat
@@ -61,6 +62,7 @@ app.add_typer(crews.app, name="crews")
 app.add_typer(tools.app, name="tools")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.add_typer(limits.app, name="limits")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(budgets.app, name="budgets")

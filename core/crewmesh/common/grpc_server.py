@@ -14,6 +14,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from crewmesh.common.access import check_access
 from crewmesh.common.errors import (
     CrewmeshError,
     UnavailableError,
@@ -108,7 +109,7 @@ class GrpcServer:
 
 
 class _CallInterceptor(grpc.aio.ServerInterceptor):
-    """Authenticates each call and turns what its servicer raises into a rich status."""
+    """Authenticates and authorises each call; turns what its servicer raises into a status."""
 
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
@@ -122,7 +123,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Any) -> Any:
             behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
             try:
-                await self._enter(context)
+                await self._enter(method, context)
                 return await behaviour(request, context)
             except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
                 await _abort(method, error, context)
@@ -130,7 +131,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer_stream(request: Any, context: Any) -> AsyncIterator[Any]:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             try:
-                await self._enter(context)
+                await self._enter(method, context)
                 async for response in behaviour(request, context):
                     yield response
             except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
@@ -143,11 +144,13 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             handler.response_serializer,
         )
 
-    async def _enter(self, context: Any) -> None:
+    async def _enter(self, method: str, context: Any) -> None:
         metadata = dict(context.invocation_metadata() or ())
         if request_id := metadata.get(REQUEST_ID_METADATA_KEY):
             structlog.contextvars.bind_contextvars(request_id=request_id)
-        _caller.set(await self._authenticate(metadata))
+        identity = await self._authenticate(metadata)
+        check_access(method, identity)
+        _caller.set(identity)
 
 
 # By (request streams, response streams).

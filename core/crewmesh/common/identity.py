@@ -1,7 +1,7 @@
 """Who is asking: the mesh's short-lived, signed statement, passed from hop to hop.
 
 People and programs outside authenticate at an edge (the gateway, or a worker's
-AgentService) with an API key. From there on the mesh passes a JWT, signed with a
+AgentService) with an API key or an access token. From there on the mesh passes a JWT, signed with a
 secret that only its services hold, which names the principal. A service that
 acts on nobody's behalf (a worker that renews its leases) signs one for itself.
 """
@@ -15,6 +15,7 @@ from typing import Final
 import jwt
 
 from crewmesh.common.errors import ForbiddenError, UnauthenticatedError
+from crewmesh.common.permissions import EVERY_SCOPE, RUN_ROLE, permissions_of
 
 IDENTITY_METADATA_KEY: Final = "crewmesh-identity"
 TOKEN_SECONDS: Final = 120
@@ -41,8 +42,36 @@ class Identity:
     role: str = ""
     email: str = ""
     org_name: str = ""
-    # By which the caller came; empty for another credential.
+    # What the credential is limited to; see crewmesh.common.permissions.
+    scopes: tuple[str, ...] = (EVERY_SCOPE,)
+    # Of the API key that was used, if one was.
     api_key_id: str = ""
+
+    @classmethod
+    def of_run(cls, service: str, org_id: str, created_by: str) -> Identity:
+        """Return the identity of a service that works on a run."""
+        return cls(service, org_id, created_by, RUN_ROLE)
+
+    def for_run(self) -> Identity:
+        """Return who asks for what a run of the caller's needs: its crew, policy and data.
+
+        Who may start a run may have it find these, whatever the credential is limited to.
+        """
+        return self.of_run(self.service, self.org_id, self.user_id)
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """What the caller may do."""
+        return permissions_of(self.role, self.scopes)
+
+    def require(self, permission: str) -> None:
+        """Refuse a caller without this permission."""
+        if permission not in self.permissions:
+            limited = "" if self.scopes == (EVERY_SCOPE,) else " with this API key's scopes"
+            raise ForbiddenError(
+                f"this takes the permission {permission!r}, which the role {self.role!r} "
+                f"does not give{limited}; an admin of your organisation can change that"
+            )
 
     def require_org(self) -> str:
         """Return the organisation, or refuse a caller that acts for none."""
@@ -92,6 +121,7 @@ class IdentitySigner:
             "role": identity.role,
             "email": identity.email,
             "org_name": identity.org_name,
+            "scopes": identity.scopes,
             "key": identity.api_key_id,
         }
         token = jwt.encode(claims, self.secret, algorithm=_ALGORITHM)
@@ -136,6 +166,7 @@ class IdentityVerifier:
             role=claims.get("role", ""),
             email=claims.get("email", ""),
             org_name=claims.get("org_name", ""),
+            scopes=tuple(claims.get("scopes", ())),
             api_key_id=claims.get("key", ""),
         )
         if len(self._checked) > 10_000:

@@ -1,28 +1,22 @@
-"""Who calls AgentService: the gateway on a person's behalf, or somebody with an API key."""
+"""Who calls AgentService: the gateway on a person's behalf, or somebody with a credential."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from typing import Final
 
+from crewmesh.common.authentication import Authenticator
 from crewmesh.common.errors import UnauthenticatedError
-from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import (
     IDENTITY_METADATA_KEY,
     Identity,
     IdentitySigner,
     IdentityVerifier,
 )
-from crewmesh.v1 import identity_pb2, identity_pb2_grpc
-
-# How long a revoked key may go on being accepted.
-_KEPT_SECONDS: Final = 10.0
-_CALL_SECONDS: Final = 5.0
+from crewmesh.v1 import identity_pb2_grpc
 
 
-class Authenticator:
-    """Accepts the mesh's signed identities, and API keys by asking the store."""
+class CallAuthenticator:
+    """Accepts the mesh's signed identities, and API keys and access tokens as the store says."""
 
     def __init__(
         self,
@@ -31,41 +25,17 @@ class Authenticator:
         signer: IdentitySigner,
     ) -> None:
         self._verifier = verifier
-        self._store = store
+        self._authenticator = Authenticator(store, signer.service)
         self._signer = signer
-        self._kept: dict[str, tuple[float, Identity]] = {}
 
     async def __call__(self, metadata: Mapping[str, str]) -> Identity:
         """Return the caller; raise UnauthenticatedError without valid credentials."""
         if token := metadata.get(IDENTITY_METADATA_KEY):
             return self._verifier.verify(token)
-        scheme, _, key = metadata.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key:
+        scheme, _, credential = metadata.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not credential:
             raise UnauthenticatedError(
                 "no credentials; send metadata `authorization: Bearer <API key>`"
             )
-        now = time.monotonic()
-        kept = self._kept.get(key)
-        if kept is None or kept[0] < now:
-            if len(self._kept) > 10_000:
-                self._kept.clear()
-            kept = self._kept[key] = (now + _KEPT_SECONDS, await self._ask(key))
-        return kept[1]
-
-    async def _ask(self, key: str) -> Identity:
-        with rpc_errors():
-            response = await self._store.Authenticate(
-                identity_pb2.AuthenticateRequest(api_key=key),
-                metadata=self._signer.metadata(),
-                timeout=_CALL_SECONDS,
-            )
-        principal = response.principal
-        return Identity(
-            service="agent_worker",
-            org_id=principal.org_id,
-            user_id=principal.user_id,
-            role=principal.role,
-            email=principal.email,
-            org_name=principal.org_name,
-            api_key_id=principal.api_key_id,
-        )
+        own = self._signer.metadata()
+        return (await self._authenticator.authenticate(credential, own)).identity

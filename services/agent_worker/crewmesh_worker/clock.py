@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-# It goes on while the machine is suspended, as the store's does meanwhile.
-_CLOCK = time.CLOCK_BOOTTIME
+# It goes on while the machine is suspended, as the store's does meanwhile. macOS has no clock
+# of that name: its monotonic one goes on, too.
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def now() -> float:

@@ -35,7 +35,7 @@ from crewmesh.common.lifecycle import (
 )
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import agent_pb2_grpc, run_store_pb2, session_pb2_grpc
-from crewmesh_worker.authentication import Authenticator
+from crewmesh_worker.authentication import CallAuthenticator
 from crewmesh_worker.crews.catalogue import Catalogue
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.crews.shared import SharedCrews
@@ -123,7 +123,7 @@ class Worker:
         self._servicer = AgentServicer(self._crews, admission, self._store, self._signer, relay)
         self._sessions = SessionServicer(self._crews, admission, sessions, relay)
         self._server = GrpcServer(
-            Authenticator(
+            CallAuthenticator(
                 IdentityVerifier(settings.mesh_secret),
                 identity_stub(self._channel),
                 self._signer,

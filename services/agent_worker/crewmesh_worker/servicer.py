@@ -55,13 +55,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     async def ListCrews(
         self, request: agent_pb2.ListCrewsRequest, context: Any
     ) -> agent_pb2.ListCrewsResponse:
-        caller().require_org()
         return await self._crews.list_page(request.page_size, request.page_token, caller())
 
     async def GetCrew(
         self, request: agent_pb2.GetCrewRequest, context: Any
     ) -> agent_pb2.GetCrewResponse:
-        caller().require_org()
         crew = await self._crews.get(request.name, request.version, caller())
         return agent_pb2.GetCrewResponse(crew=crew_message(crew, whole=True))
 
@@ -79,7 +77,6 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     async def ListCrewVersions(
         self, request: agent_pb2.ListCrewVersionsRequest, context: Any
     ) -> agent_pb2.ListCrewVersionsResponse:
-        caller().require_org()
         page = await self._crews.list_versions(
             request.name, request.page_size, request.page_token, caller()
         )
@@ -91,7 +88,6 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     async def DiffCrew(
         self, request: agent_pb2.DiffCrewRequest, context: Any
     ) -> agent_pb2.DiffCrewResponse:
-        caller().require_org()
         return await self._crews.diff(
             request.name, request.from_version, request.to_version, caller()
         )
@@ -105,7 +101,6 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     async def ListTools(
         self, request: agent_pb2.ListToolsRequest, context: Any
     ) -> agent_pb2.ListToolsResponse:
-        caller().require_org()
         return agent_pb2.ListToolsResponse(tools=await self._tools.tools())
 
     # Runs ---------------------------------------------------------------------
@@ -136,7 +131,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     ) -> AsyncIterator[agent_pb2.RunCrewResponse]:
         identity = caller()
         created = await self._admit(request.spec, identity)
-        async for events in self._watch(created.run.id, 0, identity):
+        async for events in self._watch(created.run.id, 0, identity.for_run()):
             yield agent_pb2.RunCrewResponse(events=events)
 
     async def WatchRun(

@@ -17,6 +17,7 @@ from crewmesh_gateway.responses import Json
 from crewmesh_gateway.routes import (
     account,
     artifacts,
+    auth,
     budgets,
     crews,
     datasets,
@@ -27,6 +28,7 @@ from crewmesh_gateway.routes import (
     runs,
     secrets,
     sessions,
+    users,
 )
 
 _VERSION = version("crewmesh-gateway")
@@ -48,13 +50,15 @@ def create_app(gateway: Gateway) -> ASGIApp:
     add_problem_handlers(app)
     resources = (
         *(runs, events, sessions, artifacts, crews, datasets),
-        *(limits, budgets, policy, secrets, account, health),
+        *(limits, budgets, policy, secrets, auth, account, users, health),
     )
     for resource in resources:
         app.include_router(resource.router)
     app.add_api_route("/", index, include_in_schema=False)
     describe(app)
-    return RequestMiddleware(AuthenticationMiddleware(app, gateway.authenticator), gateway.metrics)
+    return RequestMiddleware(
+        AuthenticationMiddleware(app, gateway.authenticator, gateway.mesh), gateway.metrics
+    )
 
 
 async def index() -> Response:

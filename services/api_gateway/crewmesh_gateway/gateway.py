@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from crewmesh_gateway.authentication import Authenticator
-from crewmesh_gateway.mesh import Mesh
+from crewmesh.common.authentication import Authenticator
+from crewmesh_gateway.mesh import SERVICE, Mesh, error_of
 from crewmesh_gateway.metrics import Metrics
 
 
@@ -14,7 +14,7 @@ class Gateway:
 
     def __init__(self, mesh: Mesh, *, max_body_bytes: int, max_upload_bytes: int) -> None:
         self.mesh = mesh
-        self.authenticator = Authenticator(mesh)
+        self.authenticator = Authenticator(mesh.identities, SERVICE, error_of)
         self.metrics = Metrics()
         self.max_body_bytes = max_body_bytes
         self.max_upload_bytes = max_upload_bytes

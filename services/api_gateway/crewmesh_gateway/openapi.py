@@ -30,7 +30,9 @@ TAGS = [
     {"name": "budgets", "description": "What runs may spend, and what they did."},
     {"name": "policy", "description": "What your organisation's runs may use."},
     {"name": "secrets", "description": "Keys that runs find in their environment."},
+    {"name": "sign-in", "description": "Tokens for people; programs have API keys."},
     {"name": "account", "description": "Who you are, and your API keys."},
+    {"name": "users", "description": "Who belongs to your organisation, and what they may do."},
     {"name": "service", "description": "The gateway itself; needs no key."},
 ]
 
@@ -46,7 +48,7 @@ _MEANINGS = {
     422: "Faults in the input, each in `errors`",
 }
 _ALWAYS = {
-    401: "No valid API key",
+    401: "No valid API key or access token",
     403: "Your role does not allow it",
     429: "Too many; see `Retry-After`",
     500: "Unexpected; tell us the `request_id`",
@@ -65,6 +67,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"description": meaning, "model": Problem} for status, meaning in meanings.items()
     }
+
+
+def open_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the same for a call that needs no credential, and knows no role."""
+    return {status: text for status, text in problems(*statuses).items() if status != 403}
 
 
 def describe(app: FastAPI) -> None:

@@ -11,7 +11,8 @@ from fastapi import Security
 from fastapi.security import HTTPBearer
 from starlette.requests import ClientDisconnect, Request
 
-from crewmesh_gateway.authentication import CALLER_KEY, Caller, api_key_of
+from crewmesh.common.authentication import Caller
+from crewmesh_gateway.authentication import CALLER_KEY, credential_of
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh, Metadata, error_of
 from crewmesh_gateway.problems import REQUEST_ID_KEY
@@ -72,12 +73,12 @@ class Relay:
         return method(ask, timeout=seconds, metadata=self.metadata())
 
     async def renew(self) -> None:
-        """Check the caller's API key again, for what outlives a short request.
+        """Check the caller's credential again, for what outlives a short request.
 
-        Raises UnauthenticatedError when it was revoked.
+        Raises UnauthenticatedError when it was revoked or has expired.
         """
         self.caller = await self.gateway.authenticator.authenticate(
-            api_key_of(self._request.headers), self._request_id
+            credential_of(self._request.headers), self.mesh.metadata(self._request_id)
         )
 
     async def _client_leaves(self) -> None:

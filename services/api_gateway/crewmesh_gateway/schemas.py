@@ -6,7 +6,14 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from crewmesh_gateway.params import (
     CREW_VERSION,
@@ -18,6 +25,9 @@ from crewmesh_gateway.params import (
 )
 
 Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "timed_out"]
+Role = Literal["owner", "admin", "developer", "operator", "viewer"]
+Scope = Annotated[str, Field(pattern=r"^(\*|[a-z]+\.(\*|[a-z]+))$")]
+Password = Annotated[str, Field(min_length=1, max_length=1024)]
 Item = TypeVar("Item")
 
 
@@ -161,6 +171,52 @@ class CreateApiKey(Input):
     """A new API key of the caller's."""
 
     name: Annotated[str, Field(pattern=PRINTABLE_NAME, examples=["continuous integration"])]
+    scopes: Annotated[
+        list[Scope],
+        Field(
+            max_length=50,
+            examples=[["runs.*", "crews.read"]],
+            description="Permissions, as `runs.read` or `runs.*`; none: all of your role.",
+        ),
+    ] = []
+    expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    user_id: Annotated[
+        str | None, Field(description="A service account; by default it is your own key.")
+    ] = None
+
+
+class RefreshTokens(Input):
+    """A refresh token."""
+
+    refresh_token: Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class ChangePassword(Input):
+    """The caller's new password."""
+
+    current_password: Password
+    new_password: Password
+
+
+class CreateUser(Input):
+    """A new person or service account."""
+
+    email: Annotated[str, Field(min_length=3, max_length=255, examples=["ana@example.org"])]
+    name: Annotated[str, Field(max_length=100)] = ""
+    role: Role
+    service_account: bool = False
+    password: Annotated[
+        Password | None, Field(description="12 characters or more; none for service accounts.")
+    ] = None
+
+
+class UpdateUser(Input):
+    """What to change of a user; what is left out stays."""
+
+    name: Annotated[str | None, Field(max_length=100)] = None
+    role: Role | None = None
+    disabled: bool | None = None
+    password: Password | None = None
 
 
 _AtMost = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -481,13 +537,38 @@ class ApiKey(BaseModel):
     prefix: Annotated[str, Field(description="The key's first characters.")]
     created_at: datetime
     last_used_at: datetime | None
+    expires_at: datetime | None
     revoked_at: datetime | None
+    scopes: list[str]
+    user_id: str
 
 
 class CreatedApiKey(ApiKey):
     """A new API key."""
 
     secret: Annotated[str, Field(description="Shown this once.")]
+
+
+class Tokens(BaseModel):
+    """What a sign-in gives."""
+
+    access_token: Annotated[str, Field(description="For the header Authorization: Bearer ...")]
+    refresh_token: Annotated[str, Field(description="Good once, for newer tokens.")]
+    token_type: Literal["bearer"]
+    expires_in: Annotated[int, Field(description="Seconds that the access token is valid.")]
+
+
+class Member(BaseModel):
+    """A user of the organisation."""
+
+    id: str
+    email: str
+    name: str
+    role: Role
+    service_account: bool
+    created_at: datetime
+    disabled_at: datetime | None
+    last_sign_in_at: datetime | None
 
 
 class Limits(BaseModel):
@@ -524,8 +605,8 @@ class Me(BaseModel):
 
     user: User
     org: Org
-    role: Literal["owner", "admin", "developer", "operator", "viewer"]
-    key: Key
+    role: Role
+    key: Annotated[Key | None, Field(description="null for an access token.")]
 
 
 class Readiness(BaseModel):

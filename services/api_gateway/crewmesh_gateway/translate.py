@@ -28,7 +28,7 @@ from crewmesh.v1.agent_pb2 import CrewVersion, Tool
 from crewmesh.v1.budget_pb2 import Budget, BudgetLimit, BudgetPeriod, UsageGroup
 from crewmesh.v1.crew_pb2 import Crew, CrewSource
 from crewmesh.v1.file_pb2 import Artifact, Dataset
-from crewmesh.v1.identity_pb2 import ApiKey, Principal
+from crewmesh.v1.identity_pb2 import ApiKey, Principal, User
 from crewmesh.v1.limit_pb2 import Limits
 from crewmesh.v1.run_pb2 import RunEvent
 from crewmesh.v1.session_pb2 import Session, SessionMessage
@@ -51,6 +51,7 @@ __all__ = [
     "rfc3339",
     "run_json",
     "tool_json",
+    "user_json",
 ]
 
 _SOURCE_PREFIX = "CREW_SOURCE_"
@@ -186,7 +187,24 @@ def api_key_json(api_key: ApiKey) -> JsonObject:
         "prefix": api_key.prefix,
         "created_at": rfc3339(api_key.created_at),
         "last_used_at": time_or_none(api_key, "last_used_at"),
+        "expires_at": time_or_none(api_key, "expires_at"),
         "revoked_at": time_or_none(api_key, "revoked_at"),
+        "scopes": list(api_key.scopes),
+        "user_id": api_key.user_id,
+    }
+
+
+def user_json(user: User) -> JsonObject:
+    """Return a user of the organisation."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "role": user.role,
+        "service_account": user.service_account,
+        "created_at": rfc3339(user.created_at),
+        "disabled_at": time_or_none(user, "disabled_at"),
+        "last_sign_in_at": time_or_none(user, "last_sign_in_at"),
     }
 
 
@@ -205,7 +223,9 @@ def principal_json(principal: Principal) -> JsonObject:
         "user": {"id": principal.user_id, "email": principal.email},
         "org": {"id": principal.org_id, "name": principal.org_name},
         "role": principal.role,
-        "key": {"id": principal.api_key_id, "scopes": list(principal.scopes)},
+        "key": {"id": principal.api_key_id, "scopes": list(principal.scopes)}
+        if principal.api_key_id
+        else None,
     }
 
 

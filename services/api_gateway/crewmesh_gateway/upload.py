@@ -9,6 +9,7 @@ import grpc
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from crewmesh.common.access import check_access
 from crewmesh.common.errors import InvalidInputError, UnavailableError, Violation
 from crewmesh.v1.file_pb2 import (
     Dataset,
@@ -21,6 +22,7 @@ from crewmesh_gateway.mesh import error_of
 from crewmesh_gateway.multipart import Part, read_parts
 from crewmesh_gateway.relay import Relay
 
+_PUT = "/crewmesh.v1.FileService/PutDataset"
 _PIECE_BYTES = 256 * 1024
 _UPLOAD_SECONDS = 3600
 _MAX_NAME = 200
@@ -49,6 +51,8 @@ async def store_upload(request: Request, relay: Relay) -> Dataset:
     The form has `file` and, before it, optionally `name`. Nothing is kept of an upload
     that breaks off or is refused.
     """
+    # The store's refusal would be lost while a write is under way, and the upload made in vain.
+    check_access(_PUT, relay.caller.identity)
     seen: set[str] = set()
     name = bytearray()
     upload: _Upload | None = None

@@ -43,12 +43,19 @@ from crewmesh_store.deliveries.servicer import DeliveryServicer
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
-from crewmesh_store.identity.repository import IdentityRepository
+from crewmesh_store.identity.keys import KeyRepository
+from crewmesh_store.identity.maintenance import keep_keys_fresh
+from crewmesh_store.identity.passwords import Passwords
+from crewmesh_store.identity.principals import Principals
 from crewmesh_store.identity.servicer import IdentityServicer
+from crewmesh_store.identity.sign_ins import SignIns
+from crewmesh_store.identity.signing import KeyRing, vault_of_signing_keys
+from crewmesh_store.identity.users import UserRepository
 from crewmesh_store.limits.repository import LimitRepository
 from crewmesh_store.limits.servicer import LimitServicer
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
+from crewmesh_store.runs.follower import Follower
 from crewmesh_store.runs.hub import EventHub
 from crewmesh_store.runs.maintenance import charge_lost_calls, expire, make_partitions
 from crewmesh_store.runs.repository import RunRepository
@@ -82,12 +89,27 @@ class Store:
         self._runs = RunRepository(self._database, lease_ttl, vault)
         self._budgets = BudgetRepository(self._database)
         self._tenants = TenantRepository(self._database, vault)
-        self._identities = IdentityRepository(self._database)
+        passwords = Passwords()
+        self._key_ring = KeyRing(
+            self._database,
+            vault_of_signing_keys(settings.secrets_key, settings.mesh_secret),
+            settings.issuer,
+        )
+        self._principals = Principals(self._database, self._key_ring)
+        self._sign_ins = SignIns(self._database, passwords, self._key_ring)
+        self._identity_servicer = IdentityServicer(
+            self._principals,
+            self._sign_ins,
+            self._key_ring,
+            KeyRepository(self._database),
+            UserRepository(self._database, passwords),
+        )
         self._hub = EventHub()
+        self._follower = Follower(self._runs, self._hub)
         self._wakeups = Wakeups(settings.database_url, self._on_wakeup)
         self._dispatcher = Dispatcher(self._claim, self._hand_back)
         self._runs_servicer = RunStoreServicer(
-            self._runs, self._hub, self._dispatcher, self._wakeups
+            self._runs, self._hub, self._follower, self._dispatcher, self._wakeups
         )
         first_pause = timedelta(seconds=settings.webhook_retry_seconds)
         self._deliveries = DeliveryRepository(self._database, first_pause, vault)
@@ -135,7 +157,7 @@ class Store:
         await self._runs.ensure_event_partitions()
         await self._deliveries.seal_all()
         if self._settings.bootstrap_api_key:
-            await self._identities.bootstrap(
+            await self._principals.bootstrap(
                 self._settings.bootstrap_org,
                 self._settings.bootstrap_email,
                 self._settings.bootstrap_api_key,
@@ -149,7 +171,7 @@ class Store:
         )
         self._server.add(
             identity_pb2_grpc.add_IdentityServiceServicer_to_server,
-            IdentityServicer(self._identities),
+            self._identity_servicer,
             "crewmesh.v1.IdentityService",
         )
         self._server.add(
@@ -192,11 +214,13 @@ class Store:
         """Do what has to be done in the background until `stop` is set."""
         background = [
             asyncio.create_task(self._wakeups.run()),
+            asyncio.create_task(self._follower.run()),
             asyncio.create_task(self._dispatcher.run()),
             asyncio.create_task(expire(self._runs, self._runs_servicer.run_moved)),
             asyncio.create_task(make_partitions(self._runs)),
             asyncio.create_task(charge_lost_calls(self._budgets)),
             asyncio.create_task(self._retention.run()),
+            asyncio.create_task(keep_keys_fresh(self._key_ring, self._sign_ins)),
         ]
         try:
             await until_stopped(stop, background)

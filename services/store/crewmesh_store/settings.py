@@ -27,13 +27,17 @@ class StoreSettings(Settings):
     )
     secrets_key: str = Field(
         "",
-        description="encrypts secrets of tenants and webhooks; several with commas: the first encrypts",
+        description="encrypts secrets of tenants and webhooks and the keys that sign tokens; several "
+        "with commas: the first encrypts",
     )
     webhook_retry_seconds: float = Field(
         5.0,
         gt=0,
         le=3600,
         description="pause before a webhook's second try; each is 4 times longer",
+    )
+    issuer: str = Field(
+        "crewmesh", min_length=1, description="names this mesh in the access tokens that it signs"
     )
     bootstrap_api_key: str = Field(
         "", description="the first owner's key; used on an empty database only"

@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
+from crewmesh.common.authentication import Authenticator
 from crewmesh.common.errors import UnauthenticatedError
-from crewmesh_gateway.authentication import Authenticator
-from crewmesh_gateway.mesh import Mesh
+from crewmesh.common.identity import IdentitySigner
+from crewmesh_gateway.mesh import SERVICE, Mesh
 from crewmesh_gateway.schemas import ApiKey, CreatedApiKey, Me, Page
 from tests.conftest import API_KEY, MESH_SECRET
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
 from tests.integration.gateway.fake_store import OWNER
+
+SIGNER = IdentitySigner(MESH_SECRET, SERVICE)
 
 
 class Clock:
@@ -31,7 +34,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def authenticator(mesh: FakeMesh, clock: Clock) -> AsyncIterator[Authenticator]:
     connected = Mesh(mesh.worker_target, mesh.store_target, MESH_SECRET)
-    yield Authenticator(connected, clock)
+    yield Authenticator(connected.identities, SERVICE, clock=clock)
     await connected.close()
 
 
@@ -96,7 +99,7 @@ async def test_a_good_key_is_asked_for_again_after_ten_seconds(
     asked = []
     for now in (0, 9.99, 10, 19.99):
         clock.now = 1000.0 + now
-        await authenticator.authenticate(API_KEY, "r")
+        await authenticator.authenticate(API_KEY, SIGNER.metadata())
         asked.append(mesh.identities.authentications)
 
     assert asked == [1, 1, 2, 2]
@@ -109,7 +112,7 @@ async def test_a_bad_key_is_asked_for_again_after_one_second(
     for now in (0, 0.99, 1):
         clock.now = 1000.0 + now
         with pytest.raises(UnauthenticatedError, match="not valid"):
-            await authenticator.authenticate("wrong", "r")
+            await authenticator.authenticate("wrong", SIGNER.metadata())
         asked.append(mesh.identities.authentications)
 
     assert asked == [1, 1, 2]
@@ -119,7 +122,10 @@ async def test_concurrent_requests_with_one_key_ask_once(
     mesh: FakeMesh, authenticator: Authenticator
 ) -> None:
     mesh.identities.answering.clear()
-    asking = [asyncio.create_task(authenticator.authenticate(API_KEY, "r")) for _ in range(20)]
+    asking = [
+        asyncio.create_task(authenticator.authenticate(API_KEY, SIGNER.metadata()))
+        for _ in range(20)
+    ]
     await asyncio.sleep(0)
     asking[0].cancel()
     mesh.identities.answering.set()

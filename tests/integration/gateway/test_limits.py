@@ -28,7 +28,7 @@ async def test_who_may_not_set_limits_is_403_and_may_see_them(
     mesh.identities.role = "developer"
     problem = check_problem(await client.put("/v1/limits", json=LIMITS), 403)
     assert problem["code"] == "forbidden"
-    assert "yours is developer" in problem["detail"]
+    assert "'limits.write', which the role 'developer'" in problem["detail"]
     assert (await client.get("/v1/limits")).status_code == 200
 
 

@@ -405,10 +405,9 @@ class FakeMesh:
         return JSONResponse(self.limits)
 
     async def _keys(self, request: Request) -> Response:
-        key = {"id": "k1", "name": "first", "prefix": "cm_abcd", "created_at": event(1, "")["at"]}
-        return JSONResponse(
-            {"items": [key | {"last_used_at": None, "revoked_at": None}], "next_cursor": None}
-        )
+        key = {"id": "k1", "name": "first", "prefix": "cm_abcd", "scopes": ["*"]}
+        times = {"created_at": event(1, "")["at"], "last_used_at": None, "revoked_at": None}
+        return JSONResponse({"items": [key | times], "next_cursor": None})
 
     async def _list_budgets(self, request: Request) -> Response:
         gone = {"spent_tokens": 5, "spent_usd": 0.5, "reserved_tokens": 1, "reserved_usd": 0.25}

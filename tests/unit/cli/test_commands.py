@@ -95,7 +95,7 @@ def test_datasets_are_put_listed_and_removed(
 def test_keys_are_created_listed_and_revoked(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
     created = crewmesh("keys", "create", "ci")
     assert (created.out, created.status) == ("cm_new\n", 0)
-    assert mesh.asked("POST", "/v1/api-keys") == [{"name": "ci"}]
+    assert mesh.asked("POST", "/v1/api-keys") == [{"name": "ci", "scopes": []}]
     assert "never used" in crewmesh("keys", "ls").out
     assert crewmesh("keys", "revoke", "k1", "--json").json == {"revoked": "k1"}
     assert len(mesh.asked("DELETE", "/v1/api-keys/k1")) == 1

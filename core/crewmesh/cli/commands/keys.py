@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch, remove
 from crewmesh.cli.console import print_json, print_table, say, tell
-from crewmesh.cli.text import ago
+from crewmesh.cli.text import ago, parse_time
 
 if TYPE_CHECKING:
     from crewmesh.cli.client import MeshClient
@@ -24,22 +25,41 @@ def list_keys(as_json: JsonOption = False, data_dir: DataDirOption = None) -> No
         print_json(page)
         return
     rows = [
-        [key["id"], key["name"], key["prefix"] + "…", ago(key["created_at"]), _state(key)]
+        [
+            key["id"], key["name"], key["prefix"] + "…", " ".join(key["scopes"]),
+            ago(key["created_at"]), _state(key),
+        ]
         for key in page["items"]
-    ]
-    print_table(["KEY", "NAME", "BEGINS", "CREATED", "STATE"], rows)
+    ]  # fmt: skip
+    print_table(["KEY", "NAME", "BEGINS", "MAY", "CREATED", "STATE"], rows)
 
 
 @app.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="What it may do, as runs.read or runs.*; again for more."),
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option("--days", min=1, help="How long it is valid; for ever if not said."),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--for", metavar="USER", help="A service account's id.")
+    ] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
     """Create a key; its secret is shown this once."""
+    body: dict[str, Any] = {"name": name, "scopes": scopes or []}
+    if days is not None:
+        body["expires_at"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    if user is not None:
+        body["user_id"] = user
 
     async def act(client: MeshClient) -> dict[str, Any]:
-        key: dict[str, Any] = await client.post("/v1/api-keys", {"name": name})
+        key: dict[str, Any] = await client.post("/v1/api-keys", body)
         return key
 
     key = call(data_dir, act)
@@ -67,5 +87,7 @@ def revoke_key(
 def _state(key: dict[str, Any]) -> str:
     if key.get("revoked_at"):
         return f"revoked {ago(key['revoked_at'])}"
+    if (expires := key.get("expires_at")) and parse_time(expires) <= datetime.now(UTC):
+        return "expired"
     used = key.get("last_used_at")
     return f"used {ago(used)}" if used else "never used"

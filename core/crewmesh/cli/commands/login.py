@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import platform
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crewmesh.cli.commands.common import JsonOption
+from crewmesh.cli.commands.users import read_password
 from crewmesh.cli.console import print_json, say
 
 if TYPE_CHECKING:
     from crewmesh.cli.connection import Connection
+
+_KEY_DAYS = 90
 
 
 def login(
@@ -20,18 +25,24 @@ def login(
         str | None,
         typer.Option("--url", help="The mesh's address, such as https://crews.example.com."),
     ] = None,
+    email: Annotated[
+        str | None,
+        typer.Option("--email", help="Sign in with a password, and make a key for this machine."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Keep a mesh's address and your API key, once they are found to work.
 
-    The key is asked for, or read from stdin where that is no terminal; it is never an
-    option, where other users could see it.
+    The key, or the password, is asked for, or read from stdin where that is no terminal; it
+    is never an option, where other users could see it.
     """
     import asyncio
 
     from crewmesh.cli.connection import Connection, profile_path, write_private
 
-    connection = Connection(_read_url(url), _read_key(), "login")
+    address = _read_url(url)
+    key = _read_key() if email is None else asyncio.run(_key_for_password(address, email))
+    connection = Connection(address, key, "login")
     me = asyncio.run(_who_am_i(connection))
     path = profile_path()
     write_private(path, json.dumps({"url": connection.url, "api_key": connection.api_key}) + "\n")
@@ -40,6 +51,27 @@ def login(
         return
     who = f"{me['user']['email']} ({me['role']} of {me['org']['name']})"
     say(f"Logged in to {connection.url} as {who}; kept in {path}.")
+
+
+async def _key_for_password(url: str, email: str) -> str:
+    """Make an API key by a sign-in that ends with it."""
+    from crewmesh.cli.client import MeshClient
+    from crewmesh.cli.connection import Connection
+
+    password = read_password(confirm=False)
+    async with MeshClient(Connection(url, "", "login")) as client:
+        tokens = await client.sign_in(email, password)
+        async with MeshClient(Connection(url, tokens["access_token"], "login")) as signed_in:
+            expires_at = datetime.now(UTC) + timedelta(days=_KEY_DAYS)
+            body = {"name": f"command line on {_host()}", "expires_at": expires_at.isoformat()}
+            key = await signed_in.post("/v1/api-keys", body)
+        await client.sign_out(tokens["refresh_token"])
+    return str(key["secret"])
+
+
+def _host() -> str:
+    name = "".join(c for c in platform.node() if c.isprintable())
+    return name[:60] or "a computer"
 
 
 async def _who_am_i(connection: Connection) -> dict[str, Any]:

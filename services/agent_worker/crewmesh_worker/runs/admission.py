@@ -80,16 +80,16 @@ class Admission:
         for an idempotency key that stands for another request.
         """
         # From here on it is this version's run, whatever is put under its name.
-        crew = await self._crews.get(spec.crew, "", identity)
+        crew = await self._crews.get(spec.crew, "", identity.for_run())
         _check_limits(spec)
-        policy = await self._policies.known(identity)
+        policy = await self._policies.known(identity.for_run())
         while True:
             try:
                 return await self._admit_by(policy, spec, crew, identity)
             except CrewmeshError as error:
                 if error.reason not in {"POLICY_DENIED", "POLICY_CHANGED"}:
                     raise
-                newest = await self._policies.ask(identity)
+                newest = await self._policies.ask(identity.for_run())
                 if newest == policy:
                     raise
                 policy = newest
@@ -147,7 +147,7 @@ class Admission:
         with rpc_errors():
             response = await self._store.GetRun(
                 request,
-                metadata=self._signer.metadata(identity),
+                metadata=self._signer.metadata(identity.for_run()),
                 timeout=seconds + _STORE_SECONDS,
             )
         return response.run
@@ -163,7 +163,7 @@ class Admission:
         for name in dataset_inputs(definition):
             if name in inputs:
                 try:
-                    dataset = await self._files.find_dataset(inputs[name], identity)
+                    dataset = await self._files.find_dataset(inputs[name], identity.for_run())
                 except NotFoundError as error:
                     raise InvalidInputError(
                         "the inputs don't fit the crew",

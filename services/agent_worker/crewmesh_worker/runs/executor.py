@@ -83,7 +83,7 @@ class Executor:
         run = lease.run
         structlog.contextvars.bind_contextvars(run_id=run.id, org_id=run.org_id)
         try:
-            identity = Identity("agent_worker", run.org_id, run.created_by)
+            identity = Identity.of_run("agent_worker", run.org_id, run.created_by)
             execution = self._held[run.id, lease.epoch] = Execution(
                 lease, self._crews, identity, self._writer.open(lease),
                 UsageMeter(run.usage, self._prices),

@@ -45,7 +45,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self, request: session_pb2.CreateSessionRequest, context: Any
     ) -> session_pb2.CreateSessionResponse:
         identity = caller()
-        definition = _talkative(await self._crews.get(request.crew, "", identity))
+        crew = await self._crews.get(request.crew, "", identity.for_run())
+        definition = _talkative(crew)
         inputs = await self._check_inputs(definition, request.inputs_json, identity)
         checked = session_pb2.CreateSessionRequest(
             crew=request.crew, title=request.title, inputs_json=json.dumps(inputs)
@@ -109,7 +110,8 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         request: session_pb2.PostMessageRequest,
         identity: Identity,
     ) -> agent_pb2.RunSpec:
-        definition = _talkative(await self._crews.get(session.crew, "", identity))
+        crew = await self._crews.get(session.crew, "", identity.for_run())
+        definition = _talkative(crew)
         inputs = {
             **json.loads(session.inputs_json),
             str(definition.message_input): request.content,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from fastapi import APIRouter
+from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
 from crewmesh.v1.identity_pb2 import (
+    ChangePasswordRequest,
     CreateApiKeyRequest,
     ListApiKeysRequest,
     RevokeApiKeyRequest,
@@ -34,8 +38,16 @@ async def me(relay: RequestRelay) -> Response:
     responses={201: {"model": schemas.CreatedApiKey}, **problems(*BODY_FAULTS)},
 )
 async def create_api_key(relay: RequestRelay, body: schemas.CreateApiKey) -> Response:
-    """Create a key; its secret is in this answer and never again."""
-    request = CreateApiKeyRequest(name=body.name)
+    """Create a key; its secret is in this answer and never again.
+
+    It permits what your role does, within its scopes. With `user_id` it is a service account's.
+    """
+    request = CreateApiKeyRequest(
+        name=body.name,
+        scopes=body.scopes,
+        expires_at=_timestamp(body.expires_at),
+        user_id=body.user_id or "",
+    )
     answer = await relay.call(relay.mesh.identities.CreateApiKey, request)
     content = {**api_key_json(answer.api_key), "secret": answer.secret}
     return Json(content, 201, {"Cache-Control": "no-store"})
@@ -47,7 +59,7 @@ async def create_api_key(relay: RequestRelay, body: schemas.CreateApiKey) -> Res
     responses={200: {"model": schemas.Page[schemas.ApiKey]}, **problems()},
 )
 async def list_api_keys(relay: RequestRelay) -> Response:
-    """List the organisation's keys, revoked ones too, on one page."""
+    """List your keys, and everybody's where you may manage them; revoked ones too, on one page."""
     answer = await relay.call(relay.mesh.identities.ListApiKeys, ListApiKeysRequest())
     items = [api_key_json(api_key) for api_key in answer.api_keys]
     return Json({"items": items, "next_cursor": None})
@@ -59,5 +71,28 @@ async def list_api_keys(relay: RequestRelay) -> Response:
 async def revoke_api_key(relay: RequestRelay, key_id: Id) -> Response:
     """Revoke a key; every gateway refuses it within 10 seconds, this one at once."""
     await relay.call(relay.mesh.identities.RevokeApiKey, RevokeApiKeyRequest(id=key_id))
-    relay.gateway.authenticator.forget(key_id)
+    relay.gateway.authenticator.forget(lambda principal: principal.api_key_id == key_id)
     return Response(status_code=204)
+
+
+@router.put(
+    "/v1/me/password",
+    summary="Change my password",
+    status_code=204,
+    responses=problems(*BODY_FAULTS),
+)
+async def change_password(relay: RequestRelay, body: schemas.ChangePassword) -> Response:
+    """Give yourself another password; all your sign-ins end, your API keys stay."""
+    request = ChangePasswordRequest(
+        current_password=body.current_password, new_password=body.new_password
+    )
+    await relay.call(relay.mesh.identities.ChangePassword, request)
+    return Response(status_code=204)
+
+
+def _timestamp(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

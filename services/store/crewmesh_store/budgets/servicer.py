@@ -6,7 +6,6 @@ from typing import Any
 
 from crewmesh.common.errors import InvalidInputError, Violation
 from crewmesh.common.grpc_server import caller
-from crewmesh.common.identity import MANAGERS
 from crewmesh.v1 import budget_pb2, budget_pb2_grpc
 from crewmesh_store.budgets.repository import BudgetRepository
 
@@ -23,13 +22,11 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
     async def ReserveBudget(
         self, request: budget_pb2.ReserveBudgetRequest, context: Any
     ) -> budget_pb2.ReserveBudgetResponse:
-        caller().require_service()
         return await self._budgets.reserve(request)
 
     async def SettleBudget(
         self, request: budget_pb2.SettleBudgetRequest, context: Any
     ) -> budget_pb2.SettleBudgetResponse:
-        caller().require_service()
         await self._budgets.settle(request)
         return budget_pb2.SettleBudgetResponse()
 
@@ -42,7 +39,7 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
     async def PutBudgets(
         self, request: budget_pb2.PutBudgetsRequest, context: Any
     ) -> budget_pb2.PutBudgetsResponse:
-        org_id = caller().require_role(*MANAGERS)
+        org_id = caller().require_org()
         _check(request)
         await self._budgets.put(org_id, request.budgets)
         return budget_pb2.PutBudgetsResponse(budgets=await self._budgets.list_all(org_id))

@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 
 from crewmesh.common.errors import ConflictError, InvalidInputError, NotFoundError, StateError
-from crewmesh.common.identity import BUILDERS, Identity
+from crewmesh.common.identity import Identity
 from crewmesh.v1 import crew_store_pb2
 from crewmesh_store.crews.messages import (
     SOURCE_NAMES,
@@ -42,7 +42,7 @@ class CrewRepository:
         """
         row = await self._database.fetch_one(
             SQL["put_crew"],
-            org_id=identity.require_role(*BUILDERS),
+            org_id=identity.require_org(),
             name=request.name,
             definition=request.definition_json,
             hash=_hash_of(request.definition_json),
@@ -121,7 +121,7 @@ class CrewRepository:
         """Make a version current; raise NotFoundError where there is none."""
         row = await self._database.fetch_one(
             SQL["set_current_version"],
-            org_id=identity.require_role(*BUILDERS),
+            org_id=identity.require_org(),
             name=name,
             version=parse_version(version),
         )
@@ -132,7 +132,7 @@ class CrewRepository:
     async def delete(self, name: str, identity: Identity) -> None:
         """Delete a crew; its versions stay for runs that are pinned to them."""
         row = await self._database.fetch_one(
-            SQL["delete_crew"], org_id=identity.require_role(*BUILDERS), name=name
+            SQL["delete_crew"], org_id=identity.require_org(), name=name
         )
         if row is None:
             raise no_version(name, "")

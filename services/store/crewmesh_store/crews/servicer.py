@@ -83,7 +83,6 @@ class CrewStoreServicer(crew_store_pb2_grpc.CrewStoreServiceServicer):
     async def PublishCrews(
         self, request: crew_store_pb2.PublishCrewsRequest, context: Any
     ) -> crew_store_pb2.PublishCrewsResponse:
-        caller().require_service()
         for crew in request.crews:
             _check_crew(crew.name, crew.definition_json)
             if not crew.version or parse_version(crew.version) is not None:

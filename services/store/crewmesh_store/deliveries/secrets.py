@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from crewmesh.v1 import agent_pb2
 from crewmesh_store.database import Row
-from crewmesh_store.tenants.vault import Sealed, Vault
+from crewmesh_store.tenants.vault import Sealed, Vault, VaultError
+
+log = structlog.get_logger(__name__)
 
 
 def webhook_columns(
@@ -35,7 +39,11 @@ def open_secret(vault: Vault, row: Row) -> str | None:
     if row["sealed"] is None:
         return str(row["secret"])
     sealed = Sealed(row["key_id"], bytes(row["sealed"]))
-    return vault.open(str(row["org_id"]), _name_of(row["run_id"]), sealed)
+    try:
+        return vault.open(str(row["org_id"]), _name_of(row["run_id"]), sealed)
+    except VaultError:
+        log.error("a webhook's secret can't be opened; is its key still set?", key=sealed.key_id)
+        return None
 
 
 def _name_of(run_id: UUID) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import delivery_pb2, delivery_pb2_grpc
 from crewmesh_store.deliveries.repository import DeliveryRepository
 from crewmesh_store.runs.repository import RunRepository
@@ -22,7 +21,6 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     async def ClaimDeliveries(
         self, request: delivery_pb2.ClaimDeliveriesRequest, context: Any
     ) -> delivery_pb2.ClaimDeliveriesResponse:
-        caller().require_service()
         claims = await self._deliveries.claim(
             min(request.limit, _MAX_CLAIMS), request.hold.ToTimedelta()
         )
@@ -40,6 +38,5 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     async def ReportDelivery(
         self, request: delivery_pb2.ReportDeliveryRequest, context: Any
     ) -> delivery_pb2.ReportDeliveryResponse:
-        caller().require_service()
         await self._deliveries.report(request)
         return delivery_pb2.ReportDeliveryResponse()

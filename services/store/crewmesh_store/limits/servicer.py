@@ -13,7 +13,6 @@ from crewmesh_store.limits.repository import LimitRepository
 
 _MOST: Final = 1_000_000
 _MOST_CREWS: Final = 1_000
-_ROLES: Final = ("owner", "admin")
 
 
 class LimitServicer(limit_pb2_grpc.LimitServiceServicer):
@@ -33,7 +32,6 @@ class LimitServicer(limit_pb2_grpc.LimitServiceServicer):
         self, request: limit_pb2.SetLimitsRequest, context: Any
     ) -> limit_pb2.SetLimitsResponse:
         org_id = caller().require_org()
-        caller().require_role(*_ROLES)
         if violations := faults_of(request.limits):
             raise InvalidInputError("these limits can't be set", violations=violations)
         await self._limits.set(org_id, request.limits)

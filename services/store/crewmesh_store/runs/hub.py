@@ -22,6 +22,7 @@ class Subscription:
     def __init__(self) -> None:
         self._batches: deque[tuple[Sequence[run_pb2.RunEvent], int]] = deque()
         self._bytes = 0
+        self._head: int | None = None
         self._missed = False
         self._changed = asyncio.Event()
 
@@ -30,11 +31,21 @@ class Subscription:
         if events and self._bytes < _QUEUED_BYTES and not self._missed:
             self._batches.append((events, size))
             self._bytes += size
+            self.knows(events[-1].seq)
         else:
             self._batches.clear()
             self._bytes = 0
             self._missed = True
         self._changed.set()
+
+    @property
+    def head(self) -> int | None:
+        """Number of the last event that it was given; None while it has to read history."""
+        return None if self._missed else self._head
+
+    def knows(self, seq: int) -> None:
+        """Note that the watcher knows the log up to that number."""
+        self._head = max(self._head or 0, seq)
 
     async def next(self, timeout_seconds: float) -> Sequence[run_pb2.RunEvent]:
         """Return the next batch; an empty one when history must be read.
@@ -74,6 +85,19 @@ class EventHub:
             self._subscriptions[run_id].discard(subscription)
             if not self._subscriptions[run_id]:
                 del self._subscriptions[run_id]
+
+    def is_watched(self, run_id: str) -> bool:
+        """Return whether somebody here watches the run."""
+        return run_id in self._subscriptions
+
+    def head(self, run_id: str) -> int | None:
+        """Return the number of the last event that all of a run's watchers were given.
+
+        None when there is none, or one that has to read history.
+        """
+        heads = [subscription.head for subscription in self._subscriptions.get(run_id, ())]
+        known = [head for head in heads if head is not None]
+        return min(known) if known and len(known) == len(heads) else None
 
     def publish(self, run_id: str, events: Sequence[run_pb2.RunEvent]) -> None:
         """Tell a run's watchers of events that are stored now; none: that there are some."""

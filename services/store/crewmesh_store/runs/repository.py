@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -42,6 +42,9 @@ from crewmesh_store.tenants.repository import TenantRepository
 from crewmesh_store.tenants.vault import Vault
 
 SQL = load_statements("runs")
+
+# More is for a watcher to read, in pages that it can hold.
+_NEW_EVENTS: Final = 100
 
 # Messages of a session that may wait for their answers at once.
 MAX_OPEN_TURNS: Final = 20
@@ -377,6 +380,23 @@ class RunRepository:
         )
         events = [event_from_row(run, row) for row in rows[:limit]]
         return events, bool(rows) and rows[0]["found"] > len(events)
+
+    async def read_new_events(self, heads: Mapping[str, int]) -> dict[str, list[run_pb2.RunEvent]]:
+        """Return the events of several runs with numbers above each one's head, by run.
+
+        Of a run with more than _NEW_EVENTS, none: its watchers are to read them in pages.
+        """
+        rows = await self._database.fetch(
+            SQL["read_new_events"],
+            run_ids=[run_id(run) for run in heads],
+            heads=list(heads.values()),
+            limit=_NEW_EVENTS + 1,
+        )
+        found: dict[str, list[run_pb2.RunEvent]] = {}
+        for row in rows:
+            run = str(row["run_id"])
+            found.setdefault(run, []).append(event_from_row(run, row))
+        return {run: new if len(new) <= _NEW_EVENTS else [] for run, new in found.items()}
 
     async def ensure_event_partitions(self) -> None:
         """Make this week's partition of the log and the next one's, one replica at a time."""

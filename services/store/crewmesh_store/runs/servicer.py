@@ -23,6 +23,7 @@ from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_store.messages import page_bounds
 from crewmesh_store.runs.dispatch import AttachedWorker, Dispatcher
+from crewmesh_store.runs.follower import Follower
 from crewmesh_store.runs.hub import EventHub, Subscription
 from crewmesh_store.runs.messages import TERMINAL_STATUSES, run_from_row
 from crewmesh_store.runs.repository import RunRepository
@@ -46,10 +47,16 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     """Runs, their logs and their leases, over gRPC."""
 
     def __init__(
-        self, runs: RunRepository, hub: EventHub, dispatcher: Dispatcher, wakeups: Wakeups
+        self,
+        runs: RunRepository,
+        hub: EventHub,
+        follower: Follower,
+        dispatcher: Dispatcher,
+        wakeups: Wakeups,
     ) -> None:
         self._runs = runs
         self._hub = hub
+        self._follower = follower
         self._dispatcher = dispatcher
         self._wakeups = wakeups
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,7 +82,6 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     async def AttachWorker(
         self, request_iterator: AsyncIterator[run_store_pb2.AttachWorkerRequest], context: Any
     ) -> AsyncIterator[run_store_pb2.AttachWorkerResponse]:
-        caller().require_service()
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.HasField("hello"):
             raise InvalidInputError("the first message of AttachWorker is hello")
@@ -123,13 +129,11 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     async def RenewLeases(
         self, request: run_store_pb2.RenewLeasesRequest, context: Any
     ) -> run_store_pb2.RenewLeasesResponse:
-        caller().require_service()
         return await self._runs.renew(request)
 
     async def AppendEvents(
         self, request: run_store_pb2.AppendEventsRequest, context: Any
     ) -> run_store_pb2.AppendEventsResponse:
-        caller().require_service()
         if len({append.run_id for append in request.appends}) != len(request.appends):
             raise InvalidInputError("at most one append for each run")
         if not all(append.events for append in request.appends):
@@ -145,7 +149,6 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     async def RecordEffect(
         self, request: run_store_pb2.RecordEffectRequest, context: Any
     ) -> run_store_pb2.RecordEffectResponse:
-        caller().require_service()
         await self._runs.record_effect(request)
         return run_store_pb2.RecordEffectResponse()
 
@@ -210,6 +213,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
                         return
                 if more:
                     continue
+                subscription.knows(cursor)
                 while batch := await subscription.next(_POLL_SECONDS):
                     new = [event for event in batch if event.seq > cursor]
                     if new and new[0].seq > cursor + 1:
@@ -273,8 +277,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
 
     def on_wakeup(self, wakeup: Wakeup) -> None:
         """Act on what another replica did."""
-        for run in wakeup.runs:
-            self._hub.publish(run, ())
+        self._follower.changed(wakeup.runs)
         for worker_id, run, epoch in wakeup.cancels:
             self._dispatcher.cancel(worker_id, run, epoch)
         if wakeup.queued:

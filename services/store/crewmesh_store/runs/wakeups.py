@@ -21,7 +21,7 @@ from crewmesh_store.database import conninfo
 log = structlog.get_logger(__name__)
 
 _CHANNEL: Final = "crewmesh"
-_INTERVAL_SECONDS: Final = 0.04
+_INTERVAL_SECONDS: Final = 0.02
 # Postgres refuses payloads of 8,000 bytes and more.
 _RUNS_PER_MESSAGE: Final = 150
 _RECONNECT_SECONDS: Final = 1.0
@@ -38,7 +38,7 @@ class Wakeup:
 
 
 class Wakeups:
-    """Sends at most 25 messages a second, whatever the load, and receives others'."""
+    """Sends at most 50 messages a second, whatever the load, and receives others'."""
 
     def __init__(self, database_url: str, on_wakeup: Callable[[Wakeup], None]) -> None:
         self._conninfo = conninfo(database_url)

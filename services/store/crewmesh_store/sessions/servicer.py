@@ -83,7 +83,6 @@ class SessionStoreServicer(session_store_pb2_grpc.SessionStoreServiceServicer):
     async def ReadMemories(
         self, request: session_store_pb2.ReadMemoriesRequest, context: Any
     ) -> session_store_pb2.ReadMemoriesResponse:
-        caller().require_service()
         memories = await self._sessions.read_memories(
             parse_id(request.run_id, "run"), request.epoch
         )

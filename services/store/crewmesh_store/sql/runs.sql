@@ -462,6 +462,17 @@ FROM (
 WHERE bytes_before < %(max_bytes)s
 ORDER BY seq;
 
+-- name: read_new_events
+-- Of several runs, each from above its own head, at most `limit` of each.
+SELECT known.run_id, e.*
+FROM unnest(%(run_ids)s::uuid[], %(heads)s::bigint[]) AS known (run_id, head)
+CROSS JOIN LATERAL (
+    SELECT seq, at, attempt, type, task, agent, payload::text AS payload FROM run_events
+    WHERE run_id = known.run_id AND seq > known.head
+    ORDER BY seq LIMIT %(limit)s
+) e
+ORDER BY known.run_id, e.seq;
+
 -- name: lock_partitions
 SELECT pg_advisory_xact_lock(7201450);
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from crewmesh.common.errors import InvalidInputError, Violation
 from crewmesh.common.grpc_server import caller
-from crewmesh.common.identity import BUILDERS, MANAGERS
 from crewmesh.common.policy import parse_policy
 from crewmesh.v1 import tenant_pb2, tenant_pb2_grpc
 from crewmesh_store.tenants.repository import TenantRepository
@@ -31,7 +30,6 @@ class TenantServicer(tenant_pb2_grpc.TenantServiceServicer):
     async def PutSecret(
         self, request: tenant_pb2.PutSecretRequest, context: Any
     ) -> tenant_pb2.PutSecretResponse:
-        caller().require_role(*BUILDERS)
         _check_secret(request.name, request.value)
         secret = await self._tenants.put_secret(caller(), request.name, request.value)
         return tenant_pb2.PutSecretResponse(secret=secret)
@@ -39,20 +37,20 @@ class TenantServicer(tenant_pb2_grpc.TenantServiceServicer):
     async def ListSecrets(
         self, request: tenant_pb2.ListSecretsRequest, context: Any
     ) -> tenant_pb2.ListSecretsResponse:
-        org_id = caller().require_role(*BUILDERS)
+        org_id = caller().require_org()
         return tenant_pb2.ListSecretsResponse(secrets=await self._tenants.list_secrets(org_id))
 
     async def GetSecret(
         self, request: tenant_pb2.GetSecretRequest, context: Any
     ) -> tenant_pb2.GetSecretResponse:
-        org_id = caller().require_role(*BUILDERS)
+        org_id = caller().require_org()
         secret = await self._tenants.get_secret(org_id, request.name)
         return tenant_pb2.GetSecretResponse(secret=secret)
 
     async def DeleteSecret(
         self, request: tenant_pb2.DeleteSecretRequest, context: Any
     ) -> tenant_pb2.DeleteSecretResponse:
-        org_id = caller().require_role(*BUILDERS)
+        org_id = caller().require_org()
         await self._tenants.delete_secret(org_id, request.name)
         return tenant_pb2.DeleteSecretResponse()
 
@@ -64,7 +62,6 @@ class TenantServicer(tenant_pb2_grpc.TenantServiceServicer):
     async def PutPolicy(
         self, request: tenant_pb2.PutPolicyRequest, context: Any
     ) -> tenant_pb2.PutPolicyResponse:
-        caller().require_role(*MANAGERS)
         policy = parse_policy(request.policy_json).model_dump_json()
         await self._tenants.put_policy(caller(), policy)
         return tenant_pb2.PutPolicyResponse(policy_json=policy)

@@ -21,6 +21,10 @@ _KEY_BYTES = 32
 _NONCE_BYTES = 12
 
 
+class VaultError(Exception):
+    """A value was sealed by a key that isn't here, or for another name."""
+
+
 @dataclass(frozen=True)
 class Sealed:
     """A secret as it is kept: which key opens it, and its nonce and ciphertext."""
@@ -57,33 +61,28 @@ class Vault:
         ciphertext = self._keys[self._first].encrypt(nonce, value.encode(), _bound_to(org_id, name))
         return Sealed(self._first, nonce + ciphertext)
 
-    def open(self, org_id: str, name: str, sealed: Sealed) -> str | None:
-        """Return the value that was sealed under that name; None when none of the keys opens it."""
-        try:
-            return self._open(org_id, name, sealed)
-        except (KeyError, InvalidTag):
-            log.error(
-                "a secret can't be opened; is its key still set?", name=name, key=sealed.key_id
-            )
-            return None
-
     def open_all(self, org_id: str, kept: Iterable[tuple[str, str, str]]) -> dict[str, str]:
         """Return values by name, of `(name, key id, data in base64)`.
 
         One that none of the keys opens is left out, and the log says so: a run that needs it
         fails with its provider's error, and others don't.
         """
-        opened = {
-            name: self.open(org_id, name, Sealed(key_id, base64.b64decode(data)))
-            for name, key_id, data in kept
-        }
-        return {name: value for name, value in opened.items() if value is not None}
+        opened = {}
+        for name, key_id, data in kept:
+            try:
+                opened[name] = self.open(org_id, name, Sealed(key_id, base64.b64decode(data)))
+            except VaultError:
+                log.error("a secret can't be opened; is its key still set?", name=name, key=key_id)
+        return opened
 
-    def _open(self, org_id: str, name: str, sealed: Sealed) -> str:
+    def open(self, org_id: str, name: str, sealed: Sealed) -> str:
+        """Return a value; raise VaultError if none of the keys opens it."""
         nonce, ciphertext = sealed.data[:_NONCE_BYTES], sealed.data[_NONCE_BYTES:]
-        return (
-            self._keys[sealed.key_id].decrypt(nonce, ciphertext, _bound_to(org_id, name)).decode()
-        )
+        try:
+            key = self._keys[sealed.key_id]
+            return key.decrypt(nonce, ciphertext, _bound_to(org_id, name)).decode()
+        except (KeyError, InvalidTag) as error:
+            raise VaultError(f"no key opens {name!r}") from error
 
 
 def _bound_to(org_id: str, name: str) -> bytes:
