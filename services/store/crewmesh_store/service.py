@@ -62,6 +62,7 @@ from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.retention import Retention
 from crewmesh_store.runs.servicer import RunStoreServicer
 from crewmesh_store.runs.wakeups import Wakeup, Wakeups
+from crewmesh_store.scaling.server import make_scaler_server
 from crewmesh_store.sessions.repository import SessionRepository
 from crewmesh_store.sessions.servicer import SessionStoreServicer
 from crewmesh_store.settings import StoreSettings
@@ -119,13 +120,19 @@ class Store:
         self._sessions_servicer = SessionStoreServicer(
             SessionRepository(self._database), self._runs_servicer.cancel
         )
-        objects = Objects(settings.object_store_url)
+        objects = Objects(settings.object_store_url, settings.s3())
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
         keep = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._retention = Retention(self._database, objects, keep)
         self._server = GrpcServer(self._authenticate)
+        self._scaler = make_scaler_server(settings, self._database)
         self._ready = False
         self.port = 0
+
+    @property
+    def scaler_port(self) -> int:
+        """Return where KEDA asks; 0 when nothing listens there."""
+        return self._scaler.port if self._scaler is not None else 0
 
     async def start(self) -> None:
         """Listen, and serve once the database is there and as it has to be.
@@ -136,6 +143,8 @@ class Store:
         self._register()
         self.port = await self._server.start(self._settings.store_address)
         await self._wait_for_database()
+        if self._scaler is not None:
+            await self._scaler.start()
         self._ready = True
         await self._server.set_serving(True)
 
@@ -230,6 +239,8 @@ class Store:
 
     async def stop(self) -> None:
         """Let calls under way end, then let go of Postgres."""
+        if self._scaler is not None:
+            await self._scaler.stop()
         await self._server.stop(_STOP_GRACE_SECONDS)
         await self._runs_servicer.stop()
         await self._database.close()

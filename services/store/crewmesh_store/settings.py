@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from crewmesh.common.settings import Settings
+from crewmesh_store.files.objects import S3Options
 
 
 class StoreSettings(Settings):
@@ -16,6 +17,22 @@ class StoreSettings(Settings):
     store_address: str = Field("127.0.0.1:8082", description="host:port to listen on")
     mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
     object_store_url: str = Field(description="file:///path or s3://bucket/prefix")
+    s3_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^/?#]+/?)?$",
+        description="an S3-compatible server's address; without it, Amazon's",
+    )
+    s3_region: str = Field("", description="the bucket's region; without it, AWS_REGION")
+    s3_access_key: str = Field("", description="without it, what AWS's own variables or role say")
+    s3_secret_key: str = Field("", description="the access key's secret")
+    scaler_address: str = Field(
+        "127.0.0.1:8083", description="host:port where KEDA asks how many workers are needed"
+    )
+    scaler_token: str = Field(
+        "",
+        pattern=r"^(.{32,})?$",
+        description="what KEDA must show there; without one, nothing listens there",
+    )
     database_connections: int = Field(
         8, ge=2, le=200, description="connections to Postgres, besides two for wake-ups"
     )
@@ -44,3 +61,7 @@ class StoreSettings(Settings):
     )
     bootstrap_email: str = Field("owner@localhost", description="the first owner's address")
     bootstrap_org: str = Field("default", description="the first organisation's name")
+
+    def s3(self) -> S3Options:
+        """Return how to reach an S3-compatible server."""
+        return S3Options(self.s3_endpoint, self.s3_region, self.s3_access_key, self.s3_secret_key)

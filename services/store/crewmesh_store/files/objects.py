@@ -6,13 +6,17 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore, from_url
+from obstore.store import ObjectStore, S3Store, from_url
 
-from crewmesh.common.errors import UnavailableError
+from crewmesh.common.errors import InvalidInputError, UnavailableError
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
 
 _CHUNK_BYTES = 512 * 1024
 
@@ -25,14 +29,37 @@ class StoredObject:
     sha256: bytes
 
 
-class Objects:
-    """Writes, reads and deletes objects by key, in streams."""
+@dataclass(frozen=True)
+class S3Options:
+    """How to reach an S3-compatible server; what is empty is left to AWS's own variables."""
 
-    def __init__(self, url: str) -> None:
-        if url.startswith("file://"):
-            self._store: ObjectStore = from_url(url, mkdir=True)
-        else:
-            self._store = from_url(url)
+    endpoint: str = ""
+    region: str = ""
+    access_key: str = ""
+    secret_key: str = ""
+
+    def config(self) -> S3Config:
+        """Return them as obstore takes them."""
+        config: S3Config = {}
+        if self.endpoint:
+            config["endpoint"] = self.endpoint.rstrip("/")
+        if self.region:
+            config["region"] = self.region
+        if self.access_key:
+            config["access_key_id"] = self.access_key
+        if self.secret_key:
+            config["secret_access_key"] = self.secret_key
+        return config
+
+
+class Objects:
+    """Writes, reads and deletes objects by key, in streams.
+
+    `s3` is for URLs that begin with s3://. Raises InvalidInputError for a URL that can't be used.
+    """
+
+    def __init__(self, url: str, s3: S3Options | None = None) -> None:
+        self._store = _open(url, s3 or S3Options())
 
     async def write(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
         """Store all chunks under the key; on any error, nothing stays."""
@@ -73,6 +100,17 @@ class Objects:
                 await obstore.delete_async(self._store, key)
         except BaseError as error:
             raise UnavailableError("the object store can't be written") from error
+
+
+def _open(url: str, s3: S3Options) -> ObjectStore:
+    try:
+        if url.startswith("s3://"):
+            # Plain HTTP only where the endpoint's address asks for it.
+            plain = s3.endpoint.startswith("http://")
+            return S3Store.from_url(url, config=s3.config(), client_options={"allow_http": plain})
+        return from_url(url, mkdir=True) if url.startswith("file://") else from_url(url)
+    except (BaseError, ValueError) as error:
+        raise InvalidInputError(f"CREWMESH_OBJECT_STORE_URL can't be used: {error}") from error
 
 
 def dataset_key(org_id: str | UUID, dataset_id: UUID) -> str:

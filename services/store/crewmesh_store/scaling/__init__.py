@@ -1,0 +1,1 @@
+"""How many workers are needed, as an autoscaler asks it."""
