@@ -46,7 +46,7 @@ def any_object(usable: Callable[[str], bool]) -> str:
     return json_grammar({"type": "object"}, usable)
 
 
-@pytest.mark.parametrize("name", tool_names())
+@pytest.mark.parametrize("name", sorted(tool_names()))
 def test_every_tool_that_comes_with_it_has_a_grammar_of_its_own(
     name: str, usable: Callable[[str], bool], any_object: str
 ) -> None:
