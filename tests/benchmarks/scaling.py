@@ -26,6 +26,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from crewmesh.common.grpc_server import acting_as
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
 from crewmesh_store.database import Database, load_statements_of
@@ -88,7 +89,8 @@ class Subject:
             crew="hello", inputs_json='{"topic": "x"}', timeout_seconds=60, max_attempts=2
         )
         request = run_store_pb2.CreateRunRequest(spec=spec, crew_version="1")
-        await self._runs.create(request, self._identity)
+        with acting_as(self._identity):
+            await self._runs.create(request, self._identity)
 
     async def claim(self) -> None:
         (self._lease,) = await self._runs.claim(["w"])
@@ -98,11 +100,13 @@ class Subject:
         await self._append(3, *event_types)
 
     async def watch(self) -> None:
-        events, _ = await self._runs.read_events(self._lease.run.id, 2, 500, 256 * 1024)
+        with acting_as(self._identity):
+            events, _ = await self._runs.read_events(self._lease.run.id, 2, 500, 256 * 1024)
         assert len(events) == 5
 
     async def get(self) -> None:
-        assert await self._runs.get(next(self._finished), self._identity.org_id, tasks=True)
+        with acting_as(self._identity):
+            assert await self._runs.get(next(self._finished), self._identity.org_id, tasks=True)
 
     async def list(self) -> None:
         await self._list(None)
@@ -116,7 +120,8 @@ class Subject:
 
     async def _list(self, before: UUID | None) -> None:
         request = agent_pb2.ListRunsRequest()
-        runs = await self._runs.list_page(request, self._identity.org_id, before, PAGE + 1)
+        with acting_as(self._identity):
+            runs = await self._runs.list_page(request, self._identity.org_id, before, PAGE + 1)
         assert len(runs) == PAGE + 1
 
     async def _append(

@@ -35,7 +35,7 @@ OF_RUNS = {
     "deliveries": "run_id",
 }
 UNCHANGING = {
-    "alembic_version", "budget_spending", "budgets", "crew_limits", "crew_versions", "crews",
+    "alembic_version", "audit_heads", "audit_log", "budget_spending", "budgets", "crew_limits", "crew_versions", "crews",
     "datasets", "memories", "orgs", "policies", "reservations", "run_transitions", "secrets",
     "session_messages", "sessions", "shared_crew_versions", "users",
 }  # fmt: skip

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from crewmesh.cli.commands import (
+    audit,
     budgets,
     crews,
     datasets,
@@ -63,6 +64,7 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
+app.add_typer(audit.app, name="audit")
 app.add_typer(limits.app, name="limits")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(budgets.app, name="budgets")

@@ -9,6 +9,7 @@ import grpc
 
 from crewmesh.v1 import (
     agent_pb2_grpc,
+    audit_pb2_grpc,
     budget_pb2_grpc,
     crew_store_pb2_grpc,
     delivery_pb2_grpc,
@@ -37,6 +38,7 @@ _REPEATABLE = {
     ),
     "DeliveryService": ("ReportDelivery",),
     "IdentityService": ("Authenticate",),
+    "AuditService": ("ListAuditEntries",),
     "LimitService": ("GetLimits",),
     "CrewStoreService": (
         "GetStoredCrew",
@@ -177,6 +179,11 @@ def delivery_stub(channel: grpc.aio.Channel) -> delivery_pb2_grpc.DeliveryServic
 def crew_store_stub(channel: grpc.aio.Channel) -> crew_store_pb2_grpc.CrewStoreServiceAsyncStub:
     """Return a client of the store's crews."""
     return crew_store_pb2_grpc.CrewStoreServiceStub(channel)  # type: ignore[return-value]
+
+
+def audit_stub(channel: grpc.aio.Channel) -> audit_pb2_grpc.AuditServiceAsyncStub:
+    """Return a client of the store's audit logs."""
+    return audit_pb2_grpc.AuditServiceStub(channel)  # type: ignore[return-value]
 
 
 def budget_stub(channel: grpc.aio.Channel) -> budget_pb2_grpc.BudgetServiceAsyncStub:

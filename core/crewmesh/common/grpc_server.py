@@ -59,6 +59,21 @@ def caller() -> Identity:
     return _caller.get()
 
 
+def calling() -> Identity | None:
+    """Return who makes the call that is being served, None outside of one."""
+    return _caller.get(None)
+
+
+@contextlib.contextmanager
+def acting_as(identity: Identity) -> Iterator[None]:
+    """Have what is done meanwhile count as done in a call of this identity's."""
+    token = _caller.set(identity)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
 class GrpcServer:
     """A gRPC server with the standard health service, which needs no credentials.
 

@@ -69,7 +69,7 @@ ROLES: Final = tuple(PERMISSIONS_BY_ROLE)
 # A worker on behalf of a run that it admits or executes; no person has it.
 RUN_ROLE: Final = "run"
 _OF_A_RUN: Final = frozenset(
-    {"crews.read", "policy.read", "datasets.read", "artifacts.write", "runs.read"}
+    {"crews.read", "policy.read", "datasets.read", "artifacts.read", "artifacts.write", "runs.read"}
 )
 
 ALL_PERMISSIONS: Final = PERMISSIONS_BY_ROLE["owner"]

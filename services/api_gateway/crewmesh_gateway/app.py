@@ -17,6 +17,7 @@ from crewmesh_gateway.responses import Json
 from crewmesh_gateway.routes import (
     account,
     artifacts,
+    audit,
     auth,
     budgets,
     crews,
@@ -50,7 +51,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     add_problem_handlers(app)
     resources = (
         *(runs, events, sessions, artifacts, crews, datasets),
-        *(limits, budgets, policy, secrets, auth, account, users, health),
+        *(limits, budgets, policy, secrets, auth, account, users, audit, health),
     )
     for resource in resources:
         app.include_router(resource.router)

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from crewmesh.common.errors import CrewmeshError, error_from_rpc
 from crewmesh.common.grpc_client import (
     agent_stub,
+    audit_stub,
     budget_stub,
     file_stub,
     identity_stub,
@@ -48,6 +49,7 @@ class Mesh:
         self.limits = limit_stub(store)
         self.files = file_stub(store)
         self.budgets = budget_stub(store)
+        self.audit = audit_stub(store)
         self.tenants = tenant_stub(store)
 
     def metadata(self, request_id: str, identity: Identity | None = None) -> Metadata:

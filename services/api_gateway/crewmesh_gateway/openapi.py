@@ -33,6 +33,7 @@ TAGS = [
     {"name": "sign-in", "description": "Tokens for people; programs have API keys."},
     {"name": "account", "description": "Who you are, and your API keys."},
     {"name": "users", "description": "Who belongs to your organisation, and what they may do."},
+    {"name": "audit", "description": "Who changed what in your organisation."},
     {"name": "service", "description": "The gateway itself; needs no key."},
 ]
 

@@ -579,6 +579,38 @@ class Limits(BaseModel):
     crews: Annotated[dict[str, int], Field(description="By the crew's name.")]
 
 
+class AuditEntry(BaseModel):
+    """One thing that somebody did."""
+
+    seq: Annotated[int, Field(description="1, 2, 3, ... in each organisation.")]
+    at: datetime
+    actor: Annotated[
+        dict[str, str],
+        Field(description="The user, their role, key and request; or who was at the database."),
+    ]
+    action: Annotated[str, Field(examples=["user.changed", "secret.deleted"])]
+    target: str
+    changes: Annotated[
+        dict[str, Any],
+        Field(description="Of a change, old and new; of what is secret, that it changed."),
+    ]
+    entry: Annotated[str, Field(description="The text that the hash covers.")]
+    hash: Annotated[str, Field(description="SHA-256 of the hash before it and `entry`, in hex.")]
+
+
+class AuditEnd(BaseModel):
+    """The newest entry there is."""
+
+    seq: int
+    hash: str
+
+
+class AuditPage(Page[AuditEntry]):
+    """Entries, and where the log ends."""
+
+    head: AuditEnd | None
+
+
 class User(BaseModel):
     """A person or a program."""
 

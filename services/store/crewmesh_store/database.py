@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any, Final, LiteralString, cast
 
 import psycopg
+import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crewmesh.common.errors import InvalidInputError, UnavailableError
+from crewmesh.common.grpc_server import calling
 
 Row = DictRow
 Statements = Mapping[str, LiteralString]
@@ -66,13 +69,45 @@ def conninfo(url: str) -> str:
         ) from error
 
 
+# Until the transaction ends: see migrations/versions/0008_row_security.sql.
+_ENTER_TENANT: Final = """
+SELECT set_config('role', 'crewmesh_tenant', true), set_config('crewmesh.org_id', %(org)s, true),
+    set_config('crewmesh.actor', %(actor)s, true)
+"""
+
+
 async def _configure(connection: psycopg.AsyncConnection[Row]) -> None:
     # JSON stays the text that it was when it came; nobody here looks inside.
     connection.adapters.register_loader("json", TextLoader)
+    # Whoever logs in, and whatever they may do: the store can't get round row-level security.
+    await connection.execute("SET ROLE crewmesh_mesh")
+
+
+def _tenant_of_call() -> dict[str, str] | None:
+    """Return whose call is under way, and who makes it, as the audit log tells it."""
+    identity = calling()
+    if identity is None or not identity.org_id:
+        return None
+    actor = {
+        "user_id": identity.user_id,
+        "email": identity.email,
+        "role": identity.role,
+        "api_key_id": identity.api_key_id,
+        "service": identity.service,
+        "request_id": structlog.contextvars.get_contextvars().get("request_id"),
+    }
+    return {
+        "org": identity.org_id,
+        "actor": json.dumps({name: value for name, value in actor.items() if value}),
+    }
 
 
 class Database:
-    """Runs single statements, each in a transaction of its own."""
+    """Runs single statements, each in a transaction of its own.
+
+    In a call on an organisation's behalf, Postgres shows and takes rows of this organisation
+    only, whatever the statement says.
+    """
 
     def __init__(self, url: str, connections: int) -> None:
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
@@ -98,8 +133,15 @@ class Database:
 
         Raises UnavailableError when Postgres is away, out of connections or full.
         """
+        tenant = _tenant_of_call()
         async with self._connection() as connection:
-            cursor = await connection.execute(statement, parameters)
+            if tenant:
+                # In a pipeline without BEGIN, both are one transaction and one round trip.
+                async with connection.pipeline():
+                    await connection.execute(_ENTER_TENANT, tenant)
+                    cursor = await connection.execute(statement, parameters)
+            else:
+                cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall() if cursor.description else []
 
     async def fetch_after(
@@ -114,6 +156,8 @@ class Database:
             connection.pipeline(),  # one round trip
             connection.transaction(),
         ):
+            if tenant := _tenant_of_call():
+                await connection.execute(_ENTER_TENANT, tenant)
             await connection.execute(lock, parameters)
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()

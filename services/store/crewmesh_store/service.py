@@ -22,6 +22,7 @@ from crewmesh.common.lifecycle import (
 )
 from crewmesh.common.logging import configure_logging
 from crewmesh.v1 import (
+    audit_pb2_grpc,
     budget_pb2_grpc,
     crew_store_pb2_grpc,
     delivery_pb2_grpc,
@@ -33,6 +34,8 @@ from crewmesh.v1 import (
     session_store_pb2_grpc,
     tenant_pb2_grpc,
 )
+from crewmesh_store.audit.repository import AuditRepository
+from crewmesh_store.audit.servicer import AuditServicer
 from crewmesh_store.budgets.repository import BudgetRepository
 from crewmesh_store.budgets.servicer import BudgetServicer
 from crewmesh_store.crews.repository import CrewRepository
@@ -217,6 +220,11 @@ class Store:
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
             DeliveryServicer(self._deliveries, self._runs),
             "crewmesh.v1.DeliveryService",
+        )
+        self._server.add(
+            audit_pb2_grpc.add_AuditServiceServicer_to_server,
+            AuditServicer(AuditRepository(self._database)),
+            "crewmesh.v1.AuditService",
         )
 
     async def serve(self, stop: asyncio.Event) -> None:

@@ -72,6 +72,7 @@ ROUTES: dict[tuple[str, str], tuple[str | None, Any]] = {
     ("put", "/v1/limits"): ("limits.write", {"max_running": 1, "max_queued": 1, "crews": {}}),
     ("get", "/v1/budgets"): ("budgets.read", None),
     ("put", "/v1/budgets"): ("budgets.write", {"items": []}),
+    ("get", "/v1/audit"): ("audit.read", None),
     ("get", "/v1/usage"): ("usage.read", None),
     ("get", "/v1/policy"): ("policy.read", None),
     ("put", "/v1/policy"): ("policy.write", {}),

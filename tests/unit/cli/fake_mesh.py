@@ -158,6 +158,8 @@ class FakeMesh:
         self.pushed: list[bytes] = []
         self.datasets: list[dict[str, Any]] = []
         self.limits: dict[str, Any] = {"max_running": None, "max_queued": 10_000, "crews": {}}
+        self.audit: list[dict[str, Any]] = []
+        self.audit_head: dict[str, Any] | None = None
         self.budgets: list[dict[str, Any]] = []
         self.policy: dict[str, Any] = {"models": {"allowed": None}}
         self.problems: dict[str, list[Response]] = {}
@@ -214,6 +216,7 @@ class FakeMesh:
             ("POST", "/v1/datasets"): self._put_dataset,
             ("DELETE", "/v1/datasets/{id}"): self._nothing,
             ("GET", "/v1/limits"): self._limits,
+            ("GET", "/v1/audit"): self._audit,
             ("PUT", "/v1/limits"): self._set_limits,
             ("GET", "/v1/budgets"): self._list_budgets,
             ("PUT", "/v1/budgets"): self._set_budgets,
@@ -403,6 +406,13 @@ class FakeMesh:
     async def _set_limits(self, request: Request) -> Response:
         self.limits = await request.json()
         return JSONResponse(self.limits)
+
+    async def _audit(self, request: Request) -> Response:
+        after = int(request.query_params.get("cursor", 0))
+        rest = [entry for entry in self.audit if entry["seq"] > after]
+        page = rest[:2]
+        cursor = str(page[-1]["seq"]) if len(rest) > len(page) else None
+        return JSONResponse({"items": page, "next_cursor": cursor, "head": self.audit_head})
 
     async def _keys(self, request: Request) -> Response:
         key = {"id": "k1", "name": "first", "prefix": "cm_abcd", "scopes": ["*"]}

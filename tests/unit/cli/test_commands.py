@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from crewmesh.common.audit_chain import NOTHING, hash_after
 from tests.unit.cli.conftest import Crewmesh
 from tests.unit.cli.fake_mesh import KEY, RUN_ID, FakeMesh, a_whole_run
 
@@ -99,6 +100,45 @@ def test_keys_are_created_listed_and_revoked(crewmesh: Crewmesh, mesh: FakeMesh)
     assert "never used" in crewmesh("keys", "ls").out
     assert crewmesh("keys", "revoke", "k1", "--json").json == {"revoked": "k1"}
     assert len(mesh.asked("DELETE", "/v1/api-keys/k1")) == 1
+
+
+def write_audit(mesh: FakeMesh, count: int) -> None:
+    """Fill the log as the database does."""
+    before = NOTHING
+    for seq in range(1, count + 1):
+        told = {
+            "seq": seq,
+            "at": "2026-11-25T00:00:00.000000Z",
+            "actor": {"email": "ana@example.org"},
+            "action": "user.changed",
+            "target": "u1",
+            "changes": {"role": ["viewer", "owner"]},
+        }
+        text = json.dumps(told)
+        before = hash_after(before, text)
+        mesh.audit.append({**told, "entry": text, "hash": before.hex()})
+    mesh.audit_head = {"seq": count, "hash": before.hex()}
+
+
+def test_the_audit_log_is_listed_and_found_whole_or_not(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    assert crewmesh("audit", "verify", "--json").json["entries"] == 0
+    write_audit(mesh, 5)
+    listed = crewmesh("audit", "ls").out
+    assert "ana@example.org" in listed
+    assert "role: viewer → owner" in listed
+    noted = f"5:{mesh.audit[-1]['hash']}"
+    whole = crewmesh("audit", "verify")
+    assert (whole.status, noted in whole.out) == (0, True)
+    assert crewmesh("audit", "verify", "--noted", noted).status == 0
+    assert crewmesh("audit", "verify", "--noted", "5:" + "0" * 64).status == 1
+    assert crewmesh("audit", "verify", "--noted", "five").status == 2
+    removed = mesh.audit.pop(2)
+    broken = crewmesh("audit", "verify")
+    assert (broken.status, broken.out) == (1, "entry 3: missing, up to 3\n")
+    mesh.audit.insert(2, {**removed, "entry": removed["entry"].replace("u1", "u2")})
+    assert crewmesh("audit", "verify", "--json").json["faults"] == [
+        {"seq": 3, "what": "its hash doesn't fit it and those before it"}
+    ]
 
 
 def test_limits_are_shown_and_set_one_by_one(crewmesh: Crewmesh, mesh: FakeMesh) -> None:

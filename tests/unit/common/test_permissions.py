@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from grpc_health.v1 import health_pb2  # noqa: F401 - rpcs that say nothing
 
 from crewmesh.common.access import access_to, check_access
 from crewmesh.common.errors import ForbiddenError
@@ -57,6 +58,7 @@ LETTERS = {"viewer": "v", "operator": "o", "developer": "d", "admin": "a", "owne
 OF_RUNS = {"artifacts.write"}
 # By rpc; empty where only the mesh's own services may call it.
 RPCS = {
+    "AuditService/ListAuditEntries": "audit.read",
     "AgentService/ListCrews": "crews.read",
     "AgentService/GetCrew": "crews.read",
     "AgentService/PutCrew": "crews.write",
@@ -168,7 +170,7 @@ def test_a_role_permits_what_the_table_says_and_nothing_else(role: str) -> None:
 
 def test_a_run_may_read_what_it_needs_and_store_its_files() -> None:
     assert permissions_of(RUN_ROLE, EVERYTHING) == {
-        *("crews.read", "policy.read", "datasets.read", "runs.read"),
+        *("artifacts.read", "crews.read", "policy.read", "datasets.read", "runs.read"),
         *OF_RUNS,
     }
 

@@ -93,6 +93,7 @@ class EmbeddedMesh:
         async def start_database_and_store() -> None:
             await postgres.initialise()
             await database.start()
+            await postgres.make_roles()
             await store.start()
 
         async def start_workers() -> None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import LiteralString
 
 from crewmesh.cli.errors import CliError
 from crewmesh.cli.mesh.directory import MeshDirectory
@@ -26,6 +27,8 @@ _CREATE_DATABASE = """\
 CREATE ROLE crewmesh LOGIN;
 CREATE DATABASE crewmesh OWNER crewmesh;
 """
+# See the store's migrations/roles.sql.
+_STORE_ROLES: tuple[LiteralString, ...] = ("crewmesh_tenant", "crewmesh_mesh")
 
 
 class Postgres:
@@ -88,6 +91,22 @@ class Postgres:
                 why=f"process {orphan.pid} was asked to, 60 s ago",
                 next_step=f"look into {self._log}, and end the process",
             ) from None
+
+    async def make_roles(self) -> None:
+        """See to the roles that the store acts as, which its own may not make; the server runs."""
+        await asyncio.to_thread(self._make_roles)
+
+    def _make_roles(self) -> None:
+        import psycopg
+
+        with psycopg.connect(
+            f"postgresql://postgres@/postgres?host={self._sockets}", autocommit=True
+        ) as connection:
+            known = connection.execute("SELECT rolname FROM pg_roles").fetchall()
+            for role in _STORE_ROLES:
+                if (role,) not in known:
+                    connection.execute(f"CREATE ROLE {role} NOLOGIN")
+                connection.execute(f"GRANT {role} TO crewmesh")
 
     def spec(self, environment: Mapping[str, str]) -> ServiceSpec:
         """Return how the server runs; its socket's directory is made anew for each start."""
@@ -174,6 +193,7 @@ async def running_postgres(directory: MeshDirectory) -> AsyncIterator[Postgres]:
     try:
         await postgres.initialise()
         await service.start()
+        await postgres.make_roles()
         yield postgres
     finally:
         await service.stop(asyncio.Event())

@@ -10,8 +10,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from crewmesh.common.errors import StateError, UnavailableError
 from crewmesh_store.database import conninfo
@@ -20,13 +20,14 @@ log = structlog.get_logger(__name__)
 
 # Any constant: it keeps two replicas from migrating at once.
 _LOCK_ID = 7_201_447
+_ROLES = Path(__file__).parent / "roles.sql"
 
 
 def migrate(database_url: str) -> None:
     """Bring the schema to the newest version; only one replica does it at a time.
 
     Raises StateError when the database is newer than this code, which then must not
-    touch it, InvalidInputError for what is no database's URL, and UnavailableError when
+    touch it, or has no roles for the store to act as; InvalidInputError for what is no database's URL, and UnavailableError when
     Postgres can't be reached, or goes away meanwhile.
     """
     try:
@@ -35,6 +36,21 @@ def migrate(database_url: str) -> None:
         reason = str(error.orig).partition("\n")[0]
         raise UnavailableError(
             f"Postgres can't be reached; if it is there, check CREWMESH_DATABASE_URL: {reason}"
+        ) from error
+
+
+def _see_to_roles(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql(_ROLES.read_text(encoding="utf-8").replace("%", "%%"))
+        connection.commit()
+    except ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        raise StateError(
+            "the store needs two roles in Postgres and may not make them; as a superuser, execute: "
+            "CREATE ROLE crewmesh_tenant NOLOGIN; CREATE ROLE crewmesh_mesh NOLOGIN; "
+            "GRANT crewmesh_tenant, crewmesh_mesh TO <the role of CREWMESH_DATABASE_URL>",
+            reason="ROLES_MISSING",
         ) from error
 
 
@@ -47,6 +63,7 @@ def _migrate(database: str) -> None:
         connection.execute(text("SELECT pg_advisory_lock(:id)"), {"id": _LOCK_ID})
         connection.commit()
         try:
+            _see_to_roles(connection)
             current = MigrationContext.configure(connection).get_current_revision()
             known = {revision.revision for revision in script.walk_revisions()}
             if current is not None and current not in known:

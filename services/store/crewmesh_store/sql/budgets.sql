@@ -149,18 +149,6 @@ WITH given AS (
     FROM given WHERE NOT EXISTS (SELECT FROM unknown)
     ON CONFLICT (org_id, run_id, api_key_id, period) DO UPDATE SET
         max_tokens = excluded.max_tokens, max_micros = excluded.max_micros
-    RETURNING *
-), begun AS (
-    INSERT INTO budget_spending (budget_id, period_start, tokens, micros)
-    SELECT p.id, period_start(p.period, now()), c.tokens, c.micros
-    FROM put p CROSS JOIN LATERAL (
-        SELECT COALESCE(sum(total_tokens), 0)::bigint AS tokens,
-            COALESCE(sum(cost_micros), 0)::bigint AS micros
-        FROM model_calls m
-        WHERE m.org_id = p.org_id AND m.at >= period_start(p.period, now())
-            AND (p.api_key_id IS NULL OR m.api_key_id = p.api_key_id)
-    ) c
-    ON CONFLICT DO NOTHING
 )
 SELECT api_key_id FROM unknown;
 

@@ -31,9 +31,7 @@ WITH full_queue AS (
     ON CONFLICT DO NOTHING
     RETURNING run_id
 ), start AS (
-    SELECT %(worker_id)s::text IS NOT NULL AND NOT EXISTS (
-        SELECT FROM runs WHERE status = 'queued' AND available_at <= now()
-    ) AND NOT EXISTS (
+    SELECT %(worker_id)s::text IS NOT NULL AND NOT any_run_waits() AND NOT EXISTS (
         SELECT FROM orgs WHERE id = %(org_id)s::uuid AND max_running IS NOT NULL
     ) AND NOT EXISTS (
         SELECT FROM crew_limits WHERE org_id = %(org_id)s::uuid AND crew = %(crew)s

@@ -1,4 +1,4 @@
-"""Signing secrets of webhooks, sealed.
+"""Row-level security: a second wall between tenants.
 
 Revision ID: 0008
 """
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Execute 0008_sealed_webhooks.sql beside this file."""
+    """Execute 0008_row_security.sql beside this file."""
     op.get_bind().exec_driver_sql(
         Path(__file__).with_suffix(".sql").read_text(encoding="utf-8").replace("%", "%%")
     )
