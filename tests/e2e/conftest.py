@@ -89,6 +89,20 @@ class Mesh:
 
 
 @contextlib.asynccontextmanager
+async def put(mesh: Mesh, path: str, body: dict[str, Any], after: Any) -> AsyncIterator[None]:
+    """Set something of the organisation for a while."""
+    async with mesh.http.put(path, json=body) as response:
+        assert response.status == 200, await response.text()
+    try:
+        yield
+    finally:
+        if after is None:
+            await mesh.http.delete(path)
+        else:
+            await mesh.http.put(path, json=after)
+
+
+@contextlib.asynccontextmanager
 async def running_mesh(
     directory: Path, *options: str, start_seconds: float = 180, **environment: str
 ) -> AsyncIterator[Mesh]:

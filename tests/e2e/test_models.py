@@ -355,7 +355,9 @@ async def _answer(mesh: Mesh, run_id: str, *, approve: bool, text: str = "") -> 
 
 
 @pytest.mark.parametrize("page", ["choose-models", "budgets"])
-async def test_the_commands_of_the_how_tos_do_what_they_say(served: Served, page: str) -> None:
+async def test_the_commands_of_the_how_tos_do_what_they_say(
+    served: Served, page: str, tmp_path: Path
+) -> None:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -371,7 +373,7 @@ async def test_the_commands_of_the_how_tos_do_what_they_say(served: Served, page
             # curl fails on answers that tell of an error.
             script = block.replace("curl ", "curl --silent --show-error --fail-with-body ")
             process = await asyncio.create_subprocess_exec(
-                "sh", "-e", "-c", script, env=environment,
+                "sh", "-e", "-c", script, env=environment, cwd=tmp_path,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -387,4 +389,4 @@ async def test_the_commands_of_the_how_tos_do_what_they_say(served: Served, page
 def commands_of(page: Path) -> list[str]:
     """Return the page's indented blocks that are commands."""
     blocks = re.findall(r"(?:^    .*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return [block for block in blocks if block.strip().startswith(("crewmesh ", "curl "))]
+    return [block for block in blocks if block.strip().startswith(("crewmesh ", "curl ", "echo "))]

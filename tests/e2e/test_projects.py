@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -20,7 +19,7 @@ import psutil
 import pytest
 
 from tests.conftest import until
-from tests.e2e.conftest import ROOT, Mesh, running_mesh
+from tests.e2e.conftest import ROOT, Mesh, put, running_mesh
 
 # Environments are installed, and CrewAI is imported in each for the first time.
 pytestmark = pytest.mark.timeout(600)
@@ -209,20 +208,6 @@ def facts_of(end: dict[str, Any]) -> dict[str, Any]:
     text = end["payload"]["output"].partition("answered:")[2].partition("}")[0]
     facts: dict[str, Any] = json.loads(text + "}")
     return facts
-
-
-@contextlib.asynccontextmanager
-async def put(mesh: Mesh, path: str, body: dict[str, Any], after: Any) -> AsyncIterator[None]:
-    """Set something of the organisation for a while."""
-    async with mesh.http.put(path, json=body) as response:
-        assert response.status == 200, await response.text()
-    try:
-        yield
-    finally:
-        if after is None:
-            await mesh.http.delete(path)
-        else:
-            await mesh.http.put(path, json=after)
 
 
 async def test_a_tenants_secrets_and_approvals_hold_for_projects_too(projects: Mesh) -> None:

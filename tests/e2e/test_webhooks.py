@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.conftest import until
-from tests.e2e.conftest import WEBHOOK_SECRET, Mesh
+from tests.e2e.conftest import WEBHOOK_SECRET, Mesh, put
 from tests.e2e.receiver import Receiver, receiving
 from tests.e2e.test_cli import crewmesh
 
@@ -107,6 +107,45 @@ async def test_private_addresses_get_nothing_unless_the_operator_allows_it(
     run_id = await start(mesh, receiver.url)
     state = await state_of(mesh, run_id, "failed")
     assert "public addresses" in state["last_error"]
+    assert receiver.received == []
+
+
+# As if the tenant had no policy.
+PRIVATE = {"hosts": {"private": True}}
+
+
+def hosts(*allowed: str) -> dict[str, Any]:
+    return {"hosts": {"allowed": allowed, "private": True}}
+
+
+async def test_a_host_that_the_tenants_policy_leaves_out_is_refused_before_the_run_starts(
+    private_mesh: Mesh, receiver: Receiver
+) -> None:
+    body = {"crew": "hello", "inputs": {"topic": "hosts"}, "webhook": receiver.url}
+    async with (
+        put(private_mesh, "/v1/policy", hosts("*.example.com"), after=PRIVATE),
+        private_mesh.http.post("/v1/runs", json=body) as response,
+    ):
+        assert response.status == 403
+        problem = await response.json()
+    assert problem["code"] == "policy_denied"
+    (fault,) = problem["errors"]
+    assert fault["loc"] == ["body", "webhook", "url"]
+    assert "*.example.com" in fault["msg"]
+    assert "an owner can add it to the policy" in fault["msg"]
+    async with put(private_mesh, "/v1/policy", hosts("127.0.0.1"), after=PRIVATE):
+        await state_of(private_mesh, await start(private_mesh, receiver.url), "delivered")
+
+
+async def test_a_policy_that_changed_while_the_run_went_on_holds_for_its_webhook(
+    private_mesh: Mesh, receiver: Receiver
+) -> None:
+    run_id = await start(private_mesh, receiver.url, "approved")
+    async with put(private_mesh, "/v1/policy", hosts("example.com"), after=PRIVATE):
+        async with private_mesh.http.post(f"/v1/runs/{run_id}/cancel") as response:
+            assert response.status in (200, 202)
+        state = await state_of(private_mesh, run_id, "failed")
+    assert "not among the hosts that the organisation allows" in state["last_error"]
     assert receiver.received == []
 
 

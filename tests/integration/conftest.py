@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +143,11 @@ def ending(lease: run_store_pb2.Lease, first_seq: int) -> run_store_pb2.Append:
         status=run_pb2.RUN_STATUS_SUCCEEDED,
         output="done",
     )
+
+
+def new_key() -> str:
+    """Return a key for secrets, as CREWMESH_SECRETS_KEY takes it."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
 @contextlib.asynccontextmanager

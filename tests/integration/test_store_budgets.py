@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,10 @@ from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import budget_pb2, identity_pb2, run_pb2, run_store_pb2, tenant_pb2
 from tests.conftest import until
-from tests.integration.conftest import StoreClient, append, event, serving_store
+from tests.integration.conftest import StoreClient, append, event, new_key, serving_store
 
 MONTH, DAY = budget_pb2.BUDGET_PERIOD_MONTH, budget_pb2.BUDGET_PERIOD_DAY
 GRANTED = budget_pb2.BUDGET_VERDICT_GRANTED
-
-
-def new_key() -> str:
-    return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
 class Tenant:

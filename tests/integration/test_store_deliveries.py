@@ -10,12 +10,22 @@ from typing import Any
 import psycopg
 import pytest
 
-from crewmesh.common.grpc_client import delivery_stub
-from crewmesh.v1 import agent_pb2, delivery_pb2, run_pb2, run_store_pb2
+from crewmesh.common.errors import StateError
+from crewmesh.common.grpc_client import delivery_stub, tenant_stub
+from crewmesh.common.grpc_server import rpc_errors
+from crewmesh.v1 import agent_pb2, delivery_pb2, run_pb2, run_store_pb2, tenant_pb2
 from crewmesh_store.deliveries.schedule import MAX_TRIES, next_pause
-from tests.integration.conftest import StoreClient, append, ending, event, serving_store
+from tests.integration.conftest import (
+    StoreClient,
+    append,
+    ending,
+    event,
+    new_key,
+    serving_store,
+)
 
-HOOK = agent_pb2.Webhook(url="https://example.com/hook", secret="hidden")
+HOOK = agent_pb2.Webhook(url="https://example.com/hook")
+SIGNED = agent_pb2.Webhook(url=HOOK.url, secret="hidden")
 
 
 class Deliveries:
@@ -38,15 +48,15 @@ class Deliveries:
         await self._stub.ReportDelivery(request, metadata=self._store.service)
 
 
-async def finished(store: StoreClient, **spec: Any) -> run_store_pb2.Lease:
-    created = await store.create("w", webhook=HOOK, **spec)
+async def finished(
+    store: StoreClient, webhook: agent_pb2.Webhook = HOOK, **spec: Any
+) -> run_store_pb2.Lease:
+    created = await store.create("w", webhook=webhook, **spec)
     assert await store.append(ending(created.lease, 3)) == ["STORED"]
     return created.lease
 
 
-async def test_a_run_that_has_ended_is_delivered_with_its_tasks_and_secret(
-    store: StoreClient,
-) -> None:
+async def test_a_run_that_has_ended_is_delivered_with_its_tasks(store: StoreClient) -> None:
     created = await store.create("w", webhook=HOOK)
     deliveries = Deliveries(store)
     assert (await store.get(created.run.id)).webhook.status == "waiting"
@@ -55,15 +65,91 @@ async def test_a_run_that_has_ended_is_delivered_with_its_tasks_and_secret(
     await store.append(append(created.lease, 3, task))
     await store.append(ending(created.lease, 4))
     (delivery,) = await deliveries.claim()
-    assert (delivery.url, delivery.secret, delivery.tries) == (HOOK.url, "hidden", 1)
+    assert (delivery.url, delivery.secret, delivery.tries) == (HOOK.url, "", 1)
     assert delivery.run.status == run_pb2.RUN_STATUS_SUCCEEDED
     assert [task.name for task in delivery.run.tasks] == ["t"]
     await deliveries.report(delivery, 204)
     state = (await store.get(created.run.id)).webhook
     assert (state.status, state.tries, state.last_status) == ("delivered", 1, 204)
     assert state.HasField("delivered_at")
-    assert "hidden" not in str(state)
     assert await deliveries.claim() == []
+
+
+def kept(database_url: str) -> tuple[str, str, bytes | None]:
+    """Return the one delivery as text, its secret in clear, and sealed."""
+    with psycopg.connect(database_url) as connection:
+        (row,) = connection.execute("SELECT d::text, secret, sealed FROM deliveries d").fetchall()
+    return row[0], row[1], row[2]
+
+
+async def test_a_secret_is_sealed_at_rest_opened_when_claimed_and_forgotten_when_it_is_over(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving_store(database_url, tmp_path, secrets_key=new_key()) as store:
+        lease = await finished(store, SIGNED)
+        text, clear, sealed = kept(database_url)
+        assert (clear, sealed is None) == ("", False)
+        assert "hidden" not in text
+        assert b"hidden".hex() not in text
+        deliveries = Deliveries(store)
+        (delivery,) = await deliveries.claim()
+        assert delivery.secret == "hidden"
+        await deliveries.report(delivery, 500, error="no")
+        assert kept(database_url)[2] == sealed
+        await deliveries.report(delivery, 200)
+        assert kept(database_url)[1:] == ("", None)
+        assert "hidden" not in str(await store.get(lease.run.id))
+
+
+async def test_a_secret_that_no_key_opens_is_not_sent_unsigned(
+    database_url: str, tmp_path: Path
+) -> None:
+    key = new_key()
+    settings: dict[str, Any] = {"webhook_retry_seconds": 1e-9}
+    async with serving_store(database_url, tmp_path, secrets_key=key, **settings) as store:
+        lease = await finished(store, SIGNED)
+    async with serving_store(database_url, tmp_path, secrets_key=new_key(), **settings) as store:
+        assert await Deliveries(store).claim() == []
+        state = (await store.get(lease.run.id)).webhook
+        assert (state.status, state.tries) == ("due", 1)
+        assert "CREWMESH_SECRETS_KEY" in state.last_error
+    async with serving_store(database_url, tmp_path, secrets_key=key, **settings) as store:
+        assert [d.secret for d in await Deliveries(store).claim()] == ["hidden"]
+
+
+async def test_a_store_without_a_key_takes_no_secret_and_says_what_to_set(
+    store: StoreClient,
+) -> None:
+    with pytest.raises(StateError, match="CREWMESH_SECRETS_KEY") as refused, rpc_errors():
+        await store.create(webhook=SIGNED)
+    assert refused.value.reason == "SECRETS_NOT_CONFIGURED"
+
+
+async def test_secrets_that_were_kept_in_clear_are_sealed_when_the_store_starts(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving_store(database_url, tmp_path) as store:
+        await finished(store)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("UPDATE deliveries SET secret = 'hidden'")
+    # Without a key it can only be used as it is.
+    async with serving_store(database_url, tmp_path) as store:
+        assert [d.secret for d in await Deliveries(store).claim(hold=0)] == ["hidden"]
+    async with serving_store(database_url, tmp_path, secrets_key=new_key()) as store:
+        assert kept(database_url)[1] == ""
+        assert [d.secret for d in await Deliveries(store).claim()] == ["hidden"]
+
+
+async def test_the_tenants_policy_comes_with_the_webhook(store: StoreClient) -> None:
+    await finished(store)
+    deliveries = Deliveries(store)
+    (delivery,) = await deliveries.claim(hold=0)
+    assert delivery.policy_json == ""
+    tenants = tenant_stub(store.channel)
+    request = tenant_pb2.PutPolicyRequest(policy_json='{"hosts": {"allowed": ["a.example"]}}')
+    await tenants.PutPolicy(request, metadata=store.person)
+    (delivery,) = await deliveries.claim()
+    assert '"a.example"' in delivery.policy_json
 
 
 async def end_by_cancel(store: StoreClient, run_id: str, url: str) -> None:

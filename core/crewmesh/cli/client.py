@@ -139,6 +139,10 @@ class MeshClient:
         run: Json = (await self._repeat("POST", path, json={"reason": reason})).json()
         return run
 
+    async def answer_run(self, run_id: str, answer: Json) -> None:
+        """Answer a run's question once: `answer` names it, and has `text` and `approve`."""
+        await self._repeat("POST", f"/v1/runs/{run_id}/input", json=answer)
+
     async def put_dataset(self, name: str, media_type: str, file: BinaryIO) -> Json:
         """Upload what `file` has from here on as a dataset, and return it."""
         response = await self._send(
@@ -162,14 +166,14 @@ class MeshClient:
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
 
-    async def watch(self, run_id: str) -> AsyncIterator[Event]:
-        """Yield the run's events, each once, from the first to the terminal one.
+    async def watch(self, run_id: str, after: int = 0) -> AsyncIterator[Event]:
+        """Yield the run's events, each once, from the one after `after` to the terminal one.
 
         Connections that break are taken up again after the last event seen, for
         `patience_seconds` without a new one; then UnreachableError is raised.
         """
         loop = asyncio.get_running_loop()
-        last_seq, failures, deadline = 0, 0, loop.time() + self._patience_seconds
+        last_seq, failures, deadline = after, 0, loop.time() + self._patience_seconds
         while True:
             wait: float | None = None
             trouble: Exception | None = None

@@ -10,10 +10,12 @@ import typer
 
 from crewmesh.cli.commands import (
     audit,
+    budgets,
     crews,
     datasets,
     keys,
     limits,
+    policy,
     runs,
     secrets,
     sessions,
@@ -65,6 +67,8 @@ app.add_typer(users.app, name="users")
 app.add_typer(audit.app, name="audit")
 app.add_typer(limits.app, name="limits")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(budgets.app, name="budgets")
+app.add_typer(policy.app, name="policy")
 app.command()(usage)
 app.command()(login)
 app.command()(doctor)

@@ -63,7 +63,6 @@ from crewmesh_worker.servicer import AgentServicer
 from crewmesh_worker.sessions.memory import Memories
 from crewmesh_worker.sessions.servicer import SessionServicer
 from crewmesh_worker.settings import WorkerSettings
-from crewmesh_worker.tools.network.policy import NetworkPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +136,7 @@ class Worker:
         self._deliverer = Deliverer(
             delivery_stub(self._channel),
             self._signer,
-            NetworkPolicy(private=settings.private_network),
+            settings.private_network,
         )
         self.address = ""
 

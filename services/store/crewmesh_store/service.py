@@ -116,9 +116,7 @@ class Store:
             self._runs, self._hub, self._follower, self._dispatcher, self._wakeups
         )
         first_pause = timedelta(seconds=settings.webhook_retry_seconds)
-        self._deliveries_servicer = DeliveryServicer(
-            DeliveryRepository(self._database, first_pause), self._runs
-        )
+        self._deliveries = DeliveryRepository(self._database, first_pause, vault)
         self._limits_servicer = LimitServicer(
             LimitRepository(self._database), self._runs_servicer.announce_queued
         )
@@ -169,6 +167,7 @@ class Store:
         await asyncio.to_thread(migrate, self._settings.database_url)
         await self._database.open()
         await self._runs.ensure_event_partitions()
+        await self._deliveries.seal_all()
         if self._settings.bootstrap_api_key:
             await self._principals.bootstrap(
                 self._settings.bootstrap_org,
@@ -219,7 +218,7 @@ class Store:
         )
         self._server.add(
             delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
-            self._deliveries_servicer,
+            DeliveryServicer(self._deliveries, self._runs),
             "crewmesh.v1.DeliveryService",
         )
         self._server.add(

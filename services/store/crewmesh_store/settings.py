@@ -44,8 +44,8 @@ class StoreSettings(Settings):
     )
     secrets_key: str = Field(
         "",
-        description="encrypts tenants' secrets and the keys that sign tokens; several with "
-        "commas: the first encrypts",
+        description="encrypts secrets of tenants and webhooks and the keys that sign tokens; several "
+        "with commas: the first encrypts",
     )
     webhook_retry_seconds: float = Field(
         5.0,

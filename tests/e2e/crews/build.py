@@ -206,6 +206,6 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM)
         crew = build_real_crew(definition, inputs, model)
         crew.agents[0].tools = [AppendLine(file=inputs["file"])]
         return crew
-    if definition["name"] == "approved":
+    if definition["name"] in ("approved", "careful"):
         return build_real_crew(definition, inputs, Writer(model="writer"))
     return build_real_crew(definition, inputs, llm)

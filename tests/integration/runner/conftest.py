@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from crewmesh.v1.runner_pb2 import Execute, FromRunner
+from crewmesh.v1.runner_pb2 import EffectKept, Execute, FromRunner, ToRunner
 from crewmesh_worker.runner.pool import RunnerPool, RunnerSettings
 
 HERE = Path(__file__).parent
@@ -82,7 +82,13 @@ def run_crew(pool: RunnerPool, execute: Callable[..., Execute]) -> RunCrew:
     ) -> list[FromRunner]:
         runner = await pool.acquire(affinity)
         try:
-            return [message async for message in runner.execute(execute(*tasks, **fields))]
+            messages = []
+            async for message in runner.execute(execute(*tasks, **fields)):
+                messages.append(message)
+                if message.HasField("effect"):
+                    kept = EffectKept(key=message.effect.key)
+                    await runner.answer(ToRunner(effect_kept=kept))
+            return messages
         finally:
             await runner.release()
 

@@ -4,8 +4,8 @@
 A definition lists tasks, and each task says what its model does:
 
     {"tasks": [{"name": ..., "answer": ..., "tool": [name, arguments], "chunks": [...],
-                "pause": seconds after the first chunk, "structured": bool, "human": bool,
-                "repeat": the answer so often, "raises": ..., "model_error": ...}]}
+                "times": calls of the tool, one after another, "structured": bool, "human": bool,
+                "pause": seconds after the first chunk, "repeat": the answer so often, "raises": ..., "model_error": ...}]}
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class ScriptedModel(BaseLLM):
             if script.get("model_error"):
                 self._emit_call_failed_event(script["model_error"], **whose)
                 raise RuntimeError(script["model_error"])
-            if "tool" in script and messages[-1]["role"] != "tool":
+            if "tool" in script and _calls_since_anybody_spoke(messages) < script.get("times", 1):
                 self._completed("a tool call", LLMCallType.TOOL_CALL, whose)
                 name, arguments = script["tool"]
                 function = {"name": name, "arguments": json.dumps(arguments)}
-                return [{"id": "call-1", "type": "function", "function": function}]
+                return [{"id": f"call-{len(messages)}", "type": "function", "function": function}]
             for number, chunk in enumerate(script.get("chunks", [])):
                 self._emit_stream_chunk_event(chunk, **whose)
                 if number == 0:
@@ -90,6 +90,11 @@ def _raise(how: str | None) -> None:
     kinds = {"exit": SystemExit, "interrupt": KeyboardInterrupt, "memory": MemoryError}
     if how is not None:
         raise kinds[how]("enough")
+
+
+def _calls_since_anybody_spoke(messages: list[dict[str, Any]]) -> int:
+    roles = [message["role"] for message in messages]
+    return roles[::-1][: roles[::-1].index("user")].count("tool")
 
 
 def _before(task: Task) -> list[TaskOutput]:
@@ -217,6 +222,19 @@ class StateClasses(BaseTool):
         return str(sum(cls.__name__ == "StateWithId" for cls in FlowState.__subclasses__()))
 
 
+class Pay(BaseTool):
+    """Has an effect outside of its run: one line more in a file."""
+
+    name: str = "pay"
+    description: str = "Pays."
+    side_effects: bool = True
+
+    def _run(self, file: str) -> str:
+        with Path(file).open("a") as lines:
+            lines.write("paid\n")
+        return f"paid {len(Path(file).read_text().splitlines())}"
+
+
 _hoard: list[bytearray] = []
 
 
@@ -297,6 +315,7 @@ _TOOLS = {
         End(),
         StateClasses(),
         Hoard(),
+        Pay(),
         Spin(),
     )
 }
@@ -310,9 +329,11 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: GuardedM
     if "build_error" in definition:
         raise ValueError(definition["build_error"])
     llm.first._scripts.update({task["name"]: task for task in definition["tasks"]})
+    used = dict.fromkeys(task["tool"][0] for task in definition["tasks"] if "tool" in task)
     agent = Agent(
         role="analyst of {topic}", goal="g", backstory="b", llm=llm,
-        tools=[_TOOLS[task["tool"][0]] for task in definition["tasks"] if "tool" in task],
+        # Of this run's own, as real ones are: a run guards its tools.
+        tools=[_TOOLS[name].model_copy() for name in used],
         max_retry_limit=0,
     )  # fmt: skip
     tasks = [

@@ -16,6 +16,8 @@ from crewmesh_worker.runner.pool import Runner, RunnerPool, RunnerSettings
 from .conftest import until
 
 SLOTS, SPARES = 3, 1
+# Those that are kept, those on their way out, those being forked for a slot, and the spare.
+MOST = 3 * SLOTS + SPARES
 
 
 async def run_once(runner: Runner, request: Any) -> str:
@@ -69,8 +71,37 @@ async def test_under_load_affinities_are_not_mixed_and_processes_stay_bounded(
 
     await asyncio.gather(*(run(f"load-{number % 7}") for number in range(40)))
     assert all(len(affinities) == 1 for affinities in served.values())
-    # Those on their way out and the spare being warmed are counted, too.
-    assert most <= 2 * SLOTS + SPARES + 1
+    assert most <= MOST
+
+
+async def test_runners_that_end_slowly_are_waited_for_before_others_begin(
+    pool: RunnerPool, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that is too busy to end them."""
+    may_end, ending, kill = asyncio.Event(), [], Runner.kill
+
+    async def kill_slowly(runner: Runner) -> None:
+        ending.append(runner)
+        await may_end.wait()
+        await kill(runner)
+
+    async def run_many() -> int:
+        most = 0
+        for number in range(20):
+            runner = await pool.acquire(f"slow-{number}")
+            most = max(most, len(processes(runner)))
+            await run_once(runner, answer)
+        return most
+
+    monkeypatch.setattr(Runner, "kill", kill_slowly)
+    many = asyncio.create_task(run_many())
+    await until(lambda: len(ending) >= SLOTS)
+    done, _ = await asyncio.wait([many], timeout=3)
+    waited_for = len(ending)
+    may_end.set()
+    assert await many <= MOST
+    assert not done
+    assert waited_for <= SLOTS + SPARES + 1
 
 
 async def test_a_run_waits_while_all_slots_are_taken(pool: RunnerPool) -> None:

@@ -160,6 +160,8 @@ class FakeMesh:
         self.limits: dict[str, Any] = {"max_running": None, "max_queued": 10_000, "crews": {}}
         self.audit: list[dict[str, Any]] = []
         self.audit_head: dict[str, Any] | None = None
+        self.budgets: list[dict[str, Any]] = []
+        self.policy: dict[str, Any] = {"models": {"allowed": None}}
         self.problems: dict[str, list[Response]] = {}
         self.dependencies = {"store": "serving", "agent_worker": "serving"}
         self.version = "0.1.0"
@@ -216,6 +218,10 @@ class FakeMesh:
             ("GET", "/v1/limits"): self._limits,
             ("GET", "/v1/audit"): self._audit,
             ("PUT", "/v1/limits"): self._set_limits,
+            ("GET", "/v1/budgets"): self._list_budgets,
+            ("PUT", "/v1/budgets"): self._set_budgets,
+            ("GET", "/v1/policy"): self._get_policy,
+            ("PUT", "/v1/policy"): self._set_policy,
             ("GET", "/v1/api-keys"): self._keys,
             ("POST", "/v1/api-keys"): self._create_key,
             ("DELETE", "/v1/api-keys/{id}"): self._nothing,
@@ -412,6 +418,21 @@ class FakeMesh:
         key = {"id": "k1", "name": "first", "prefix": "cm_abcd", "scopes": ["*"]}
         times = {"created_at": event(1, "")["at"], "last_used_at": None, "revoked_at": None}
         return JSONResponse({"items": [key | times], "next_cursor": None})
+
+    async def _list_budgets(self, request: Request) -> Response:
+        gone = {"spent_tokens": 5, "spent_usd": 0.5, "reserved_tokens": 1, "reserved_usd": 0.25}
+        return JSONResponse({"items": [budget | gone for budget in self.budgets]})
+
+    async def _set_budgets(self, request: Request) -> Response:
+        self.budgets = (await request.json())["items"]
+        return await self._list_budgets(request)
+
+    async def _get_policy(self, request: Request) -> Response:
+        return JSONResponse(self.policy)
+
+    async def _set_policy(self, request: Request) -> Response:
+        self.policy = await request.json()
+        return JSONResponse(self.policy)
 
     async def _create_key(self, request: Request) -> Response:
         return JSONResponse({"id": "k2", "name": "ci", "secret": "cm_new"}, 201)

@@ -65,3 +65,19 @@ def test_what_was_cut_off_is_kept_and_the_rest_is_the_smallest(
 @given(st.integers(0, len(WHOLE)))
 def test_whatever_is_cut_off_the_result_fits_the_schema(length: int) -> None:
     assert Draft202012Validator(SCHEMA).is_valid(complete_json(WHOLE[:length], SCHEMA))
+
+
+LONG: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "text": {"anyOf": [{"type": "null"}, {"type": "string", "maxLength": 3}]},
+        "list": {"type": "array", "maxItems": 2, "items": {"type": "string", "maxLength": 1}},
+        "one": {"type": "string", "minLength": 1},
+    },
+    "required": ["text", "list", "one"],
+}
+
+
+def test_what_is_longer_than_the_schema_allows_is_cut() -> None:
+    text = '{"text": "abcdef", "list": ["a", "bcd", "e"], "one": ""}'
+    assert complete_json(text, LONG) == {"text": "abc", "list": ["a", "b"], "one": "-"}

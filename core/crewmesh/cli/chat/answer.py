@@ -36,6 +36,10 @@ class Answer:
         self._shown = True
         return gap + text
 
+    def has_shown(self, text: str) -> bool:
+        """Return whether the text is the last that was printed."""
+        return bool(self._streamed.strip()) and self._streamed.strip() == clean(text).strip()
+
     def finish(self, output: str) -> str:
         """Return what to print once the run has ended with this output."""
         output = clean(output)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from crewmesh.cli.chat.answer import Answer
+from crewmesh.cli.chat.question import Question
 from crewmesh.cli.client import MeshClient
 from crewmesh.cli.errors import CliError, ExitStatus
 from crewmesh.cli.live.outcome import exit_status
@@ -16,49 +18,99 @@ Json = dict[str, Any]
 Print = Callable[[str], None]
 
 
+@dataclass
+class _Turn:
+    """A message that is being answered: `seen` is the last event's number."""
+
+    posted: Json
+    state: RunState
+    answer: Answer = field(default_factory=Answer)
+    seen: int = 0
+
+
 class Conversation:
-    """A session: `say` posts a message and prints its answer as it is written."""
+    """A session: `say` posts a message and prints its answer as it is written.
+
+    What the crew asks a person meanwhile is returned instead, and `reply` goes on from there.
+    """
 
     def __init__(self, client: MeshClient, session: Json, write: Print, *, live: bool) -> None:
         self.session = session
         self._client = client
         self._write = write
         self._live = live
+        self._turn: _Turn | None = None
 
-    async def say(self, text: str) -> tuple[Json, RunState]:
+    async def say(self, text: str) -> Json | Question:
         """Post a message, print what answers it, and return both as the mesh has them.
 
         When cancelled, so is the run. Raises CliError when there is no answer.
         """
         posted = await self._client.post_message(self.session["id"], text)
+        self._turn = _Turn(posted, from_run(posted["run"], []))
+        return await self._follow(self._turn)
+
+    async def find_question(self) -> Question | None:
+        """Return what a message of this session waits for, asked before this conversation."""
+        session = self.session["id"]
+        runs = await self._client.get("/v1/runs", session_id=session, status="waiting", limit=1)
+        for run in runs["items"]:
+            message = await self._message(2 * run["turn"] - 1)
+            turn = self._turn = _Turn({"message": message, "run": run}, from_run(run, []))
+            async for event in self._client.watch(run["id"]):
+                turn.state, turn.seen = apply(turn.state, event), event["seq"]
+                if turn.seen == run["last_seq"] and event["type"] == "input.requested":
+                    return Question.of(event)
+        return None
+
+    async def reply(self, question: Question, line: str) -> Json | Question:
+        """Answer what was asked, and go on as `say` does."""
+        assert self._turn is not None
+        await self._client.answer_run(question.run_id, question.answered_by(line))
+        return await self._follow(self._turn)
+
+    async def cancel(self) -> None:
+        """End the run that waits for an answer."""
+        if self._turn is not None:
+            await self._client.cancel_run(self._turn.state.run_id, "Ctrl-C at the command line")
+
+    def has_shown(self, text: str) -> bool:
+        """Return whether the text is what was just printed."""
+        return self._turn is not None and self._turn.answer.has_shown(text)
+
+    async def _follow(self, turn: _Turn) -> Json | Question:
         try:
-            state = await self._follow(posted["run"])
+            async for event in self._client.watch(turn.state.run_id, after=turn.seen):
+                turn.state, turn.seen = apply(turn.state, event), event["seq"]
+                if self._live and (text := turn.answer.take(event)):
+                    self._write(text)
+                if event["type"] == "input.requested":
+                    return Question.of(event)
         except asyncio.CancelledError:
-            await self._client.cancel_run(posted["run"]["id"], "Ctrl-C at the command line")
+            await self.cancel()
             raise
-        run = await self._client.get(f"/v1/runs/{state.run_id}")
-        return {**posted, "run": run, "answer": await self._answer_of(run)}, state
+        if turn.state.status != "succeeded":
+            raise _unanswered(turn.state)
+        run = await self._client.get(f"/v1/runs/{turn.state.run_id}")
+        self._write(turn.answer.finish(str(run["output"] or "")))
+        return {**turn.posted, "run": run, "answer": await self._message(2 * run["turn"])}
 
-    async def _follow(self, run: Json) -> RunState:
-        state, answer = from_run(run, []), Answer()
-        async for event in self._client.watch(run["id"]):
-            state = apply(state, event)
-            if self._live and (text := answer.take(event)):
-                self._write(text)
-            if event["type"] == "input.requested":
-                raise _waiting(state, event["payload"])
-        if state.status != "succeeded":
-            raise _unanswered(state)
-        full = await self._client.get(f"/v1/runs/{state.run_id}")
-        self._write(answer.finish(str(full["output"] or "")))
-        return state
-
-    async def _answer_of(self, run: Json) -> Json | None:
+    async def _message(self, number: int) -> Json | None:
         page = await self._client.get(
-            f"/v1/sessions/{self.session['id']}/messages", cursor=2 * run["turn"] - 1, limit=1
+            f"/v1/sessions/{self.session['id']}/messages", cursor=number - 1, limit=1
         )
-        answer: Json | None = next(iter(page["items"]), None)
-        return answer
+        message: Json | None = next(iter(page["items"]), None)
+        return message
+
+
+def waiting(session: Json, question: Question) -> CliError:
+    """Return what tells that nobody has answered the crew's question."""
+    return CliError(
+        "the crew waits for a person before it answers",
+        why=str(question.payload.get("prompt", "")),
+        next_step=f"answer it with: crewmesh chat --session {session['id']}",
+        exit_status=ExitStatus.FAILED,
+    )
 
 
 def _unanswered(state: RunState) -> CliError:
@@ -67,13 +119,4 @@ def _unanswered(state: RunState) -> CliError:
         why=": ".join(part for part in (state.error_code, state.error) if part),
         next_step=f"`crewmesh runs show {state.run_id}` has what it did",
         exit_status=exit_status(state),
-    )
-
-
-def _waiting(state: RunState, asked: Json) -> CliError:
-    return CliError(
-        "the crew waits for a person before it answers",
-        why=str(asked.get("prompt", "")),
-        next_step=f"answer with POST /v1/runs/{state.run_id}/input; this session goes on then",
-        exit_status=ExitStatus.FAILED,
     )

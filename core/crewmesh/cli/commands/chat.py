@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from crewmesh.cli.chat.conversation import Conversation
+    from crewmesh.cli.chat.question import Question
     from crewmesh.cli.client import MeshClient
 
 _DEFAULT_CREW = "assistant"
@@ -56,6 +56,7 @@ def chat(
 ) -> None:
     """Talk with a crew: each line is a message, and the crew knows what was said before.
 
+    Where the crew asks a person first, the next line is the answer: y, n, or what to change.
     Ctrl-C stops an answer; Ctrl-D or /exit ends. From a pipe, each line is a message, answers
     go to stdout, and the first that fails ends it with the exit status of `crewmesh run`.
     """
@@ -116,41 +117,88 @@ def _talk(
     session = conversation.session
     if interactive:
         tell(f"Talking with {session['crew']}. Ctrl-C stops an answer, Ctrl-D ends.")
-    for line in _lines(interactive=interactive):
+    question = runner.run(conversation.find_question())
+    while True:
+        if question is not None:
+            _show(question, conversation, as_json=as_json)
         try:
-            said, _ = runner.run(conversation.say(line))
+            line = _read_line(question.hint if question else "> ", interactive=interactive)
         except KeyboardInterrupt:
-            tell("\nCancelled.")
             if not interactive:
                 return ExitStatus.INTERRUPTED
-        except CliError as error:
-            print_error(error)
-            if not interactive:
-                return error.exit_status
-        else:
-            if as_json:
-                print_json_line(said)
+            if question is not None:
+                runner.run(conversation.cancel())
+            tell("\nCancelled." if question is not None else "")
+            question = None
+            continue
+        if line is None:
+            return _end(session, question, interactive=interactive)
+        question, status = _exchange(runner, conversation, question, line, as_json=as_json)
+        if status != ExitStatus.OK and not interactive:
+            return status
+
+
+def _exchange(
+    runner: asyncio.Runner,
+    conversation: Conversation,
+    question: Question | None,
+    line: str,
+    *,
+    as_json: bool,
+) -> tuple[Question | None, int]:
+    """Say a line, or answer the question with it; return what is asked next, and how it went."""
+    try:
+        said = conversation.reply(question, line) if question else conversation.say(line)
+        outcome = runner.run(said)
+    except KeyboardInterrupt:
+        tell("\nCancelled.")
+        return None, ExitStatus.INTERRUPTED
+    except CliError as error:
+        print_error(error)
+        return None, error.exit_status
+    if not isinstance(outcome, dict):
+        return outcome, ExitStatus.OK
+    if as_json:
+        print_json_line(outcome)
+    return None, ExitStatus.OK
+
+
+def _end(session: dict[str, Any], question: Question | None, *, interactive: bool) -> int:
+    from crewmesh.cli.chat.conversation import waiting
+
+    if question is not None:
+        error = waiting(session, question)
+        print_error(error)
+        return ExitStatus.OK if interactive else error.exit_status
     if interactive:
         tell(f"Go on later with: crewmesh chat --session {session['id']}")
     return ExitStatus.OK
 
 
-def _lines(*, interactive: bool) -> Iterator[str]:
-    """Yield what is typed, or piped, line by line; blank lines say nothing."""
+def _show(question: Question, conversation: Conversation, *, as_json: bool) -> None:
+    if as_json:
+        asked = {"run_id": question.run_id, "seq": question.seq, **question.payload}
+        print_json_line({"asked": asked})
+        return
+    tell("")
+    for line in question.lines(with_draft=not conversation.has_shown(question.draft)):
+        tell(line)
+
+
+def _read_line(prompt: str, *, interactive: bool) -> str | None:
+    """Return the next line that says something; None at the end.
+
+    Raises KeyboardInterrupt.
+    """
     if interactive:
         import readline  # noqa: F401 - input() edits lines and recalls earlier ones with it
     while True:
         try:
-            line = input("> ") if interactive else sys.stdin.readline()
+            line = input(prompt) if interactive else sys.stdin.readline()
         except EOFError:
             tell("")
-            return
-        except KeyboardInterrupt:
-            tell("")
-            continue
-        if not interactive and not line:
-            return
-        if line.strip() in _ENDS:
-            return
+            return None
+        if (not interactive and not line) or line.strip() in _ENDS:
+            return None
         if line.strip():
-            yield line.strip()
+            return line.strip()

@@ -6,7 +6,6 @@ is longest, in the middle, with a note that says so.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -49,11 +48,6 @@ def read_messages(
     return read
 
 
-def count_tool_results(messages: Sequence[dict[str, Any]]) -> int:
-    """Return how many calls have been made already."""
-    return sum(message.get("role") == "tool" for message in messages)
-
-
 def fit_prompt(
     messages: Sequence[ChatMessage],
     render: Callable[[Sequence[ChatMessage]], str],
@@ -87,8 +81,9 @@ def _cut(content: str, characters: int) -> str:
 
 def _read(message: dict[str, Any]) -> ChatMessage:
     role, content = str(message.get("role", "user")), _text_of(message.get("content"))
+    # In words: a model that has seen calls as JSON goes on to answer in it.
     calls = [
-        json.dumps({"name": call["function"]["name"], "arguments": call["function"]["arguments"]})
+        f"I call {call['function']['name']} with {call['function']['arguments']}."
         for call in message.get("tool_calls") or ()
     ]
     if calls:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from crewmesh_worker.local_model.chat import (
     ChatMessage,
     Prompt,
-    count_tool_results,
     fit_prompt,
     read_messages,
 )
 from crewmesh_worker.local_model.choice import (
     ANSWER,
-    ANY_OBJECT,
     Choice,
     choice_of,
     parameters_of,
     selection_grammar,
 )
+from crewmesh_worker.local_model.grammar import json_grammar
 from crewmesh_worker.local_model.settings import LocalModelSettings
 from crewmesh_worker.local_model.structured import complete_json
 
@@ -80,8 +79,10 @@ class Engine:
     def reply(self, request: dict[str, Any]) -> Reply:
         """Return the answer to a chat completion's request, in OpenAI's form."""
         messages = request["messages"]
-        choice = choice_of(request, count_tool_results(messages), self._settings.max_tool_calls)
-        tools = [t for t in request.get("tools") or () if t["function"]["name"] in choice.tools]
+        choice = choice_of(request, self._settings.max_tool_calls)
+        # All are told, also where none may be called any more: what a prompt begins with needn't
+        # be read again.
+        tools = request.get("tools") or ()
         wanted = request.get("max_completion_tokens") or request.get("max_tokens")
         limit = min(int(wanted or self._settings.max_tokens), self._settings.max_tokens)
         limit = min(limit, self._settings.context_tokens // 2)
@@ -112,11 +113,13 @@ class Engine:
         if selected in choice.tools:
             schema = parameters_of(tools, selected)
             start = json.dumps({"name": selected})[:-1] + ', "arguments": '
-            text = "".join(part for part, _ in complete(start, _json_grammar(schema)))
+            text = "".join(part for part, _ in complete(start, json_grammar(schema, self._takes)))
             yield Piece(call=_call(selected, complete_json(text, schema)))
             yield Piece(finish_reason="tool_calls")
         elif choice.schema is not None:
-            text = "".join(part for part, _ in complete("", _json_grammar(choice.schema)))
+            text = "".join(
+                part for part, _ in complete("", json_grammar(choice.schema, self._takes))
+            )
             yield Piece(json.dumps(complete_json(text, choice.schema), ensure_ascii=False))
             yield Piece(finish_reason="stop")
         else:
@@ -150,6 +153,17 @@ class Engine:
             part = chunk["choices"][0]
             yield part["text"], part["finish_reason"]
 
+    def _takes(self, grammar: str) -> bool:
+        """Tell whether llama.cpp can read a grammar: using one that it can't ends the process."""
+        import llama_cpp
+
+        vocabulary = self._llama._model.vocab
+        sampler = llama_cpp.llama_sampler_init_grammar(vocabulary, grammar.encode(), b"root")
+        if not sampler:
+            return False
+        llama_cpp.llama_sampler_free(sampler)
+        return True
+
     def _render(self, messages: Sequence[ChatMessage]) -> str:
         plain = [{"role": message.role, "content": message.content} for message in messages]
         return str(self._format(messages=plain).prompt)
@@ -159,16 +173,6 @@ class Engine:
 
     def _piece(self, token: int) -> str:
         return str(self._llama.detokenize([token], special=True).decode(errors="replace"))
-
-
-def _json_grammar(schema: dict[str, Any]) -> str:
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
-
-    convert: Callable[[str], str] = json_schema_to_gbnf
-    try:
-        return convert(json.dumps(schema))
-    except Exception:  # noqa: BLE001 - of a schema that it can't say, some object is left
-        return convert(json.dumps(ANY_OBJECT))
 
 
 def _call(name: str, arguments: Any) -> dict[str, Any]:

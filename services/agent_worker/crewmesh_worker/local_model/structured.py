@@ -1,13 +1,13 @@
 """JSON that a grammar has begun and a limit of tokens has cut off, made whole.
 
 A grammar keeps what the model writes within a schema, but not its length: a text that never
-ends would leave half an object. What is there is kept, and what is required and missing gets
-the smallest value that the schema allows.
+ends would leave half an object. What is there is kept as far as lengths allow, and what is
+required and missing gets the smallest value that the schema allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -32,19 +32,44 @@ def complete_json(text: str, schema: Mapping[str, Any]) -> Any:
 
 def _complete(value: Any, schema: Any, definitions: Mapping[str, Any], depth: int) -> Any:
     schema = _resolved(schema, definitions)
+    if depth > _MAX_DEPTH:
+        return value
+    if options := (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        return _complete_any(value, options, definitions, depth)
+    if isinstance(value, str):
+        return value[: schema.get("maxLength")]
+    if isinstance(value, list):
+        items, most = schema.get("items", {}), schema.get("maxItems")
+        return [_complete(item, items, definitions, depth + 1) for item in value[:most]]
     properties = schema.get("properties")
-    if not isinstance(value, dict) or properties is None or depth > _MAX_DEPTH:
+    if not isinstance(value, dict) or properties is None:
         return value
     whole = {}
     for name, item in value.items():
         part = properties.get(name, {})
         completed = _complete(item, part, definitions, depth + 1)
-        if Draft202012Validator({**part, "$defs": definitions}).is_valid(completed):
+        if _fits(completed, part, definitions):
             whole[name] = completed
     for name in schema.get("required", ()):
         if name not in whole:
             whole[name] = _smallest(properties.get(name, {}), definitions, depth + 1)
     return whole
+
+
+def _complete_any(
+    value: Any, options: Sequence[Any], definitions: Mapping[str, Any], depth: int
+) -> Any:
+    for option in options:
+        completed = _complete(value, option, definitions, depth + 1)
+        if _fits(completed, option, definitions):
+            return completed
+    return value
+
+
+def _fits(value: Any, schema: Any, definitions: Mapping[str, Any]) -> bool:
+    if not isinstance(schema, Mapping):
+        return bool(schema)
+    return bool(Draft202012Validator({**schema, "$defs": definitions}).is_valid(value))
 
 
 def _smallest(schema: Any, definitions: Mapping[str, Any], depth: int) -> Any:

@@ -78,6 +78,8 @@ class ModelCalls:
         self._policy = policy
         # Whether answers are kept, for a call in them that may have to wait for a person.
         self.remember = False
+        # Is told whenever a task's model has answered, by the task's id.
+        self.on_answer: Callable[[str], None] = lambda _: None
         self._answers: dict[str, tuple[list[Any], Any, int]] = {}
         self._replays: dict[str, Any] = {}
         self._usage: ContextVar[CallUsage | None] = ContextVar("call_usage", default=None)
@@ -180,6 +182,8 @@ class ModelCalls:
 
     def answered(self, task: Any, messages: Any, answer: Any) -> None:
         """Keep the last answer that a task got, and the conversation before it."""
+        if task is not None:
+            self.on_answer(str(task.id))
         if self.remember and task is not None:
             before = self._answers.get(str(task.id))
             number = before[2] + 1 if before is not None else 1

@@ -2,7 +2,9 @@
 
 A tool with `side_effects = True` is guarded: its completed calls are kept by the mesh,
 and a later attempt gets the kept result for the same call instead of making it again.
-"Same" is the same task, tool and arguments, and the same place among equal calls.
+"Same" is the same task, tool and arguments, and the same place among equal calls. An attempt
+that begins a task anew counts from the first of them; one that goes on with a conversation
+counts on after those that are in it, so that a call made again after a pause is made.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from crewai import Crew
 from crewai.context import get_current_task_id
@@ -24,6 +26,12 @@ from crewai.tools import BaseTool
 from crewmesh.v1.run_store_pb2 import Effect
 from crewmesh.v1.runner_pb2 import FromRunner
 from crewmesh_worker.runner.stream import Ask
+
+# The numbers of equal calls, by what makes them equal.
+Numbers = dict[str, list[int]]
+
+# Of calls in work that an agent has delegated.
+_NO_TASK: Final = "-"
 
 _current: ContextVar[str] = ContextVar("current_effect", default="")
 
@@ -46,6 +54,8 @@ class EffectJournal:
         # The numbers of equal calls that were made or are being made.
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
         self._task_keys: dict[str, str] = {}
+        # The numbers taken when a task's model gave its last answer, by the task's id.
+        self._before: dict[str, Numbers] = {}
         self._lock = Lock()
 
     def guard(
@@ -62,6 +72,34 @@ class EffectJournal:
             if getattr(tool, "side_effects", False) or acts(tool.name):
                 # Whatever CrewAI does with a tool ends in this method of it.
                 object.__setattr__(tool, "_run", self._guarded(tool))
+                # Nor does a crew's cache answer for it.
+                tool.cache_function = _never
+
+    def answered(self, task_id: str) -> None:
+        """Take note that a task's model has answered: its calls after that are in the answer."""
+        self._before[task_id] = self._numbers_of(task_id)
+
+    def numbers(self, task_id: str, *, before_answer: bool) -> Numbers:
+        """Return the numbers of a task's calls, or of those before its model's last answer."""
+        if before_answer:
+            return self._before.get(task_id, {})
+        return self._numbers_of(task_id)
+
+    def go_on(self, task_id: str, numbers: Numbers) -> None:
+        """Count on after the calls that are in the conversation with which a task goes on."""
+        self._before[task_id] = numbers
+        with self._lock:
+            for name, taken in numbers.items():
+                self._numbers[name].update(taken)
+
+    def _numbers_of(self, task_id: str) -> Numbers:
+        own = (f"{self._task_keys.get(task_id, _NO_TASK)}/", f"{_NO_TASK}/")
+        with self._lock:
+            return {
+                name: sorted(taken)
+                for name, taken in self._numbers.items()
+                if taken and name.startswith(own)
+            }
 
     def _guarded(self, tool: BaseTool) -> Callable[..., str]:
         execute = tool._run
@@ -93,7 +131,7 @@ class EffectJournal:
     def _numbered(self, tool: str, args: Any, kwargs: Any) -> Iterator[str]:
         """Give a call its key. One that raises gives its number back: it is still to be made."""
         call = json.dumps([args, kwargs], sort_keys=True, default=str).encode()
-        task = self._task_keys.get(get_current_task_id() or "", "-")
+        task = self._task_keys.get(get_current_task_id() or "", _NO_TASK)
         name = f"{task}/{tool}/{hashlib.sha256(call).hexdigest()[:32]}"
         with self._lock:
             taken = self._numbers[name]
@@ -105,6 +143,10 @@ class EffectJournal:
             with self._lock:
                 taken.discard(number)
             raise
+
+
+def _never(*_: Any) -> bool:
+    return False
 
 
 def tools_of(crew: Crew) -> Iterator[BaseTool]:

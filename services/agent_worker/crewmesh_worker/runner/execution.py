@@ -85,6 +85,7 @@ class Run:
         self._calls = ModelCalls(
             request.terms, factories.make_llm, ask, self._stream.message, self._tell, self._policy
         )
+        self._calls.on_answer = self._effects.answered
         self._crew: Crew | None = None
         # One for each crew of the run.
         self._approvals: list[ApprovalGate] = []
@@ -112,6 +113,9 @@ class Run:
             ):
                 return self._finished(self._kick_off())
         except Paused as pause:
+            pause.numbers = self._effects.numbers(
+                str(pause.task.id), before_answer=pause.call is not None
+            )
             return self._waiting(pause)
         except BaseException as error:
             if (end := self._other_end(error)) is not None:
@@ -188,6 +192,8 @@ class Run:
         resume(crew, checkpoints, resumed)
         use_provider(resumed, self._waived)
         self._effects.guard(crew, self._policy.needs_approval, prefix)
+        if resumed is not None:
+            self._effects.go_on(str(resumed.task.id), resumed.numbers)
         # After it, so that a call that was made once isn't asked for again.
         approval = ApprovalGate(self._policy, self._calls, resumed)
         approval.guard(crew)

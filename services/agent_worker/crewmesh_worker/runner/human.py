@@ -17,6 +17,7 @@ from crewai import Crew
 from crewai.core.providers.human_input import SyncHumanInputProvider, set_provider
 
 from crewmesh.v1.run_store_pb2 import HumanAnswer, TaskCheckpoint
+from crewmesh_worker.runner.effects import Numbers
 
 
 @dataclass
@@ -45,10 +46,14 @@ class Paused(BaseException):
         self.draft = draft
         self.messages = messages
         self.call = call
+        # Of the guarded calls that `messages` has; see EffectJournal.
+        self.numbers: Numbers = {}
 
     def checkpoint(self, task_index: int) -> TaskCheckpoint:
         """Return what the next attempt needs to go on from here."""
-        data: dict[str, Any] = {"draft": self.draft, "messages": self.messages}
+        data: dict[str, Any] = {
+            "draft": self.draft, "messages": self.messages, "numbers": self.numbers
+        }  # fmt: skip
         if self.call is not None:
             data["call"] = vars(self.call)
         return TaskCheckpoint(
@@ -108,6 +113,7 @@ class ResumedTask:
         self.task = task
         self.draft: str = data["draft"]
         self.messages: list[Any] = data["messages"]
+        self.numbers: Numbers = data.get("numbers", {})
         self.call = PendingCall(**data["call"]) if "call" in data else None
         said = answer.text.strip()
         self.approved = answer.approve if answer.HasField("approve") else not said

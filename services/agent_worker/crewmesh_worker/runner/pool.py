@@ -33,7 +33,10 @@ _RETRY_SECONDS: Final = 1.0
 
 
 class RunnerPool:
-    """At most `slots` runners that run or wait for their affinity, and `spares` besides."""
+    """At most `slots` runners that run or wait for their affinity, and `spares` besides.
+
+    As many again may be ending: no further one is begun before one of these is gone.
+    """
 
     def __init__(self, settings: RunnerSettings) -> None:
         self._settings = settings
@@ -44,6 +47,7 @@ class RunnerPool:
         self._spares: deque[Runner] = deque()
         self._idle: list[Runner] = []  # least recently used first
         self._running: set[Runner] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._spares_wanted = asyncio.Event()
         self._numbers = itertools.count(1)
         self._keepers: list[asyncio.Task[None]] = []
@@ -125,7 +129,9 @@ class RunnerPool:
     def _evict(self) -> None:
         """Retire idle runners, the least recently used first, until they fit the slots."""
         while self._idle and len(self._idle) + len(self._running) > self._settings.slots:
-            self._background(self._idle.pop(0).kill())
+            leaving = self._background(self._idle.pop(0).kill())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     async def _take_back(self, runner: Runner) -> None:
         if runner in self._running:
@@ -157,6 +163,9 @@ class RunnerPool:
             zygote = await asyncio.shield(self._zygote)
             try:
                 async with self._forking:
+                    # On a busy machine they end more slowly than others begin.
+                    while len(self._leaving) >= self._settings.slots:
+                        await asyncio.wait(self._leaving, return_when=asyncio.FIRST_COMPLETED)
                     return await self._fork_from(zygote)
             except (RunnerDiedError, ZygoteError, OSError) as error:
                 if not zygote.lost.is_set():

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from crewmesh.common.errors import (
@@ -180,10 +181,14 @@ def apply_policy(
 ) -> None:
     """Lower the run's budget to what the policy grants a run.
 
-    Raises ForbiddenError (POLICY_DENIED) with every model and tool that it doesn't allow.
+    Raises ForbiddenError (POLICY_DENIED) with every model and tool that it doesn't allow, and
+    the webhook's host if it's none of those allowed.
     """
     choice = settings.choose(definition, spec.models, policy.models.default)
-    if faults := policy.faults(choice.all, choice.tools):
+    faults = policy.faults(choice.all, choice.tools)
+    if spec.HasField("webhook"):
+        faults += _webhook_faults(spec.webhook, policy.hosts.allowed)
+    if faults:
         raise ForbiddenError(
             "your organisation's policy doesn't allow this run: "
             + "; ".join(fault.message for fault in faults),
@@ -214,15 +219,22 @@ def _parse_inputs(inputs_json: str) -> dict[str, Any]:
     return inputs
 
 
-def _webhook_faults(webhook: agent_pb2.Webhook) -> list[Violation]:
-    """Return what shows before the run has ended; who may be reached is judged then."""
+def _webhook_faults(
+    webhook: agent_pb2.Webhook, allowed: Sequence[str] | None = None
+) -> list[Violation]:
+    """Return what shows before the run has ended; which addresses are reached is judged then.
+
+    `allowed` are the tenant's hosts, None for every one.
+    """
     violations = []
     if len(webhook.url) > 2000:
         violations.append(Violation("webhook.url", "at most 2000 characters"))
     if len(webhook.secret) > 500:
         violations.append(Violation("webhook.secret", "at most 500 characters"))
     try:
-        NetworkPolicy(private=True).check_target(parse_url(webhook.url))
+        hosts = {"allowed": None if allowed is None else list(allowed), "private": True}
+        policy = NetworkPolicy.of({"hosts": hosts}, private_network=True)
+        policy.check_target(parse_url(webhook.url))
     except RefusedError as error:
         violations.append(Violation("webhook.url", str(error)))
     return violations

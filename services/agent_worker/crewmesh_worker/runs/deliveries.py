@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from datetime import timedelta
 from typing import Final
@@ -16,6 +17,7 @@ from crewmesh.common.identity import IdentitySigner
 from crewmesh.common.run_json import STATUS_NAMES, run_json
 from crewmesh.v1 import delivery_pb2, delivery_pb2_grpc
 from crewmesh_worker.tools.network.policy import NetworkPolicy
+from crewmesh_worker.tools.registry import ToolError
 from crewmesh_worker.webhooks.sending import Receipt, send
 from crewmesh_worker.webhooks.signing import signed_headers
 
@@ -36,11 +38,12 @@ class Deliverer:
         self,
         store: delivery_pb2_grpc.DeliveryServiceAsyncStub,
         signer: IdentitySigner,
-        policy: NetworkPolicy,
+        private_network: bool,
     ) -> None:
+        """`private_network` is the operator's word; tenants' policies come with deliveries."""
         self._store = store
         self._signer = signer
-        self._policy = policy
+        self._private_network = private_network
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -75,13 +78,22 @@ class Deliverer:
         return len(response.deliveries)
 
     async def _deliver(self, delivery: delivery_pb2.Delivery) -> None:
-        receipt = await send(delivery.url, *_signed(delivery), self._policy)
+        receipt = await self._send(delivery)
         run_id, tries = delivery.run.id, delivery.tries
         log.info("webhook", run_id=run_id, tries=tries, status=receipt.status)
         try:
             await self._report(delivery, receipt)
         except CrewmeshError as error:
             log.warning("a webhook will be sent again", run_id=run_id, reason=error.message)
+
+    async def _send(self, delivery: delivery_pb2.Delivery) -> Receipt:
+        try:
+            policy = NetworkPolicy.of(
+                json.loads(delivery.policy_json or "{}"), private_network=self._private_network
+            )
+        except ToolError as error:
+            return Receipt(0, str(error))
+        return await send(delivery.url, *_signed(delivery), policy)
 
     async def _report(self, delivery: delivery_pb2.Delivery, receipt: Receipt) -> None:
         report = delivery_pb2.ReportDeliveryRequest(

@@ -21,14 +21,17 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     async def ClaimDeliveries(
         self, request: delivery_pb2.ClaimDeliveriesRequest, context: Any
     ) -> delivery_pb2.ClaimDeliveriesResponse:
-        rows = await self._deliveries.claim(
+        claims = await self._deliveries.claim(
             min(request.limit, _MAX_CLAIMS), request.hold.ToTimedelta()
         )
         response = delivery_pb2.ClaimDeliveriesResponse()
-        for row in rows:
-            run = await self._runs.get(str(row["run_id"]), str(row["org_id"]), tasks=True)
+        for claim in claims:
             response.deliveries.add(
-                run=run, url=row["url"], secret=row["secret"], tries=row["tries"]
+                run=await self._runs.get(claim.run_id, claim.org_id, tasks=True),
+                url=claim.url,
+                secret=claim.secret,
+                tries=claim.tries,
+                policy_json=claim.policy_json,
             )
         return response
 

@@ -25,6 +25,7 @@ from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
 from crewmesh_store.budgets.messages import limit_columns
 from crewmesh_store.database import Database, Row, load_statements
+from crewmesh_store.deliveries.secrets import webhook_columns
 from crewmesh_store.messages import moment, parse_id
 from crewmesh_store.runs.columns import append_columns
 from crewmesh_store.runs.messages import (
@@ -90,15 +91,17 @@ class RunRepository:
         With a message, that is recorded too, as the next of its session. Raises ConflictError
         (IDEMPOTENCY_KEY_REUSED) when the key stands for another request, NotFoundError when
         there is no such session, StateError (POLICY_CHANGED) when another policy is in force
-        than the one that admitted it, and ExhaustedError when too much waits already.
+        than the one that admitted it or (SECRETS_NOT_CONFIGURED) when a webhook's secret can't be
+        kept, and ExhaustedError when too much waits already.
         """
         spec = request.spec
         key = spec.idempotency_key or None
         request_hash = _hash_of(spec)
+        run, org_id = UUID(bytes=uuid7().bytes), identity.require_org()
         row = await self._database.fetch_one(
             SQL["create_run"],
-            run_id=UUID(bytes=uuid7().bytes),
-            org_id=identity.require_org(),
+            run_id=run,
+            org_id=org_id,
             crew=spec.crew,
             crew_version=request.crew_version,
             inputs=spec.inputs_json,
@@ -118,8 +121,7 @@ class RunRepository:
             message=spec.message or None,
             conversation=parse_id(spec.session_id, "session") if spec.message else None,
             max_open_turns=MAX_OPEN_TURNS,
-            webhook_url=spec.webhook.url or None,
-            webhook_secret=spec.webhook.secret,
+            **webhook_columns(spec.webhook, run, org_id, self._vault),
             policy_as_of=moment(request, "policy_as_of"),
         )
         if row is not None:

@@ -83,8 +83,9 @@ WITH full_queue AS (
     SELECT org_id, id, 'total', max_tokens, max_micros
     FROM run WHERE max_tokens IS NOT NULL OR max_micros IS NOT NULL
 ), webhook AS (
-    INSERT INTO deliveries (run_id, org_id, url, secret)
-    SELECT id, org_id, %(webhook_url)s, %(webhook_secret)s FROM run WHERE has_webhook
+    INSERT INTO deliveries (run_id, org_id, url, key_id, sealed)
+    SELECT id, org_id, %(webhook_url)s, %(webhook_key_id)s, %(webhook_sealed)s
+    FROM run WHERE has_webhook
 )
 SELECT run.*, CASE WHEN status = 'running'
     THEN lease_terms(org_id, api_key_id, COALESCE(max_tokens, max_micros) IS NOT NULL) END AS terms

@@ -45,6 +45,11 @@ class Vault:
         self._keys = {_id_of(key): AESGCM(key) for key in found}
         self._first = _id_of(found[0]) if found else None
 
+    @property
+    def seals(self) -> bool:
+        """Whether there is a key to seal with."""
+        return self._first is not None
+
     def seal(self, org_id: str, name: str, value: str) -> Sealed:
         """Encrypt a value; raise StateError (SECRETS_NOT_CONFIGURED) without a key."""
         if self._first is None:
