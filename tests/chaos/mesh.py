@@ -106,9 +106,13 @@ class Mesh:
         for name in names("worker", WORKERS):
             self._scratch(name).mkdir()
         await self._postgres.initialise()
-        for part in self.parts.values():
-            part.start()
         async with asyncio.timeout(_START_SECONDS):
+            self.parts["postgres"].start()
+            await self.parts["postgres"].ready.wait()
+            await self._postgres.make_roles()
+            for name, part in self.parts.items():
+                if name != "postgres":
+                    part.start()
             await self.all_ready()
 
     async def all_ready(self) -> None:

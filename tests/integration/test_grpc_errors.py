@@ -42,7 +42,7 @@ class Agents(agent_pb2_grpc.AgentServiceServicer):
 
 
 async def admit(_: Any) -> Identity:
-    return Identity("test")
+    return Identity("test", "org", "somebody", "viewer")
 
 
 @pytest.fixture

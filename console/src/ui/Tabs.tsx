@@ -7,7 +7,7 @@ export interface Tab {
   content: ReactNode;
 }
 
-/** Tabs as the ARIA practices describe them: arrow keys move, only the current one is in the order. */
+/** Tabs as the ARIA practices describe them: arrow keys, Home and End move, only the current one is in the order. */
 export function Tabs({
   tabs,
   current,
@@ -23,11 +23,12 @@ export function Tabs({
   const list = useRef<HTMLDivElement>(null);
   const shown = tabs.find((tab) => tab.id === current) ?? tabs[0];
   const move = (event: KeyboardEvent) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step || !shown) return;
-    event.preventDefault();
-    const next = tabs[(tabs.indexOf(shown) + step + tabs.length) % tabs.length];
+    if (!shown) return;
+    const at = tabs.indexOf(shown);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
+    const next = to === undefined ? undefined : tabs.at(to % tabs.length);
     if (!next) return;
+    event.preventDefault();
     onChange(next.id);
     list.current?.querySelector<HTMLElement>(`[data-tab="${next.id}"]`)?.focus();
   };
