@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+import uv
 
 from tests.conftest import until
 from tests.e2e.conftest import ROOT, Mesh, put, running_mesh
@@ -61,7 +62,17 @@ def crews_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     create(directory, "flow", "declared", "--declarative", "--skip-provider")
     shutil.copytree(OWN, directory, dirs_exist_ok=True)
     (directory / "pinned" / ".env.example").rename(directory / "pinned" / ".env")
+    lock(directory / "branches", "iniconfig==2.0.0")
     return directory
+
+
+def lock(project: Path, older: str) -> None:
+    """Have uv lock what a project needs, one package of it not at its newest."""
+    subprocess.run(
+        [uv.find_uv_bin(), "lock", "--quiet", "--python", sys.executable, "-P", older],
+        cwd=project,
+        check=True,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +113,7 @@ async def test_every_project_is_listed_with_its_kind_its_inputs_and_what_is_wron
     crews = {crew["name"]: crew for crew in (await projects.get("/v1/crews"))["items"]}
     kinds = {name: crew["kind"] for name, crew in crews.items() if crew["source"] == "project"}
     assert kinds == {
+        "branches": "flow",
         "broken": "crew",
         "by_json": "crew",
         "declared": "flow",
@@ -349,3 +361,27 @@ async def test_the_how_to_does_what_it_says(projects: Mesh) -> None:
         output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
         assert "my_crew" in output.decode() or "report.md" in output.decode()
+
+
+async def test_branches_of_a_flow_run_at_once_with_what_its_lock_says_and_are_not_run_again(
+    projects: Mesh, tmp_path: Path
+) -> None:
+    run = await projects.start_run("branches", directory=str(tmp_path))
+    joined = tmp_path / "join"
+
+    async def joined_once() -> bool:
+        return joined.exists() and joined.read_text().count("\n") == 1
+
+    async def joined_twice() -> bool:
+        return joined.read_text().count("\n") == 2
+
+    # Each branch waits for the other.
+    await until(joined_once, 60)
+    os.kill(int(joined.read_text()), signal.SIGKILL)
+    await until(joined_twice, 60)
+    (tmp_path / "go").touch()
+    end = (await events_of(projects, run))[-1]
+    assert end["type"] == "run.succeeded", end["payload"]
+    # Not the newest, which is what the project itself asks for.
+    assert end["payload"]["output"] == "left and right; iniconfig 2.0.0"
+    assert [(tmp_path / name).read_text() for name in ("left", "right")] == ["begun\n"] * 2

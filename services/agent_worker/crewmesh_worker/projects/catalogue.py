@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from crewmesh_worker.crews.messages import crew_message
 from crewmesh_worker.crews.sources import CrewPage, CrewVersion
 from crewmesh_worker.projects.preparation import find_version, kept_versions, prepare_projects
 from crewmesh_worker.projects.project import BrokenProject, Project
+from crewmesh_worker.projects.pruning import Holds, prune
 
 log = structlog.get_logger(__name__)
 
@@ -31,9 +33,13 @@ class Projects:
     def __init__(self, cache_dir: Path, projects: Iterable[Project | BrokenProject] = ()) -> None:
         self._cache_dir = cache_dir
         self._projects = {project.name: project for project in projects}
+        self._holds = Holds(cache_dir)
 
     async def load(self, directory: Path | None) -> None:
-        """Have the projects of a directory ready, and log what is done for that."""
+        """Have the projects of a directory ready, and log what is done for that.
+
+        Environments that nobody has used for long are removed then.
+        """
         if directory is None:
             return
 
@@ -42,6 +48,10 @@ class Projects:
 
         projects = await prepare_projects(directory, self._cache_dir, say)
         self._projects = {project.name: project for project in projects}
+        for project in projects:
+            if isinstance(project, Project):
+                self._holds.hold(project.python)
+        await asyncio.to_thread(prune, self._cache_dir)
 
     def __contains__(self, name: str) -> bool:
         return name in self._projects

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from crewmesh_worker.projects.project import Project
+from crewmesh_worker.projects.pruning import Holds
 from crewmesh_worker.runner.overlay import make_overlay
 from crewmesh_worker.runner.pool import Runner, RunnerPool, RunnerSettings
 
@@ -66,6 +67,7 @@ class ProjectPools:
         self._scratch_dir = scratch_dir
         self._cache_dir = cache_dir
         self._pools: OrderedDict[Path, _Pool] = OrderedDict()
+        self._holds = Holds(cache_dir)
         self._ending: set[asyncio.Task[None]] = set()
 
     async def acquire(self, project: Project, affinity: str) -> Runner:
@@ -76,6 +78,7 @@ class ProjectPools:
         """
         pool = self._pools.get(project.python)
         if pool is None:
+            self._holds.hold(project.python)
             pool = self._pools[project.python] = _Pool(self._settings(project.python))
         self._pools.move_to_end(project.python)
         self._evict()
@@ -95,9 +98,14 @@ class ProjectPools:
         idle = [p for p, pool in self._pools.items() if p != newest and not pool.in_use]
         for python in idle[: max(0, len(self._pools) - self._kept)]:
             log.info("ending the runners of a project's environment", python=str(python))
-            task = asyncio.create_task(self._pools.pop(python).stop())
+            task = asyncio.create_task(self._end(python, self._pools.pop(python)))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
+
+    async def _end(self, python: Path, pool: _Pool) -> None:
+        await pool.stop()
+        if python not in self._pools:  # by now there may be another
+            self._holds.release(python)
 
     def _settings(self, python: Path) -> RunnerSettings:
         return RunnerSettings(

@@ -23,6 +23,7 @@ from typing import Final
 import structlog
 
 from crewmesh.common.errors import CrewmeshError, InvalidInputError
+from crewmesh_worker.projects import pruning
 from crewmesh_worker.projects.discovery import Source, Unusable, find_projects
 from crewmesh_worker.projects.environment import (
     environment_key,
@@ -81,6 +82,7 @@ def find_version(cache_dir: Path, name: str, version: str, root: Path) -> Projec
         key = json.loads((kept / _ENVIRONMENT).read_text(encoding="utf-8"))["key"]
         if not is_complete(cache_dir, key):
             return None
+        pruning.note_use(cache_dir, key)
         python = environment_python(cache_dir, key)
         return read_project(kept / _FACTS, kept / _FILES, python, root)
     except (OSError, ValueError, KeyError, TypeError):
