@@ -22,7 +22,7 @@ from tests.containers.stack import Stack, running, wait_until
 
 SERVICES = ("api-gateway", "store", "agent-worker")
 _LARGEST_MB = 250
-_READY_SECONDS = 300
+_READY_SECONDS = 180
 
 
 def say(text: str) -> None:
