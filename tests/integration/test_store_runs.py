@@ -495,6 +495,26 @@ async def test_a_queued_run_is_cancelled_at_once_and_again_without_harm(store: S
     assert [e.type for e in await store.watch(run.id)] == ["run.queued", "run.cancelled"]
 
 
+@pytest.mark.parametrize("status", [QUEUED, run_pb2.RUN_STATUS_WAITING])
+async def test_a_run_that_was_to_be_cancelled_neither_waits_nor_queues_again(
+    store: StoreClient, status: run_pb2.RunStatus
+) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    watching = asyncio.create_task(store.watch(lease.run.id))
+    await store.runs.CancelRun(
+        agent_pb2.CancelRunRequest(run_id=lease.run.id), metadata=store.person
+    )
+    batch = append(lease, 3, event("log"), status=status)
+    for _ in range(2):
+        assert await store.append(batch) == ["STORED"]
+    assert [e.type for e in await watching] == [
+        "run.queued",
+        "run.started",
+        "log",
+        "run.cancelled",
+    ]
+
+
 async def test_the_worker_is_told_to_cancel_a_running_run(store: StoreClient) -> None:
     worker = Attached(store, "w1")
     await worker.say(free_slots=1, hello=True)

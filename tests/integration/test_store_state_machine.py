@@ -90,7 +90,12 @@ class StoreMachine(RuleBasedStateMachine):
     def leave(self, model: Model, status: str) -> None:
         assert model.lease is not None
         model.stale.append(model.lease)
-        model.status, model.lease = status, None
+        model.lease = None
+        # Nobody is left to cancel it.
+        if model.cancel_requested and status in ("queued", "waiting"):
+            model.events.append("run.cancelled")
+            status = "cancelled"
+        model.status = status
 
     @precondition(lambda self: len(self.models) < 6)
     @rule(worker=st.booleans(), priority=st.integers(-2, 2))

@@ -29,8 +29,15 @@ async def run_once(runner: Runner, request: Any) -> str:
 
 def processes(runner: Runner) -> list[psutil.Process]:
     """Return all live runners of the pool, by one of them."""
-    siblings = psutil.Process(runner.pid).parent().children()
-    return [process for process in siblings if process.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in psutil.Process(runner.pid).parent().children() if lives(child)]
+
+
+def lives(process: psutil.Process) -> bool:
+    """Tell whether a process does, which others may end at any time."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture

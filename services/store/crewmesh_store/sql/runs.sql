@@ -191,7 +191,8 @@ SELECT id FROM held;
 -- name: append_events
 -- One row for each append that is accepted: the epoch is the lease's, the run is
 -- running, and first_seq is the next number. Rows are locked in one order, so two
--- batches can't deadlock.
+-- batches can't deadlock. A run that was to be cancelled and would go to the queue or wait for a
+-- person instead ends here: nobody is left to end it.
 WITH batch AS (
     SELECT * FROM unnest(
         %(run_ids)s::uuid[], %(epochs)s::bigint[], %(first_seqs)s::bigint[], %(counts)s::int[],
@@ -205,15 +206,21 @@ WITH batch AS (
         cost_micros, unpriced_calls, wait
     )
 ), locked AS MATERIALIZED (
-    SELECT id FROM runs WHERE id = ANY(%(run_ids)s::uuid[]) ORDER BY id FOR UPDATE
+    SELECT id, cancel_requested_at IS NOT NULL AS to_be_cancelled
+    FROM runs WHERE id = ANY(%(run_ids)s::uuid[]) ORDER BY id FOR UPDATE
+), judged AS (
+    SELECT b.*, l.to_be_cancelled AND COALESCE(b.status IN ('queued', 'waiting'), false) AS cancelled
+    FROM batch b JOIN locked l ON l.id = b.run_id
 ), accepted AS (
     UPDATE runs r SET
-        last_seq = r.last_seq + b.count,
-        status = COALESCE(b.status, r.status),
+        last_seq = r.last_seq + b.count + b.cancelled::int,
+        status = CASE WHEN b.cancelled THEN 'cancelled' ELSE COALESCE(b.status, r.status) END,
         output = COALESCE(b.output, r.output),
         output_json = COALESCE(b.output_json, r.output_json),
-        error_code = CASE WHEN b.status <> 'queued' THEN b.error_code END,
-        error_message = CASE WHEN b.status <> 'queued' THEN b.error_message END,
+        error_code = CASE WHEN b.cancelled THEN 'cancelled'
+            WHEN b.status <> 'queued' THEN b.error_code END,
+        error_message = CASE WHEN b.cancelled THEN 'cancelled on request'
+            WHEN b.status <> 'queued' THEN b.error_message END,
         failures = r.failures + COALESCE(b.status = 'queued' AND b.error_code IS NOT NULL, false)::int,
         prompt_tokens = r.prompt_tokens + b.prompt_tokens,
         completion_tokens = r.completion_tokens + b.completion_tokens,
@@ -223,13 +230,13 @@ WITH batch AS (
         unpriced_calls = r.unpriced_calls + b.unpriced_calls,
         available_at = CASE WHEN b.status = 'queued' AND b.error_code IS NOT NULL
             THEN now() + retry_delay(r.failures + 1) ELSE r.available_at END,
-        waiting_until = CASE WHEN b.status = 'waiting' THEN now() + b.wait END,
+        waiting_until = CASE WHEN b.status = 'waiting' AND NOT b.cancelled THEN now() + b.wait END,
         answer = CASE WHEN b.status = 'waiting' THEN NULL ELSE r.answer END,
         lease_expires_at = CASE WHEN b.status IS NULL THEN r.lease_expires_at END,
-        finished_at = CASE WHEN b.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
-            THEN now() END
-    FROM batch b, locked l
-    WHERE r.id = b.run_id AND r.id = l.id
+        finished_at = CASE WHEN b.cancelled
+            OR b.status IN ('succeeded', 'failed', 'cancelled', 'timed_out') THEN now() END
+    FROM judged b
+    WHERE r.id = b.run_id
         AND r.epoch = b.epoch AND r.status = 'running' AND r.last_seq = b.first_seq - 1
     RETURNING r.id, r.org_id, r.attempt, r.last_seq, r.crew, r.api_key_id, r.session_id, r.turn,
         b.status IS NOT NULL AND (
@@ -237,7 +244,8 @@ WITH batch AS (
             OR (r.turn IS NOT NULL AND r.finished_at IS NOT NULL)
             OR EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id AND o.max_running IS NOT NULL)
             OR EXISTS (SELECT FROM crew_limits f WHERE f.org_id = r.org_id AND f.crew = r.crew)
-        ) AS makes_room
+        ) AS makes_room,
+        b.cancelled
 ), stored AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, task, agent, payload)
     SELECT a.id, e.seq, a.org_id, e.at, a.attempt, e.type, e.task, e.agent, e.payload
@@ -247,6 +255,10 @@ WITH batch AS (
         %(event_payloads)s::json[]
     ) AS e (run_id, seq, at, type, task, agent, payload)
     JOIN accepted a ON a.id = e.run_id
+    UNION ALL
+    SELECT a.id, a.last_seq, a.org_id, now(), a.attempt, 'run.cancelled', '', '',
+        json_build_object('reason', 'cancelled on request')
+    FROM accepted a WHERE a.cancelled
 ), kept AS (
     INSERT INTO checkpoints (run_id, task_index, org_id, output, waiting)
     SELECT a.id, c.task_index, a.org_id, c.output, c.waiting
@@ -299,7 +311,8 @@ WITH batch AS (
     WHERE m.org_id = a.org_id AND m.session_id = COALESCE(a.session_id, '') AND m.crew = a.crew
         AND m.id = f.id
 )
-SELECT id, attempt, last_seq, makes_room FROM accepted;
+SELECT id, attempt, last_seq, makes_room, CASE WHEN cancelled THEN now() END AS cancelled_at
+FROM accepted;
 
 -- name: read_heads
 SELECT id, epoch, status, last_seq FROM runs WHERE id = ANY(%(run_ids)s);
