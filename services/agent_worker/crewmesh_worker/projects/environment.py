@@ -18,6 +18,8 @@ import uv
 from crewmesh.common.errors import CrewmeshError
 from crewmesh_worker.runner.overlay import NEEDED
 
+# Is in an environment that is whole.
+COMPLETE: Final = ".complete"
 _LOCK: Final = "uv.lock"
 _PYPROJECT: Final = "pyproject.toml"
 # Raised when environments of the same dependencies are to be made anew.
@@ -48,9 +50,14 @@ def environment_key(root: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def environments_directory(cache_dir: Path) -> Path:
+    """Return where the environments are, each under its key."""
+    return cache_dir / "environments"
+
+
 def environment_python(cache_dir: Path, key: str) -> Path:
     """Return the interpreter of an environment, there or not."""
-    return cache_dir / "environments" / key / "bin" / "python"
+    return environments_directory(cache_dir) / key / "bin" / "python"
 
 
 async def make_environment(root: Path, cache_dir: Path, key: str) -> Path:
@@ -59,7 +66,7 @@ async def make_environment(root: Path, cache_dir: Path, key: str) -> Path:
     The project itself isn't installed: its versions share one environment as long as their
     dependencies are the same. Raises ProjectEnvironmentError.
     """
-    directory = cache_dir / "environments" / key
+    directory = environments_directory(cache_dir) / key
     directory.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(directory, ignore_errors=True)  # of an attempt that was cut off
     try:
@@ -68,7 +75,7 @@ async def make_environment(root: Path, cache_dir: Path, key: str) -> Path:
             await _install_locked(root, directory)
         else:
             await _install(root, directory)
-        (directory / ".complete").touch()
+        (directory / COMPLETE).touch()
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -77,7 +84,7 @@ async def make_environment(root: Path, cache_dir: Path, key: str) -> Path:
 
 def is_complete(cache_dir: Path, key: str) -> bool:
     """Tell whether the environment is there, whole."""
-    return (cache_dir / "environments" / key / ".complete").exists()
+    return (environments_directory(cache_dir) / key / COMPLETE).exists()
 
 
 async def _install(root: Path, directory: Path) -> None:

@@ -28,6 +28,7 @@ from crewmesh_worker.projects.discovery import Source, Unusable, find_projects
 from crewmesh_worker.projects.environment import (
     environment_key,
     environment_python,
+    environments_directory,
     is_complete,
     make_environment,
 )
@@ -136,7 +137,7 @@ async def _prepare_source(
 
 
 async def _environment(source: Source, cache_dir: Path, key: str, say: Say) -> Path:
-    async with _locked(cache_dir / "environments" / key):
+    async with _locked(environments_directory(cache_dir) / key):
         if is_complete(cache_dir, key):
             return environment_python(cache_dir, key)
         say(source.name, "installing its dependencies into an environment of its own")

@@ -18,14 +18,14 @@ from typing import Final
 
 import structlog
 
+from crewmesh_worker.projects.environment import COMPLETE, environments_directory
+
 log = structlog.get_logger(__name__)
 
 # Runs that wait for a person may be pinned to a version that isn't served any more.
 MAX_UNUSED_SECONDS: Final = 30 * 24 * 3600.0
 # Besides those in use; each may have hundreds of megabytes.
 MAX_UNUSED: Final = 20
-
-_COMPLETE: Final = ".complete"
 
 
 class Holds:
@@ -57,7 +57,7 @@ class Holds:
 def note_use(cache_dir: Path, key: str) -> None:
     """Keep the time of an environment's last use; one that isn't there is left so."""
     with contextlib.suppress(OSError):
-        os.utime(cache_dir / "environments" / key / _COMPLETE)
+        os.utime(environments_directory(cache_dir) / key / COMPLETE)
 
 
 def prune(cache_dir: Path, max_unused: int = MAX_UNUSED, now: float | None = None) -> list[str]:
@@ -77,8 +77,8 @@ def prune(cache_dir: Path, max_unused: int = MAX_UNUSED, now: float | None = Non
                 continue
             log.info("removing a project's environment that is used no more", environment=key)
             # First what says that it is whole.
-            directory = cache_dir / "environments" / key
-            (directory / _COMPLETE).unlink(missing_ok=True)
+            directory = environments_directory(cache_dir) / key
+            (directory / COMPLETE).unlink(missing_ok=True)
             shutil.rmtree(directory, ignore_errors=True)
             removed.append(key)
     return removed
@@ -86,7 +86,7 @@ def prune(cache_dir: Path, max_unused: int = MAX_UNUSED, now: float | None = Non
 
 def _environments(cache_dir: Path) -> Iterator[tuple[float, str]]:
     """Yield each whole environment's last use and key; one that is being made isn't whole."""
-    for complete in (cache_dir / "environments").glob(f"*/{_COMPLETE}"):
+    for complete in environments_directory(cache_dir).glob(f"*/{COMPLETE}"):
         with contextlib.suppress(FileNotFoundError):
             yield complete.stat().st_mtime, complete.parent.name
 
@@ -108,11 +108,11 @@ def _alone(cache_dir: Path, key: str) -> Iterator[bool]:
 
 def _open_lock(cache_dir: Path, key: str) -> int:
     # It stays when the environment goes: who waits for it must wait for the same file.
-    path = cache_dir / "environments" / f".{key}.use"
+    path = environments_directory(cache_dir) / f".{key}.use"
     path.parent.mkdir(parents=True, exist_ok=True)
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _key_of(cache_dir: Path, python: Path) -> str | None:
-    parent = cache_dir / "environments"
+    parent = environments_directory(cache_dir)
     return python.relative_to(parent).parts[0] if python.is_relative_to(parent) else None

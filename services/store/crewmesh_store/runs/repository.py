@@ -26,7 +26,7 @@ from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
 from crewmesh_store.budgets.messages import limit_columns
 from crewmesh_store.database import Database, Row, load_statements
 from crewmesh_store.deliveries.secrets import webhook_columns
-from crewmesh_store.messages import moment, parse_id, timestamp
+from crewmesh_store.messages import moment, parse_id
 from crewmesh_store.runs.columns import append_columns
 from crewmesh_store.runs.messages import (
     event_from_row,
@@ -66,8 +66,8 @@ class Stored:
     """What came of an append."""
 
     result: run_store_pb2.AppendResult
-    # As they now stand in the log; none where this call stored none.
-    events: Sequence[run_pb2.RunEvent] = ()
+    # As they now stand in the log, for EventHub.publish; None where this call stored none.
+    events: Sequence[run_pb2.RunEvent] | None = None
     # Whether a queued run may start now that couldn't before: this one, its session's next, or
     # one that waited for a limit of its organisation.
     makes_room: bool = False
@@ -438,18 +438,8 @@ def _stored(append: run_store_pb2.Append, row: Row) -> Stored:
     result = run_store_pb2.AppendResult(
         outcome=run_store_pb2.APPEND_OUTCOME_STORED, last_seq=row["last_seq"]
     )
-    events = _numbered(append, row["attempt"])
-    if row["cancelled_at"] is not None:
-        events.append(
-            run_pb2.RunEvent(
-                run_id=append.run_id,
-                seq=row["last_seq"],
-                at=timestamp(row["cancelled_at"]),
-                attempt=row["attempt"],
-                type="run.cancelled",
-                payload_json=json.dumps({"reason": "cancelled on request"}),
-            )
-        )
+    # Of a run that was ended here, the last event is in the log alone.
+    events = [] if row["cancelled"] else _numbered(append, row["attempt"])
     return Stored(result, events, row["makes_room"])
 
 

@@ -140,7 +140,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             raise InvalidInputError("an append holds at least one event")
         results = await self._runs.append(request.appends)
         for append, stored in zip(request.appends, results, strict=True):
-            if stored.events:
+            if stored.events is not None:
                 self._announce(append.run_id, stored.events)
         if any(stored.makes_room for stored in results):
             self.announce_queued()

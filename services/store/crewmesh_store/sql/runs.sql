@@ -311,8 +311,7 @@ WITH batch AS (
     WHERE m.org_id = a.org_id AND m.session_id = COALESCE(a.session_id, '') AND m.crew = a.crew
         AND m.id = f.id
 )
-SELECT id, attempt, last_seq, makes_room, CASE WHEN cancelled THEN now() END AS cancelled_at
-FROM accepted;
+SELECT id, attempt, last_seq, makes_room, cancelled FROM accepted;
 
 -- name: read_heads
 SELECT id, epoch, status, last_seq FROM runs WHERE id = ANY(%(run_ids)s);
