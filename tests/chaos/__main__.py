@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.chaos.console import say
-from tests.chaos.evidence import Evidence, collect, copy_effects, rest
+from tests.chaos.evidence import Evidence, collect, copy_effects, log_of, rest
 from tests.chaos.faults import FAULTS, Injector, Planned, plan
 from tests.chaos.load import Load
 from tests.chaos.mesh import WORKERS, Mesh
@@ -76,7 +76,7 @@ async def _run(arguments: argparse.Namespace, root: Path) -> int:
     say("\n" + text)
     if arguments.report:
         arguments.report.write_text(text, encoding="utf-8")
-    return _tell_violations(verdicts)
+    return _tell_violations(verdicts, evidence)
 
 
 async def _break(load: Load, injector: Injector, planned: list[Planned], spread: float) -> None:
@@ -123,12 +123,14 @@ async def _take_stock(mesh: Mesh, load: Load) -> Evidence:
     return evidence
 
 
-def _tell_violations(verdicts: list[Verdict]) -> int:
+def _tell_violations(verdicts: list[Verdict], evidence: Evidence) -> int:
     broken = [verdict for verdict in verdicts if verdict.faults]
     for verdict in broken:
         say(f"\nVIOLATED: {verdict.rule}")
         for run_id, words in verdict.faults[:_SHOWN_VIOLATIONS]:
             say(f"  {run_id or '-'}  {words}")
+            if run_id in evidence.events:
+                say(log_of(evidence.events[run_id]))
         if len(verdict.faults) > _SHOWN_VIOLATIONS:
             say(f"  and {len(verdict.faults) - _SHOWN_VIOLATIONS} more")
     say("\nNo violation." if not broken else "")

@@ -117,6 +117,15 @@ def collect(database_url: str, clients: list[Client], ledger_file: Path, workers
     return Evidence(clients, runs, dict(events), keys, fleet, effects, artifacts, entries)
 
 
+def log_of(events: list[Row]) -> str:
+    """Return a run's log for a report, a line an event, without what its agents said."""
+    told = (event for event in events if event["type"] != "llm.chunk")
+    return "\n".join(
+        f"    {e['seq']:4} {e['at']:%H:%M:%S.%f} {e['attempt']} {e['type']} {as_text(e['payload'])}"
+        for e in told
+    )
+
+
 def as_text(value: Any) -> str:
     """Return a value for a report, not too long."""
     return json.dumps(value, default=str)[:200]

@@ -6,6 +6,7 @@ something was lost, doubled or failed, or when a client saw more than a broken c
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import signal
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from tests.chaos.client import Client
 from tests.chaos.console import say
-from tests.chaos.evidence import Evidence, collect, copy_effects, rest
+from tests.chaos.evidence import Evidence, collect, copy_effects, log_of, rest
 from tests.chaos.mesh import WORKERS, Mesh
 from tests.chaos.oracle import judge
 from tests.chaos.part import Part
@@ -32,17 +33,20 @@ _RESTART_SECONDS = 120.0
 
 def main() -> None:
     """Restart everything once and judge."""
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e.rolling", description=__doc__)
+    parser.add_argument("--keep", type=Path, help="an empty directory for logs that stay")
+    keep = parser.parse_args().keep
     with tempfile.TemporaryDirectory(prefix="crewmesh-rolling-") as directory:
         root = Path(directory)
         # Postgres runs as another user, if this is root.
         root.chmod(0o711)
-        faults = asyncio.run(_run(root))
+        faults = asyncio.run(_run(root, keep))
     for fault in faults:
         say(f"VIOLATED: {fault}")
     sys.exit(1 if faults else 0)
 
 
-async def _run(root: Path) -> list[str]:
+async def _run(root: Path, keep: Path | None) -> list[str]:
     mesh = fleet(root, _SEED)
     try:
         await mesh.start()
@@ -59,10 +63,16 @@ async def _run(root: Path) -> list[str]:
         evidence.leftovers += [f"process {p.pid} remains" for p in mesh.runner_processes()]
     finally:
         await mesh.stop()
+        if keep:
+            mesh.logs.rename(keep)
     say(f"{dict(Counter(run['status'] for run in evidence.runs.values()))}")
     say(f"{sum(client.reconnects for client in clients)} streams were opened again")
     verdicts = judge(evidence)
-    broken = [f"{v.rule}: {fault}" for v in verdicts for fault in v.faults]
+    broken = [
+        f"{verdict.rule}: {words}, run {run_id}\n{log_of(evidence.events.get(run_id, []))}"
+        for verdict in verdicts
+        for run_id, words in verdict.faults
+    ]
     return [*broken, *_ends_other_than_well(evidence), *_errors_answered(mesh)]
 
 

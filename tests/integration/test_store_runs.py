@@ -515,6 +515,31 @@ async def test_a_run_that_was_to_be_cancelled_neither_waits_nor_queues_again(
     ]
 
 
+async def test_a_run_that_was_to_be_cancelled_does_not_fail_with_its_last_runner(
+    store: StoreClient,
+) -> None:
+    lease = (await store.create(worker_id="w1")).lease
+    watching = asyncio.create_task(store.watch(lease.run.id))
+    await store.runs.CancelRun(
+        agent_pb2.CancelRunRequest(run_id=lease.run.id), metadata=store.person
+    )
+    batch = append(
+        lease,
+        3,
+        event("log"),
+        event("run.failed"),
+        status=run_pb2.RUN_STATUS_FAILED,
+        error=run_pb2.RunError(code="attempts_exhausted", message="the runner died"),
+    )
+    for _ in range(2):
+        assert await store.append(batch) == ["STORED"]
+    events = await watching
+    assert [e.type for e in events] == ["run.queued", "run.started", "log", "run.cancelled"]
+    assert [e.seq for e in events] == [1, 2, 3, 4]
+    run = await store.get(lease.run.id)
+    assert (run.status, run.error.code) == (run_pb2.RUN_STATUS_CANCELLED, "cancelled")
+
+
 async def test_the_worker_is_told_to_cancel_a_running_run(store: StoreClient) -> None:
     worker = Attached(store, "w1")
     await worker.say(free_slots=1, hello=True)

@@ -179,6 +179,24 @@ class StoreMachine(RuleBasedStateMachine):
         self.leave(model, how)
 
     @precondition(lambda self: self.has("running"))
+    @rule(data=st.data())
+    def lose_the_last_runner(self, data: Any) -> None:
+        _, model = self.pick(data, "running")
+        assert model.lease is not None
+        batch = append(
+            model.lease,
+            len(model.events) + 1,
+            event("run.failed"),
+            status=run_pb2.RUN_STATUS_FAILED,
+            error=run_pb2.RunError(code="attempts_exhausted"),
+        )
+        assert self.send(batch) == "STORED"
+        assert self.send(batch) == "STORED"
+        status = "cancelled" if model.cancel_requested else "failed"
+        model.events.append(f"run.{status}")
+        self.leave(model, status)
+
+    @precondition(lambda self: self.has("running"))
     @rule(data=st.data(), failed=st.booleans())
     def give_back(self, data: Any, failed: bool) -> None:
         _, model = self.pick(data, "running")

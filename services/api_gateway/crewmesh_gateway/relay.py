@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import grpc
 from fastapi import Security
@@ -12,12 +12,16 @@ from fastapi.security import HTTPBearer
 from starlette.requests import ClientDisconnect, Request
 
 from crewmesh.common.authentication import Caller
+from crewmesh.common.errors import UnavailableError
 from crewmesh_gateway.authentication import CALLER_KEY, credential_of
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh, Metadata, error_of
 from crewmesh_gateway.problems import REQUEST_ID_KEY
 
 CALL_SECONDS = 10.0
+# Pauses before a call is repeated; together as long as it may take to find a replica that is
+# back.
+_REPETITION_PAUSES_SECONDS: Final = (0.1, 0.2, 0.4, 0.8)
 
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
@@ -47,11 +51,23 @@ class Relay:
         ask: Ask,
         *,
         seconds: float = CALL_SECONDS,
+        repeatable: bool = False,
     ) -> Answer:
         """Return the answer of a method, within `seconds`.
 
-        Raises ClientDisconnect when the client left meanwhile.
+        What is `repeatable`, because it carries what makes a repetition harmless, is asked again
+        when a worker falls. Raises ClientDisconnect when the client left meanwhile.
         """
+        for pause in _REPETITION_PAUSES_SECONDS if repeatable else ():
+            try:
+                return await self._call(method, ask, seconds)
+            except UnavailableError:
+                await asyncio.sleep(pause)
+        return await self._call(method, ask, seconds)
+
+    async def _call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Ask, Answer], ask: Ask, seconds: float
+    ) -> Answer:
         call = method(ask, timeout=seconds, metadata=self.metadata())
         leaving = asyncio.create_task(self._client_leaves())
         leaving.add_done_callback(lambda _: call.cancel())

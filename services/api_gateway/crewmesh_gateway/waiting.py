@@ -1,31 +1,23 @@
-"""Starting a run and waiting for its end, across the loss of workers."""
+"""Waiting for a run's end, across the loss of workers."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
-import grpc
 from fastapi import Header
 from google.protobuf.duration_pb2 import Duration
 
-from crewmesh.common.errors import CrewmeshError, UnavailableError
+from crewmesh.common.errors import CrewmeshError
 from crewmesh.v1.agent_pb2 import GetRunRequest
 from crewmesh.v1.run_pb2 import Run
 from crewmesh_gateway.params import IDEMPOTENCY_KEY
 from crewmesh_gateway.relay import CALL_SECONDS, Relay
 from crewmesh_gateway.translate import ENDED
 
-Ask = TypeVar("Ask")
-Answer = TypeVar("Answer")
-
 # A long wait is made of calls of this length, so that it survives the loss of a
 # worker and ends soon when the gateway stops.
 WAIT_SLICE_SECONDS: Final = 5.0
-# Pauses before a start is repeated; together as long as it may take to find a replica that is
-# back.
-_REPETITION_PAUSES_SECONDS: Final = (0.1, 0.2, 0.4, 0.8)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -39,23 +31,6 @@ IdempotencyKey = Annotated[
 def first_wait(seconds: float) -> float:
     """Return how much of a wait the first call takes."""
     return min(seconds, WAIT_SLICE_SECONDS)
-
-
-async def start(
-    relay: Relay,
-    method: grpc.aio.UnaryUnaryMultiCallable[Ask, Answer],
-    request: Ask,
-    wait: float,
-    *,
-    repeatable: bool,
-) -> Answer:
-    """Call what starts a run and waits; where a key makes it harmless, again when a worker falls."""
-    for pause in _REPETITION_PAUSES_SECONDS if repeatable else ():
-        try:
-            return await relay.call(method, request, seconds=wait + CALL_SECONDS)
-        except UnavailableError:
-            await asyncio.sleep(pause)
-    return await relay.call(method, request, seconds=wait + CALL_SECONDS)
 
 
 async def wait_for_end(relay: Relay, run: Run, give_up_at: float) -> Run:

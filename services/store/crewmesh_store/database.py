@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -167,8 +168,11 @@ class Database:
         try:
             connection = await self._take_connection()
             try:
-                async with connection:
-                    yield connection
+                yield connection
+            except asyncio.CancelledError:
+                # It may be left in its pipeline, where later statements return no rows.
+                await connection.close()
+                raise
             finally:
                 await self._pool.putconn(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:

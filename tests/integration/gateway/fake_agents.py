@@ -11,7 +11,7 @@ from typing import Any
 
 from uuid6 import uuid7
 
-from crewmesh.common.errors import ConflictError, NotFoundError, StateError
+from crewmesh.common.errors import ConflictError, NotFoundError, StateError, UnavailableError
 from crewmesh.common.grpc_server import caller
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, agent_pb2_grpc, crew_pb2, run_pb2
@@ -44,6 +44,8 @@ class FakeRun:
     spec: agent_pb2.RunSpec
     events: list[run_pb2.RunEvent] = field(default_factory=list)
     questions_answered: list[int] = field(default_factory=list)
+    # How many more workers fall when they get an answer.
+    falls: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def append(self, event_type: str, payload: Any = None, *, payload_json: str = "") -> None:
@@ -278,6 +280,9 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
         fake = self._find(request.run_id)
         if fake.run.status != run_pb2.RUN_STATUS_WAITING:
             raise StateError("the run doesn't wait for input", reason="RUN_NOT_WAITING")
+        if fake.falls:
+            fake.falls -= 1
+            raise UnavailableError("the worker stops")
         await fake.append("input.received", {"text": request.text, "approve": request.approve})
         fake.questions_answered.append(request.question_seq)
         return agent_pb2.RespondToRunResponse(run=fake.run)

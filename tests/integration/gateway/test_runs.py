@@ -331,6 +331,22 @@ async def test_a_waiting_run_gets_its_input_and_another_refuses_it(
     assert fake.questions_answered == [0, 7]
 
 
+async def test_an_answer_to_a_question_is_sent_again_when_a_worker_falls(
+    mesh: FakeMesh, client: httpx2.AsyncClient
+) -> None:
+    fake = mesh.agents.make_run()
+    fake.run.status = run_pb2.RUN_STATUS_WAITING
+    url = f"/v1/runs/{fake.run.id}/input"
+    fake.falls = 1
+    named = await client.post(url, json={"text": "yes", "question": 7})
+    fake.falls = 1
+    # It might answer a later question.
+    unnamed = await client.post(url, json={"text": "yes"})
+
+    assert (named.status_code, unnamed.status_code) == (200, 503)
+    assert fake.questions_answered == [7]
+
+
 async def test_crews_are_listed_and_shown(shared_client: httpx2.AsyncClient) -> None:
     listed = (await shared_client.get("/v1/crews")).json()
     shown = (await shared_client.get("/v1/crews/data-analyst")).json()

@@ -30,7 +30,7 @@ from crewmesh_gateway.params import (
     Moment,
     Wait,
 )
-from crewmesh_gateway.relay import RequestRelay
+from crewmesh_gateway.relay import CALL_SECONDS, RequestRelay
 from crewmesh_gateway.responses import Json
 from crewmesh_gateway.translate import (
     ENDED,
@@ -44,7 +44,6 @@ from crewmesh_gateway.waiting import (
     duration,
     first_wait,
     read_run,
-    start,
     wait_for_end,
 )
 
@@ -86,11 +85,10 @@ async def start_run(
     )
     give_up_at = time.monotonic() + wait
     first = first_wait(wait)
-    answer = await start(
-        relay,
+    answer = await relay.call(
         relay.mesh.agents.StartRun,
         StartRunRequest(spec=spec, wait=duration(first)),
-        first,
+        seconds=first + CALL_SECONDS,
         repeatable=bool(idempotency_key),
     )
     run = await wait_for_end(relay, answer.run, give_up_at)
@@ -193,11 +191,9 @@ async def retry_run(
     It is a run of its own, of the crew as it is now, with the same inputs, models, budget and
     limits, but without the webhook; `retry_of` names the old one.
     """
-    answer = await start(
-        relay,
+    answer = await relay.call(
         relay.mesh.agents.RetryRun,
         RetryRunRequest(run_id=run_id, idempotency_key=idempotency_key or ""),
-        0,
         repeatable=bool(idempotency_key),
     )
     headers = {"Location": f"/v1/runs/{answer.run.id}"}
@@ -216,7 +212,10 @@ async def respond_to_run(relay: RequestRelay, run_id: Id, body: schemas.RespondT
     request = RespondToRunRequest(
         run_id=run_id, text=body.text, approve=body.approve, question_seq=body.question or 0
     )
-    answer = await relay.call(relay.mesh.agents.RespondToRun, request)
+    # An answer to a question is acknowledged again; one to whatever is asked now is not.
+    answer = await relay.call(
+        relay.mesh.agents.RespondToRun, request, repeatable=body.question is not None
+    )
     return Json(run_json(answer.run))
 
 

@@ -24,14 +24,13 @@ from crewmesh_gateway import schemas
 from crewmesh_gateway.bodies import JsonRoute, dump_json
 from crewmesh_gateway.openapi import BODY_FAULTS, problems
 from crewmesh_gateway.params import NAME, SEQ, Cursor, Id, Limit, Wait
-from crewmesh_gateway.relay import Relay, RequestRelay
+from crewmesh_gateway.relay import CALL_SECONDS, Relay, RequestRelay
 from crewmesh_gateway.responses import Json
 from crewmesh_gateway.translate import ENDED, message_json, run_json, session_json
 from crewmesh_gateway.waiting import (
     IdempotencyKey,
     duration,
     first_wait,
-    start,
     wait_for_end,
 )
 
@@ -175,11 +174,10 @@ async def post_message(
         timeout_seconds=body.timeout_seconds or 0,
         wait=duration(first),
     )
-    posted = await start(
-        relay,
+    posted = await relay.call(
         relay.mesh.sessions.PostMessage,
         request,
-        first,
+        seconds=first + CALL_SECONDS,
         repeatable=bool(idempotency_key),
     )
     run = await wait_for_end(relay, posted.run, give_up_at)

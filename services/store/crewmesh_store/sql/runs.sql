@@ -191,8 +191,9 @@ SELECT id FROM held;
 -- name: append_events
 -- One row for each append that is accepted: the epoch is the lease's, the run is
 -- running, and first_seq is the next number. Rows are locked in one order, so two
--- batches can't deadlock. A run that was to be cancelled and would go to the queue or wait for a
--- person instead ends here: nobody is left to end it.
+-- batches can't deadlock. A run that was to be cancelled ends as cancelled here where it would
+-- wait for a person or go to the queue, as nobody is left to end it, and where it would fail
+-- because its attempts are used up: a lost runner isn't the crew's answer.
 WITH batch AS (
     SELECT * FROM unnest(
         %(run_ids)s::uuid[], %(epochs)s::bigint[], %(first_seqs)s::bigint[], %(counts)s::int[],
@@ -209,11 +210,13 @@ WITH batch AS (
     SELECT id, cancel_requested_at IS NOT NULL AS to_be_cancelled
     FROM runs WHERE id = ANY(%(run_ids)s::uuid[]) ORDER BY id FOR UPDATE
 ), judged AS (
-    SELECT b.*, l.to_be_cancelled AND COALESCE(b.status IN ('queued', 'waiting'), false) AS cancelled
+    SELECT b.*, l.to_be_cancelled AND COALESCE(
+        b.status IN ('queued', 'waiting') OR b.error_code = 'attempts_exhausted', false
+    ) AS cancelled
     FROM batch b JOIN locked l ON l.id = b.run_id
 ), accepted AS (
     UPDATE runs r SET
-        last_seq = r.last_seq + b.count + b.cancelled::int,
+        last_seq = r.last_seq + b.count + (b.cancelled AND b.status <> 'failed')::int,
         status = CASE WHEN b.cancelled THEN 'cancelled' ELSE COALESCE(b.status, r.status) END,
         output = COALESCE(b.output, r.output),
         output_json = COALESCE(b.output_json, r.output_json),
@@ -254,7 +257,7 @@ WITH batch AS (
         %(event_types)s::text[], %(event_tasks)s::text[], %(event_agents)s::text[],
         %(event_payloads)s::json[]
     ) AS e (run_id, seq, at, type, task, agent, payload)
-    JOIN accepted a ON a.id = e.run_id
+    JOIN accepted a ON a.id = e.run_id AND NOT (a.cancelled AND e.type = 'run.failed')
     UNION ALL
     SELECT a.id, a.last_seq, a.org_id, now(), a.attempt, 'run.cancelled', '', '',
         json_build_object('reason', 'cancelled on request')
