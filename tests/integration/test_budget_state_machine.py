@@ -29,7 +29,6 @@ from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, budget_pb2, run_pb2, run_store_pb2
 from crewmesh_store.budgets.repository import BudgetRepository
 from crewmesh_store.database import Database
-from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.repository import RunRepository
 from tests.integration.conftest import append, event
 
@@ -236,7 +235,6 @@ class BudgetMachine(RuleBasedStateMachine):
 
 
 def test_whatever_happens_no_budget_is_exceeded_and_nothing_is_lost(database_url: str) -> None:
-    migrate(database_url)
     run_state_machine_as_test(
         lambda: BudgetMachine(database_url),
         settings=settings(

@@ -12,12 +12,10 @@ import pytest
 from crewmesh.common.grpc_server import acting_as
 from crewmesh.common.identity import Identity
 from crewmesh_store.database import Database
-from crewmesh_store.migrations import migrate
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    await asyncio.to_thread(migrate, database_url)
     database = Database(database_url, 2)
     await database.open()
     yield database

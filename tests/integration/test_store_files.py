@@ -170,12 +170,11 @@ async def test_the_first_owner_is_made_once(database_url: str, tmp_path: Path) -
         assert stored == (hashlib.sha256(API_KEY.encode()).digest(),)
 
 
-async def test_migrations_started_at_once_run_once(database_url: str) -> None:
-    await asyncio.gather(*(asyncio.to_thread(migrate, database_url) for _ in range(3)))
+async def test_migrations_started_at_once_run_once(empty_database_url: str) -> None:
+    await asyncio.gather(*(asyncio.to_thread(migrate, empty_database_url) for _ in range(3)))
 
 
 def test_a_newer_schema_is_refused(database_url: str) -> None:
-    migrate(database_url)
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StateError, match="newer store"):

@@ -16,7 +16,6 @@ import pytest
 from crewmesh.common.errors import UnavailableError
 from crewmesh_store.database import Database
 from crewmesh_store.files.objects import Objects, artifact_key
-from crewmesh_store.migrations import migrate
 from crewmesh_store.runs import retention
 from crewmesh_store.runs.retention import Retention
 
@@ -108,7 +107,6 @@ def partition_of(moment: datetime) -> str:
 
 @pytest.fixture
 def past(database_url: str, tmp_path: Path) -> Iterator[Past]:
-    migrate(database_url)
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield Past(connection, tmp_path / "objects")
 

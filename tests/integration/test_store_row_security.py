@@ -73,7 +73,6 @@ WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
 @pytest.fixture
 def admin(database_url: str) -> Any:
     """A superuser's connection to a migrated database of two organisations."""
-    migrate(database_url)
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 

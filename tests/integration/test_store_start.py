@@ -33,9 +33,9 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 @pytest.fixture
-async def link(database_url: str) -> AsyncIterator[Link]:
+async def link(empty_database_url: str) -> AsyncIterator[Link]:
     """A way to Postgres over TCP that can be broken."""
-    directory = conninfo_to_dict(database_url)["host"]
+    directory = conninfo_to_dict(empty_database_url)["host"]
     link = Link("store to postgres", to_socket(f"{directory}/.s.PGSQL.5432"))
     await link.open()
     yield link
@@ -43,17 +43,20 @@ async def link(database_url: str) -> AsyncIterator[Link]:
 
 
 @pytest.fixture
-def url_over_link(database_url: str, link: Link) -> str:
-    parameters = conninfo_to_dict(database_url)
+def url_over_link(empty_database_url: str, link: Link) -> str:
+    parameters = conninfo_to_dict(empty_database_url)
     return f"postgresql://{parameters['user']}@{link.address}/{parameters['dbname']}"
 
 
 async def test_replicas_that_start_at_once_on_an_empty_database_make_one_owner(
-    database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         replicas = await asyncio.gather(
-            *(stack.enter_async_context(serving_store(database_url, tmp_path)) for _ in range(4))
+            *(
+                stack.enter_async_context(serving_store(empty_database_url, tmp_path))
+                for _ in range(4)
+            )
         )
         assert len({(replica.org.org_id, replica.org.user_id) for replica in replicas}) == 1
 

@@ -26,7 +26,6 @@ from hypothesis.stateful import (
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
 from crewmesh_store.database import Database
-from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.repository import RunRepository
 from tests.integration.conftest import append, event
 
@@ -266,7 +265,6 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def test_any_sequence_of_calls_leaves_the_store_as_the_model_predicts(database_url: str) -> None:
-    migrate(database_url)
     run_state_machine_as_test(
         lambda: StoreMachine(database_url),
         settings=settings(
