@@ -186,8 +186,12 @@ stand-in-postgres:  ## an image under the name of postgres:18, for machines that
 	$(ENGINE) build $(IMAGE_OPTIONS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
 	  --file tests/containers/postgres.Dockerfile --tag docker.io/library/postgres:18-bookworm .
 
-secrets:  ## the secrets that docker-compose.yml names, in ./secrets; made once
-	$(PYTHON) deploy/compose/make_secrets.py secrets
+secrets: setup  ## the secrets and certificates that docker-compose.yml names, in ./secrets; made once
+	$(BIN)/python deploy/compose/make_secrets.py secrets
+	$(BIN)/python deploy/compose/make_certificates.py secrets/tls
+
+certificates: setup  ## the certificates in ./secrets anew, by the same authority; services take them as they run
+	$(BIN)/python deploy/compose/make_certificates.py secrets/tls --renew
 
 clean:
 	rm -rf .venv .uv .tools console/node_modules services/api_gateway/crewmesh_gateway/console .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2* protos/externalscaler/*_pb2*

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.compose.make_certificates import make_certificates
 from deploy.compose.make_secrets import make_secrets
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,7 @@ class Stack:
     def __post_init__(self) -> None:
         self.secrets = self.directory / "secrets"
         make_secrets(self.secrets)
+        make_certificates(self.secrets / "tls")
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {

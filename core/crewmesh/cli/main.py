@@ -23,6 +23,7 @@ from crewmesh.cli.commands import (
     users,
 )
 from crewmesh.cli.commands.backup import backup
+from crewmesh.cli.commands.certs import certs
 from crewmesh.cli.commands.chat import chat
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
@@ -72,6 +73,7 @@ app.add_typer(policy.app, name="policy")
 app.command()(usage)
 app.command()(login)
 app.command()(doctor)
+app.command()(certs)
 app.command()(backup)
 app.command()(restore)
 

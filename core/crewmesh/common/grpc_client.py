@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import grpc
 
+from crewmesh.common.mesh_tls import TlsDirectory
+from crewmesh.common.renewing_channel import RenewingChannel
 from crewmesh.v1 import (
     agent_pb2_grpc,
     audit_pb2_grpc,
@@ -136,12 +138,15 @@ _OPTIONS: Sequence[tuple[str, str | int]] = (
 )
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
+def open_channel(target: str, tls: TlsDirectory | None = None, role: str = "") -> grpc.aio.Channel:
     """Return a channel that balances its calls over every address of `target`.
 
-    `target` is a gRPC name: `dns:///store:8082`, `ipv4:127.0.0.1:1,127.0.0.1:2`.
+    `target` is a gRPC name: `dns:///store:8082`, `ipv4:127.0.0.1:1,127.0.0.1:2`. With `tls`, only
+    a server whose certificate names `role` is spoken to.
     """
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    return RenewingChannel(target, tls, (*_OPTIONS, ("grpc.ssl_target_name_override", role)))
 
 
 # The generated classes serve both kinds of channel, but name the blocking one's types.

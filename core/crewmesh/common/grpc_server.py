@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,12 +17,14 @@ from grpc_status import rpc_status
 from crewmesh.common.access import check_access
 from crewmesh.common.errors import (
     CrewmeshError,
+    UnauthenticatedError,
     UnavailableError,
     error_from_rpc,
     status_from_error,
 )
 from crewmesh.common.grpc_client import FLOW_CONTROL
-from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity
+from crewmesh.common.identity import IDENTITY_METADATA_KEY, INVALID_IDENTITY, Identity
+from crewmesh.common.mesh_tls import TlsDirectory, role_of_peer
 
 # Names the outside request in the logs of every service that works on it.
 REQUEST_ID_METADATA_KEY = "x-request-id"
@@ -80,10 +82,20 @@ class GrpcServer:
     Health says NOT_SERVING until `set_serving(True)`.
     """
 
-    def __init__(self, authenticate: Authenticate, *, reflect: bool = False) -> None:
+    def __init__(
+        self,
+        authenticate: Authenticate,
+        *,
+        reflect: bool = False,
+        tls: TlsDirectory | None = None,
+        peers: Collection[str] = (),
+    ) -> None:
+        """With `tls`, only certificates of `peers`' roles may bring the mesh's signed statements."""
         self._server = grpc.aio.server(
-            interceptors=[_CallInterceptor(authenticate)], options=_OPTIONS
+            interceptors=[_CallInterceptor(authenticate, None if tls is None else peers)],
+            options=_OPTIONS,
         )
+        self._tls = tls
         self._health = HealthServicer()
         self._reflect = reflect
         self._services = ["grpc.health.v1.Health"]
@@ -103,9 +115,16 @@ class GrpcServer:
                 [*self._services, reflection.SERVICE_NAME], self._server
             )
         await self.set_serving(False)
-        port = self._server.add_insecure_port(address)
+        port = add_port(self._server, address, self._tls)
         await self._server.start()
         return port
+
+    def add_public_port(self, address: str, tls: TlsDirectory) -> int:
+        """Before the start: also listen where callers need no certificate of their own.
+
+        They need an API key or a token there: what the mesh's services say of others is refused.
+        """
+        return add_port(self._server, address, tls, ask_clients=False)
 
     async def set_serving(self, serving: bool) -> None:
         """Tell health checks whether to send calls here."""
@@ -123,11 +142,21 @@ class GrpcServer:
         await self._server.stop(grace_seconds)
 
 
+def add_port(
+    server: grpc.aio.Server, address: str, tls: TlsDirectory | None, *, ask_clients: bool = True
+) -> int:
+    """Have a server listen on `address`, in plain text without `tls`; return the port."""
+    if tls is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, tls.server_credentials(ask_clients=ask_clients))
+
+
 class _CallInterceptor(grpc.aio.ServerInterceptor):
     """Authenticates and authorises each call; turns what its servicer raises into a status."""
 
-    def __init__(self, authenticate: Authenticate) -> None:
+    def __init__(self, authenticate: Authenticate, peers: Collection[str] | None) -> None:
         self._authenticate = authenticate
+        self._peers = peers
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -163,9 +192,22 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = dict(context.invocation_metadata() or ())
         if request_id := metadata.get(REQUEST_ID_METADATA_KEY):
             structlog.contextvars.bind_contextvars(request_id=request_id)
+        if self._peers is not None and IDENTITY_METADATA_KEY in metadata:
+            _check_peer(role_of_peer(context.auth_context()), self._peers)
         identity = await self._authenticate(metadata)
         check_access(method, identity)
         _caller.set(identity)
+
+
+def _check_peer(role: str, peers: Collection[str]) -> None:
+    """Refuse a signed statement from one who isn't of the mesh, whatever it says."""
+    if role not in peers:
+        whose = f"the role {role!r}" if role else "none of the mesh's roles"
+        raise UnauthenticatedError(
+            f"the caller's certificate is of {whose}, and only {' and '.join(peers)} may speak for "
+            "others here",
+            reason=INVALID_IDENTITY,
+        )
 
 
 # By (request streams, response streams).

@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from crewmesh.common.mesh_tls import TlsDirectory, is_loopback
 
 PREFIX = "CREWMESH_"
 
@@ -37,8 +39,54 @@ class Settings(BaseSettings):
         except ValidationError as error:
             for fault in error.errors():
                 name = PREFIX + "_".join(str(part) for part in fault["loc"]).upper()
-                sys.stderr.write(f"crewmesh: setting {name}: {fault['msg']}\n")
+                # A fault of several settings together names them itself.
+                where = f"setting {name}: " if fault["loc"] else ""
+                sys.stderr.write(f"crewmesh: {where}{fault['msg'].removeprefix('Value error, ')}\n")
             raise SystemExit(2) from None
+
+
+class MeshSettings(Settings):
+    """Base of the settings of services that take part in the mesh."""
+
+    mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
+    tls_dir: Path | None = Field(
+        None,
+        description="directory of ca.pem, cert.pem and key.pem, as `crewmesh certs` makes it: "
+        "the mesh then speaks mutual TLS only",
+    )
+    insecure_plaintext: bool = Field(
+        False,
+        description="let the mesh speak plain text off this machine, without CREWMESH_TLS_DIR",
+    )
+
+    def mesh_addresses(self) -> dict[str, str]:
+        """Return where this service listens and whom it calls, by the setting that says so."""
+        raise NotImplementedError
+
+    def tls(self) -> TlsDirectory | None:
+        """Return the service's certificate; None for plain text."""
+        return TlsDirectory(self.tls_dir) if self.tls_dir is not None else None
+
+    @field_validator("tls_dir")
+    @classmethod
+    def _check_tls_dir(cls, directory: Path | None) -> Path | None:
+        if directory is not None:
+            TlsDirectory(directory)
+        return directory
+
+    @model_validator(mode="after")
+    def _check_plaintext(self) -> Self:
+        if self.tls_dir is not None or self.insecure_plaintext:
+            return self
+        for name, address in self.mesh_addresses().items():
+            if not is_loopback(address):
+                raise ValueError(
+                    f"{PREFIX}{name.upper()}={address} is not on this machine alone, and the mesh "
+                    "would speak plain text there. Make certificates with `crewmesh certs DIR` and "
+                    f"set {PREFIX}TLS_DIR; or set {PREFIX}INSECURE_PLAINTEXT=true where something "
+                    "else protects that network"
+                )
+        return self
 
 
 def _values_from_files(cls: type[Settings]) -> dict[str, str]:

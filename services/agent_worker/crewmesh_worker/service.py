@@ -34,6 +34,7 @@ from crewmesh.common.lifecycle import (
     until_stopped,
 )
 from crewmesh.common.logging import configure_logging
+from crewmesh.common.mesh_tls import GATEWAY, STORE
 from crewmesh.v1 import agent_pb2_grpc, run_store_pb2, session_pb2_grpc
 from crewmesh_worker.authentication import CallAuthenticator
 from crewmesh_worker.crews.catalogue import Catalogue
@@ -75,7 +76,8 @@ class Worker:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self.worker_id = settings.worker_id or str(uuid7())
-        self._channel = open_channel(settings.store_target)
+        tls = settings.tls()
+        self._channel = open_channel(settings.store_target, tls, STORE)
         self._signer = IdentitySigner(settings.mesh_secret, "agent_worker")
         self._store = run_store_stub(self._channel)
         self._slots = Slots(settings.slots)
@@ -129,6 +131,8 @@ class Worker:
                 self._signer,
             ),
             reflect=settings.reflection,
+            tls=tls,
+            peers=(GATEWAY,),
         )
         self._keeper = LeaseKeeper(
             self._store, self._signer, self.worker_id, self._slots, self._executor
@@ -168,6 +172,9 @@ class Worker:
             self._sessions,
             "crewmesh.v1.SessionService",
         )
+        if (public_tls := settings.public_tls()) is not None:
+            port = self._server.add_public_port(settings.worker_public_address, public_tls)
+            log.info("listens for callers with API keys, too", port=port)
         port = await self._server.start(self._settings.worker_address)
         self.address = f"{self._settings.worker_address.rpartition(':')[0]}:{port}"
         hello = run_store_pb2.WorkerHello(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from crewmesh.common.settings import Settings
+from crewmesh.common.mesh_tls import TlsDirectory
+from crewmesh.common.settings import MeshSettings
 from crewmesh_worker.local_model.files import find_weights
 from crewmesh_worker.local_model.settings import LocalModelSettings
 from crewmesh_worker.tools.network import settings as network
@@ -24,13 +25,20 @@ _MODEL_VARIABLES = (
 )
 
 
-class WorkerSettings(Settings):
+class WorkerSettings(MeshSettings):
     """Read from `CREWMESH_...` environment variables."""
 
     worker_address: str = Field("127.0.0.1:8081", description="host:port to listen on")
+    worker_public_address: str = Field(
+        "",
+        description="a second host:port, for internal services: TLS, and an API key instead of a certificate",
+    )
+    worker_public_tls_dir: Path | None = Field(
+        None,
+        description="cert.pem, key.pem and ca.pem for it; by default those of CREWMESH_TLS_DIR",
+    )
     worker_id: str = Field("", description="a name of this worker; by default a new one each start")
     store_target: str = Field(description="gRPC name of the store, such as dns:///store:8082")
-    mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
     slots: int = Field(
         default_factory=lambda: 8 * (os.cpu_count() or 1), ge=1, le=1000,
         description="runs at the same time",
@@ -113,6 +121,29 @@ class WorkerSettings(Settings):
         "where policy does",
     )
     reflection: bool = Field(False, description="serve gRPC reflection")
+
+    def mesh_addresses(self) -> dict[str, str]:
+        """Return where this service listens and whom it calls, by the setting that says so."""
+        return {"worker_address": self.worker_address, "store_target": self.store_target}
+
+    def public_tls(self) -> TlsDirectory | None:
+        """Return the certificate of the second address; None where nothing listens there."""
+        if not self.worker_public_address:
+            return None
+        directory = self.worker_public_tls_dir or self.tls_dir
+        assert directory is not None
+        return TlsDirectory(directory)
+
+    @model_validator(mode="after")
+    def _check_public_address(self) -> Self:
+        if self.worker_public_address and self.tls_dir is None:
+            raise ValueError(
+                "CREWMESH_WORKER_PUBLIC_ADDRESS needs CREWMESH_TLS_DIR: without it the first address "
+                "takes callers with no certificate, too"
+            )
+        if self.worker_public_address and self.worker_public_tls_dir is not None:
+            TlsDirectory(self.worker_public_tls_dir)
+        return self
 
     def models(self) -> list[str]:
         """Return the default models, in order."""

@@ -23,6 +23,7 @@ from crewmesh.common.grpc_client import (
 )
 from crewmesh.common.grpc_server import REQUEST_ID_METADATA_KEY
 from crewmesh.common.identity import INVALID_IDENTITY, Identity, IdentitySigner
+from crewmesh.common.mesh_tls import STORE, WORKER, TlsDirectory
 
 SERVICE: Final = "api_gateway"
 _HEALTH_SECONDS = 2.0
@@ -37,11 +38,17 @@ class Mesh:
     of a name's addresses.
     """
 
-    def __init__(self, worker_target: str, store_target: str, secret: str) -> None:
+    def __init__(
+        self,
+        worker_target: str,
+        store_target: str,
+        secret: str,
+        tls: TlsDirectory | None = None,
+    ) -> None:
         self._signer = IdentitySigner(secret, SERVICE)
         self._channels = {
-            "agent_worker": open_channel(worker_target),
-            "store": open_channel(store_target),
+            "agent_worker": open_channel(worker_target, tls, WORKER),
+            "store": open_channel(store_target, tls, STORE),
         }
         workers, store = self._channels["agent_worker"], self._channels["store"]
         self.agents = agent_stub(workers)

@@ -28,7 +28,7 @@ async def run(settings: GatewaySettings) -> None:
     """Serve until SIGTERM or SIGINT; then let requests end, for `drain_seconds` at most."""
     stop = stop_requested()
     listener = listen(settings.host, settings.port)
-    mesh = Mesh(settings.worker_target, settings.store_target, settings.mesh_secret)
+    mesh = Mesh(settings.worker_target, settings.store_target, settings.mesh_secret, settings.tls())
     gateway = Gateway(
         mesh,
         mesh_secret=settings.mesh_secret,

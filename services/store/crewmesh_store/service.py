@@ -21,6 +21,7 @@ from crewmesh.common.lifecycle import (
     until_stopped,
 )
 from crewmesh.common.logging import configure_logging
+from crewmesh.common.mesh_tls import GATEWAY, WORKER
 from crewmesh.v1 import (
     audit_pb2_grpc,
     budget_pb2_grpc,
@@ -127,7 +128,7 @@ class Store:
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
         keep = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._retention = Retention(self._database, objects, keep)
-        self._server = GrpcServer(self._authenticate)
+        self._server = GrpcServer(self._authenticate, tls=settings.tls(), peers=(WORKER, GATEWAY))
         self._scaler = make_scaler_server(settings, self._database)
         self._ready = False
         self.port = 0

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from crewmesh.common.settings import Settings
+from crewmesh.common.settings import MeshSettings
 from crewmesh_store.files.objects import S3Options
 
 
-class StoreSettings(Settings):
+class StoreSettings(MeshSettings):
     """Read from `CREWMESH_...` environment variables."""
 
     database_url: str = Field(
         description="postgresql://... of the database; libpq's parameters in it win over ours"
     )
     store_address: str = Field("127.0.0.1:8082", description="host:port to listen on")
-    mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
     object_store_url: str = Field(description="file:///path or s3://bucket/prefix")
     s3_endpoint: str = Field(
         "",
@@ -61,6 +60,11 @@ class StoreSettings(Settings):
     )
     bootstrap_email: str = Field("owner@localhost", description="the first owner's address")
     bootstrap_org: str = Field("default", description="the first organisation's name")
+
+    def mesh_addresses(self) -> dict[str, str]:
+        """Return where this service listens, by the setting that says so."""
+        scaler = {"scaler_address": self.scaler_address} if self.scaler_token else {}
+        return {"store_address": self.store_address} | scaler
 
     def s3(self) -> S3Options:
         """Return how to reach an S3-compatible server."""

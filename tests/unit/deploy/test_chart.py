@@ -38,7 +38,8 @@ ALL = {
     "objectStore.s3.secretName": "s3",
     "store.replicas": "3",
 }
-CASES: list[dict[str, str]] = [{}, ALL, {"networkPolicy.enabled": "false"}]
+PLAIN = {"networkPolicy.enabled": "false", "tls.enabled": "false"}
+CASES: list[dict[str, str]] = [{}, ALL, PLAIN, {**ALL, "tls.enabled": "false"}]
 SETTINGS = {"store": StoreSettings, "agent-worker": WorkerSettings, "api-gateway": GatewaySettings}
 
 
@@ -135,6 +136,53 @@ def test_every_variable_is_a_setting_of_its_service(values: dict[str, str]) -> N
             if name.startswith("CREWMESH_"):
                 setting = name.removeprefix("CREWMESH_").removesuffix("_FILE").lower()
                 assert setting in SETTINGS[part].model_fields, f"{part}: {name}"
+
+
+def test_each_service_has_its_own_certificate_and_no_other() -> None:
+    secrets = {}
+    for part, deployment in of_kind(render({}), "Deployment").items():
+        (container,) = pod_of(deployment)["containers"]
+        environment = {v["name"]: v.get("value") for v in container["env"]}
+        (mount,) = [m for m in container["volumeMounts"] if m["name"] == "tls"]
+        (volume,) = [v for v in pod_of(deployment)["volumes"] if v["name"] == "tls"]
+        assert environment["CREWMESH_TLS_DIR"] == mount["mountPath"]
+        assert "CREWMESH_INSECURE_PLAINTEXT" not in environment
+        assert {item["path"] for item in volume["secret"]["items"]} == {
+            "ca.pem",
+            "cert.pem",
+            "key.pem",
+        }
+        secrets[part] = volume["secret"]["secretName"]
+    assert secrets == {part: f"crewmesh-tls-{part}" for part in SETTINGS}
+
+
+def test_over_tls_readiness_is_asked_by_who_has_a_certificate() -> None:
+    for values, way in (({}, "exec"), (PLAIN, "grpc")):
+        for part in ("store", "agent-worker"):
+            (container,) = pod_of(of_kind(render(values), "Deployment")[part])["containers"]
+            assert way in container["readinessProbe"]
+            assert (
+                "appProtocol" in of_kind(render(values), "Service")[part]["spec"]["ports"][0]
+            ) is (way == "grpc")
+
+
+def test_keda_believes_the_meshs_authority() -> None:
+    documents = render(ALL)
+    trust = of_kind(documents, "TriggerAuthentication")["agent-worker"]
+    assert trust["spec"]["secretTargetRef"] == [
+        {"parameter": "caCert", "name": "crewmesh-tls-store", "key": "ca.pem"}
+    ]
+    for trigger in of_kind(documents, "ScaledObject")["agent-worker"]["spec"]["triggers"]:
+        assert trigger["metadata"]["enableTLS"] == "true"
+        assert trigger["authenticationRef"] == {"name": trust["metadata"]["name"]}
+
+
+def test_plain_text_is_said_to_the_services_in_so_many_words() -> None:
+    for deployment in of_kind(render(PLAIN), "Deployment").values():
+        (container,) = pod_of(deployment)["containers"]
+        environment = {v["name"]: v.get("value") for v in container["env"]}
+        assert environment["CREWMESH_INSECURE_PLAINTEXT"] == "true"
+        assert "CREWMESH_TLS_DIR" not in environment
 
 
 def test_grpc_is_balanced_by_the_clients_over_headless_services() -> None:

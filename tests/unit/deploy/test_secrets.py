@@ -13,6 +13,9 @@ from crewmesh_store.tenants.vault import Vault
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+make_certificates = runpy.run_path(str(ROOT / "deploy" / "compose" / "make_certificates.py"))[
+    "make_certificates"
+]
 make_secrets = runpy.run_path(str(ROOT / "deploy" / "compose" / "make_secrets.py"))["make_secrets"]
 
 
@@ -59,6 +62,25 @@ def test_our_containers_may_do_little_and_hold_no_secret(name: str) -> None:
     assert "mesh-secret" in service["secrets"]
     assert not [key for key in service["environment"] if key.endswith(("SECRET", "_URL", "PASSWORD"))
                 and "OBJECT_STORE" not in key]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["store", "agent-worker", "api-gateway"])
+def test_each_container_has_its_own_certificate_and_speaks_tls_with_it(
+    name: str, tmp_path: Path
+) -> None:
+    service = COMPOSE["services"][name]
+    (mount,) = [volume for volume in service["volumes"] if "/tls/" in volume]
+    source, target, mode = mount.rsplit(":", 2)
+    assert (Path(source).name, mode) == (name, "ro")
+    assert service["environment"]["CREWMESH_TLS_DIR"] == target
+    assert make_certificates(tmp_path) == ["store", "agent-worker", "api-gateway"]
+    assert make_certificates(tmp_path) == []
+    # Read by another user, behind a door that is closed to all but the owner.
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / name).iterdir()} == {0o644}
+    before = (tmp_path / name / "cert.pem").read_bytes()
+    assert name in make_certificates(tmp_path, renew=True)
+    assert (tmp_path / name / "cert.pem").read_bytes() != before
 
 
 def test_only_the_store_is_on_the_databases_network() -> None:

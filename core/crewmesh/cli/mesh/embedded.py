@@ -19,12 +19,16 @@ from crewmesh.cli.mesh.ports import HOST, ReservedPort
 from crewmesh.cli.mesh.postgres import Postgres
 from crewmesh.cli.mesh.projects import prepare_projects
 from crewmesh.cli.mesh.service import Report, Service, ServiceSpec
+from crewmesh.common.mesh_tls import GATEWAY, STORE, WORKER
 
 if TYPE_CHECKING:
     import psutil
 
 # A worker's runs get this long to end by themselves when the mesh stops.
 _DRAIN_SECONDS = 30.0
+
+
+_TLS_ROLES = {"crewmesh_store": STORE, "crewmesh_worker": WORKER, "crewmesh_gateway": GATEWAY}
 
 
 @dataclass(frozen=True)
@@ -182,10 +186,14 @@ class EmbeddedMesh:
         grace_seconds: float = 15.0,
     ) -> ServiceSpec:
         ready_file = self._ready_file(name)
+        own = {**environment, **settings, "CREWMESH_READY_FILE": str(ready_file)}
+        if directory := own.get("CREWMESH_TLS_DIR"):
+            # Here it is what `crewmesh certs` made: a directory for each role.
+            own["CREWMESH_TLS_DIR"] = str(Path(directory).absolute() / _TLS_ROLES[module])
         return ServiceSpec(
             name=name,
             command=[sys.executable, "-m", module],
-            environment={**environment, **settings, "CREWMESH_READY_FILE": str(ready_file)},
+            environment=own,
             is_ready=lambda _: ready_file.exists(),
             prepare=lambda: ready_file.unlink(missing_ok=True),
             grace_seconds=grace_seconds,

@@ -99,6 +99,47 @@ secret:
     {{- end }}
 {{- end }}
 
+{{/* Mutual TLS: what a service is told, and where its certificate is. */}}
+{{- define "crewmesh.tlsEnv" -}}
+{{- if .root.Values.tls.enabled -}}
+- {name: CREWMESH_TLS_DIR, value: /run/secrets/tls}
+{{- else -}}
+- {name: CREWMESH_INSECURE_PLAINTEXT, value: "true"}
+{{- end }}
+{{- end }}
+
+{{- define "crewmesh.tlsMount" -}}
+{{- if .root.Values.tls.enabled -}}
+- {name: tls, mountPath: /run/secrets/tls, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "crewmesh.tlsVolume" -}}
+{{- if .root.Values.tls.enabled -}}
+- name: tls
+  secret:
+    secretName: {{ get .root.Values.tls.secretNames .part }}
+    defaultMode: 0440
+    items:
+      {{- range $name, $key := .root.Values.tls.keys }}
+      - {key: {{ $key }}, path: {{ $name }}.pem}
+      {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Ready is who says so by gRPC's health service; Kubernetes itself asks in plain text only. */}}
+{{- define "crewmesh.grpcReadiness" -}}
+{{- if .root.Values.tls.enabled -}}
+exec: {command: [python, -m, crewmesh.common.healthcheck, "127.0.0.1:{{ .port }}"]}
+periodSeconds: 10
+timeoutSeconds: 8
+{{- else -}}
+grpc: {port: {{ .port }}}
+periodSeconds: 5
+timeoutSeconds: 4
+{{- end }}
+{{- end }}
+
 {{- define "crewmesh.targets" -}}
 - name: CREWMESH_STORE_TARGET
   value: dns:///{{ include "crewmesh.name" (dict "root" . "part" "store") }}:8082

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from crewmesh.common.grpc_server import add_port
+from crewmesh.common.mesh_tls import TlsDirectory
 from crewmesh_store.database import Database
 from crewmesh_store.scaling.demand import read_demand
 from crewmesh_store.scaling.servicer import ScalerServicer
@@ -16,7 +18,11 @@ _STOP_GRACE_SECONDS = 1.0
 class ScalerServer:
     """Serves the scaler alone, so that a network policy can let KEDA reach nothing else."""
 
-    def __init__(self, servicer: ScalerServicer, address: str) -> None:
+    def __init__(
+        self, servicer: ScalerServicer, address: str, tls: TlsDirectory | None = None
+    ) -> None:
+        """KEDA shows a token, so it needs no certificate of its own."""
+        self._tls = tls
         self._address = address
         self._server = grpc.aio.server()
         externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(servicer, self._server)
@@ -24,7 +30,7 @@ class ScalerServer:
 
     async def start(self) -> None:
         """Listen; `port` is where."""
-        self.port = self._server.add_insecure_port(self._address)
+        self.port = add_port(self._server, self._address, self._tls, ask_clients=False)
         await self._server.start()
 
     async def stop(self) -> None:
@@ -37,4 +43,4 @@ def make_scaler_server(settings: StoreSettings, database: Database) -> ScalerSer
     if not settings.scaler_token:
         return None
     servicer = ScalerServicer(settings.scaler_token, lambda: read_demand(database))
-    return ScalerServer(servicer, settings.scaler_address)
+    return ScalerServer(servicer, settings.scaler_address, settings.tls())
