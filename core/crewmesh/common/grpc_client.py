@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import grpc
 
+from crewmesh.common import tracing
 from crewmesh.v1 import (
     agent_pb2_grpc,
     audit_pb2_grpc,
@@ -141,7 +142,9 @@ def open_channel(target: str) -> grpc.aio.Channel:
 
     `target` is a gRPC name: `dns:///store:8082`, `ipv4:127.0.0.1:1,127.0.0.1:2`.
     """
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    return grpc.aio.insecure_channel(
+        target, options=_OPTIONS, interceptors=tracing.client_interceptors()
+    )
 
 
 # The generated classes serve both kinds of channel, but name the blocking one's types.

@@ -30,6 +30,9 @@ class WorkerSettings(Settings):
     worker_address: str = Field("127.0.0.1:8081", description="host:port to listen on")
     worker_id: str = Field("", description="a name of this worker; by default a new one each start")
     store_target: str = Field(description="gRPC name of the store, such as dns:///store:8082")
+    metrics_address: str = Field(
+        "", description="host:port where Prometheus reads /metrics; empty: nothing listens there"
+    )
     mesh_secret: str = Field(min_length=32, description="signs identities inside the mesh")
     slots: int = Field(
         default_factory=lambda: 8 * (os.cpu_count() or 1), ge=1, le=1000,
