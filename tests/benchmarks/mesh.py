@@ -29,7 +29,10 @@ _SLOW_MODEL = {"CREWMESH_OFFLINE_LATENCY_MS": "60000"}
 
 
 @contextlib.asynccontextmanager
-async def _mesh(**environment: str) -> AsyncIterator[tuple[aiohttp.ClientSession, psutil.Process]]:
+async def embedded_mesh(
+    **environment: str,
+) -> AsyncIterator[tuple[aiohttp.ClientSession, psutil.Process]]:
+    """Start a mesh with this environment; yield a client of it and its process."""
     with tempfile.TemporaryDirectory() as directory:
         mesh = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "crewmesh.cli", "up",
@@ -58,7 +61,7 @@ async def _mesh(**environment: str) -> AsyncIterator[tuple[aiohttp.ClientSession
 async def measure_mesh(seconds: float, times: int) -> Result:
     """Measure the embedded mesh with one worker and its default settings."""
     result = Result()
-    async with _mesh() as (client, _):
+    async with embedded_mesh() as (client, _):
 
         async def run() -> None:
             body = {"crew": "hello", "inputs": {"topic": TOPIC}}
@@ -70,7 +73,7 @@ async def measure_mesh(seconds: float, times: int) -> Result:
         result.c16_runs_per_s = await runs_per_second(run, 16, seconds)
         await _chunks_per_second(client)
         result.chunk_events_per_s = await _chunks_per_second(client)
-    async with _mesh(**_SLOW_MODEL) as (client, mesh):
+    async with embedded_mesh(**_SLOW_MODEL) as (client, mesh):
         result.private_mb_per_run = await _memory_of_running_runs(client, mesh)
         taken = [await _cancel_ms(client) for _ in range(times)]
         result.cancel_p50_ms = percentile(taken, 0.5)

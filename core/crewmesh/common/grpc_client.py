@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import grpc
 
+from crewmesh.common import tracing
 from crewmesh.common.mesh_tls import TlsDirectory
 from crewmesh.common.renewing_channel import RenewingChannel
 from crewmesh.v1 import (
@@ -144,9 +145,11 @@ def open_channel(target: str, tls: TlsDirectory | None = None, role: str = "") -
     `target` is a gRPC name: `dns:///store:8082`, `ipv4:127.0.0.1:1,127.0.0.1:2`. With `tls`, only
     a server whose certificate names `role` is spoken to.
     """
+    interceptors = tracing.client_interceptors()
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=_OPTIONS)
-    return RenewingChannel(target, tls, (*_OPTIONS, ("grpc.ssl_target_name_override", role)))
+        return grpc.aio.insecure_channel(target, options=_OPTIONS, interceptors=interceptors)
+    options = (*_OPTIONS, ("grpc.ssl_target_name_override", role))
+    return RenewingChannel(target, tls, options, interceptors)
 
 
 # The generated classes serve both kinds of channel, but name the blocking one's types.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -14,6 +16,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from crewmesh.common import tracing
 from crewmesh.common.access import check_access
 from crewmesh.common.errors import (
     CrewmeshError,
@@ -25,6 +28,7 @@ from crewmesh.common.errors import (
 from crewmesh.common.grpc_client import FLOW_CONTROL
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, INVALID_IDENTITY, Identity
 from crewmesh.common.mesh_tls import TlsDirectory, role_of_peer
+from crewmesh.common.metrics import CallMetrics
 
 # Names the outside request in the logs of every service that works on it.
 REQUEST_ID_METADATA_KEY = "x-request-id"
@@ -79,7 +83,7 @@ def acting_as(identity: Identity) -> Iterator[None]:
 class GrpcServer:
     """A gRPC server with the standard health service, which needs no credentials.
 
-    Health says NOT_SERVING until `set_serving(True)`.
+    Health says NOT_SERVING until `set_serving(True)`. `calls` counts what is answered.
     """
 
     def __init__(
@@ -89,10 +93,11 @@ class GrpcServer:
         reflect: bool = False,
         tls: TlsDirectory | None = None,
         peers: Collection[str] = (),
+        calls: CallMetrics | None = None,
     ) -> None:
         """With `tls`, only certificates of `peers`' roles may bring the mesh's signed statements."""
         self._server = grpc.aio.server(
-            interceptors=[_CallInterceptor(authenticate, None if tls is None else peers)],
+            interceptors=[_CallInterceptor(authenticate, None if tls is None else peers, calls)],
             options=_OPTIONS,
         )
         self._tls = tls
@@ -152,11 +157,20 @@ def add_port(
 
 
 class _CallInterceptor(grpc.aio.ServerInterceptor):
-    """Authenticates and authorises each call; turns what its servicer raises into a status."""
+    """Authenticates and authorises each call; turns what its servicer raises into a status.
 
-    def __init__(self, authenticate: Authenticate, peers: Collection[str] | None) -> None:
+    Counts and traces it, too.
+    """
+
+    def __init__(
+        self,
+        authenticate: Authenticate,
+        peers: Collection[str] | None,
+        calls: CallMetrics | None,
+    ) -> None:
         self._authenticate = authenticate
         self._peers = peers
+        self._calls = calls
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -166,20 +180,22 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def answer(request: Any, context: Any) -> Any:
             behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-            try:
-                await self._enter(method, context)
-                return await behaviour(request, context)
-            except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
-                await _abort(method, error, context)
+            with self._observed(method, context, is_stream=handler.request_streaming):
+                try:
+                    await self._enter(method, context)
+                    return await behaviour(request, context)
+                except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
+                    await _abort(method, error, context)
 
         async def answer_stream(request: Any, context: Any) -> AsyncIterator[Any]:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            try:
-                await self._enter(method, context)
-                async for response in behaviour(request, context):
-                    yield response
-            except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
-                await _abort(method, error, context)
+            with self._observed(method, context, is_stream=True):
+                try:
+                    await self._enter(method, context)
+                    async for response in behaviour(request, context):
+                        yield response
+                except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
+                    await _abort(method, error, context)
 
         make = _HANDLER_FACTORIES[handler.request_streaming, handler.response_streaming]
         return make(
@@ -188,6 +204,26 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             handler.response_serializer,
         )
 
+    @contextlib.contextmanager
+    def _observed(self, method: str, context: Any, *, is_stream: bool) -> Iterator[None]:
+        """Count the call, with the status that it ends with, and trace it if its caller does."""
+        parent = dict(context.invocation_metadata() or ()).get(tracing.TRACEPARENT, "")
+        started = time.perf_counter()
+        code = grpc.StatusCode.OK
+        try:
+            with _span_of_call(method, parent) as span:
+                try:
+                    yield
+                except BaseException as error:
+                    code = _code_of(error, context)
+                    if span is not None:
+                        tracing.set_failed(span, code.name)
+                    raise
+        finally:
+            if self._calls is not None:
+                seconds = None if is_stream else time.perf_counter() - started
+                self._calls.ended(method, code.name, seconds)
+
     async def _enter(self, method: str, context: Any) -> None:
         metadata = dict(context.invocation_metadata() or ())
         if request_id := metadata.get(REQUEST_ID_METADATA_KEY):
@@ -195,6 +231,8 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         if self._peers is not None and IDENTITY_METADATA_KEY in metadata:
             _check_peer(role_of_peer(context.auth_context()), self._peers)
         identity = await self._authenticate(metadata)
+        if identity.org_id:
+            structlog.contextvars.bind_contextvars(org_id=identity.org_id)
         check_access(method, identity)
         _caller.set(identity)
 
@@ -209,6 +247,25 @@ def _check_peer(role: str, peers: Collection[str]) -> None:
             reason=INVALID_IDENTITY,
         )
 
+
+def _span_of_call(method: str, parent: str) -> contextlib.AbstractContextManager[Any]:
+    """Trace a call that a traced one made, or one from outside; not the mesh's own errands."""
+    if not parent and not method.startswith(_EDGES):
+        return contextlib.nullcontext()
+    name = method.lstrip("/")
+    return tracing.serving(name, parent, {"rpc.system": "grpc", "rpc.method": name})
+
+
+def _code_of(error: BaseException, context: Any) -> grpc.StatusCode:
+    """Return the status with which a call ends that was left by this error."""
+    if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+        return grpc.StatusCode.CANCELLED
+    return _CODES.get(context.code(), grpc.StatusCode.UNKNOWN)
+
+
+_CODES = {key: code for code in grpc.StatusCode for key in (code, code.value[0])}
+# Where traces begin that nobody outside has begun.
+_EDGES = ("/crewmesh.v1.AgentService/", "/crewmesh.v1.SessionService/")
 
 # By (request streams, response streams).
 _HANDLER_FACTORIES: dict[tuple[bool, bool], Callable[..., Any]] = {

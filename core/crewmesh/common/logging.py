@@ -1,24 +1,73 @@
-"""Structured logs: one JSON object a line on stderr, with the ids that are in context."""
+"""Structured logs: one JSON object a line, with the ids that are in context.
+
+SIGUSR1 switches a running service to DEBUG, and back.
+"""
 
 from __future__ import annotations
 
 import logging
+import logging.handlers
+import signal
 import sys
+import threading
+from typing import Any
 
 import structlog
+
+from crewmesh.common import tracing
+from crewmesh.common.lifecycle import fail
+from crewmesh.common.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+# Their INFO lines say per request what ours say better.
+_NOISY = ("uvicorn.access", "alembic", "httpx2", "httpcore2", "urllib3", "opentelemetry")
+
+
+def start_logging(service: str, settings: Settings) -> None:
+    """Log as a service does that runs with these settings: to stderr, and to its file, if any."""
+    configure_logging(service, settings.log_level)
+    if settings.log_path is not None:
+        try:
+            settings.log_path.parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.handlers.TimedRotatingFileHandler(
+                settings.log_path,
+                when="midnight",
+                backupCount=settings.log_keep_days,
+                encoding="utf-8",
+                utc=True,
+            )
+        except OSError as error:
+            fail(f"can't log to {settings.log_path}: {error.strerror}; see CREWMESH_LOG_PATH")
+        root = logging.getLogger()
+        handler.setFormatter(root.handlers[0].formatter)
+        root.addHandler(handler)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, lambda *_: toggle_debug(settings.log_level))
+
+
+def toggle_debug(level: str) -> None:
+    """Log at DEBUG from now on; at `level` again, if that is so already."""
+    root = logging.getLogger()
+    new = logging.getLevelName(level) if root.level == logging.DEBUG else logging.DEBUG
+    root.setLevel(new)
+    # Said whatever the level is: who sent the signal wants to know.
+    log.log(max(new, logging.WARNING), "log level changed", to=logging.getLevelName(new))
 
 
 def configure_logging(service: str, level: str = "INFO", *, pretty: bool = False) -> None:
     """Send structlog's and the standard library's records to stderr in one format.
 
     `pretty` is for people at a terminal; otherwise each line is JSON with `at`,
-    `level`, `event`, `service` and whatever `structlog.contextvars` holds.
+    `level`, `event`, `service` and whatever `structlog.contextvars` holds: `request_id`,
+    `org_id`, `run_id`; where tracing is on, `trace_id` and `span_id`, too.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        _add_trace,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
@@ -35,13 +84,23 @@ def configure_logging(service: str, level: str = "INFO", *, pretty: bool = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Their INFO lines say per request what ours say better.
-    for noisy in ("uvicorn.access", "alembic", "httpx2", "httpcore2"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _add_trace(
+    _logger: Any, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    line.update(tracing.ids())
+    return line

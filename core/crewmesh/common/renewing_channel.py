@@ -19,18 +19,26 @@ class RenewingChannel(grpc.aio.Channel):
     """
 
     def __init__(
-        self, target: str, tls: TlsDirectory, options: Sequence[tuple[str, str | int]]
+        self,
+        target: str,
+        tls: TlsDirectory,
+        options: Sequence[tuple[str, str | int]],
+        interceptors: Sequence[grpc.aio.ClientInterceptor] | None = None,
     ) -> None:
         self._target = target
         self._tls = tls
         self._options = options
+        self._interceptors = interceptors
         self._open(tls.current())
 
     def _open(self, files: TlsFiles) -> None:
         self._files = files
         self._callables: dict[tuple[str, str], Any] = {}
         self._channel = grpc.aio.secure_channel(
-            self._target, channel_credentials(files), options=self._options
+            self._target,
+            channel_credentials(files),
+            options=self._options,
+            interceptors=self._interceptors,
         )
 
     def _current(self) -> grpc.aio.Channel:

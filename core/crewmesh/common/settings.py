@@ -27,6 +27,18 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
+    log_path: Path | None = Field(
+        None, description="a file for the log, besides stderr; a new one begins each day (UTC)"
+    )
+    log_keep_days: int = Field(
+        14, ge=1, le=3650, description="how many days' files of that log are kept"
+    )
+    otlp_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^/?#]+(/[^?#]*)?)?$",
+        description="where traces are sent, by OTLP over HTTP, such as http://otel-collector:4318; "
+        "without it (or OpenTelemetry's own OTEL_EXPORTER_OTLP_ENDPOINT) nothing is traced",
+    )
     ready_file: Path | None = Field(
         None, description="where the address is written as JSON once the service is ready"
     )

@@ -33,8 +33,10 @@ from crewmesh.common.lifecycle import (
     stop_requested,
     until_stopped,
 )
-from crewmesh.common.logging import configure_logging
+from crewmesh.common.logging import start_logging
 from crewmesh.common.mesh_tls import GATEWAY, STORE
+from crewmesh.common.metrics import MetricsServer
+from crewmesh.common.tracing import configure_tracing, stop_tracing
 from crewmesh.v1 import agent_pb2_grpc, run_store_pb2, session_pb2_grpc
 from crewmesh_worker.authentication import CallAuthenticator
 from crewmesh_worker.crews.catalogue import Catalogue
@@ -46,6 +48,7 @@ from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.local_model.environment import MODEL
 from crewmesh_worker.local_model.files import explain_missing
 from crewmesh_worker.local_model.process import LocalModel
+from crewmesh_worker.metrics import WorkerMetrics
 from crewmesh_worker.projects.catalogue import Projects
 from crewmesh_worker.projects.pools import ProjectPools
 from crewmesh_worker.relay import StoreRelay
@@ -81,6 +84,8 @@ class Worker:
         self._signer = IdentitySigner(settings.mesh_secret, "agent_worker")
         self._store = run_store_stub(self._channel)
         self._slots = Slots(settings.slots)
+        self._metrics = WorkerMetrics(self._slots)
+        self._metrics_server = MetricsServer(self._metrics.registry, settings.metrics_address)
         temporary = Path(tempfile.gettempdir())
         project_cache_dir = settings.project_cache_dir or temporary / "crewmesh-projects"
         self._projects = Projects(project_cache_dir)
@@ -99,7 +104,7 @@ class Worker:
         run_settings = RunSettings(
             settings.models(), settings.project_model, settings.environment_of_runs()
         )
-        self._writer = LogWriter(self._store, self._signer)
+        self._writer = LogWriter(self._store, self._signer, self._metrics)
         cache_dir = settings.dataset_cache_dir or temporary / "crewmesh-datasets"
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
         crew_store = CrewStore(crew_store_stub(self._channel), self._signer)
@@ -114,7 +119,7 @@ class Worker:
             self._slots, self._crews, self._runners, self._writer, files,
             budget_stub(self._channel), self._signer, PriceList(settings.prices),
             run_settings, self._local_model, settings.input_timeout_seconds,
-            settings.history_tokens, Memories(sessions, self._signer),
+            settings.history_tokens, Memories(sessions, self._signer), self._metrics,
         )  # fmt: skip
         admission = Admission(
             self.worker_id, self._store, self._signer, self._crews, files, self._slots,
@@ -133,6 +138,7 @@ class Worker:
             reflect=settings.reflection,
             tls=tls,
             peers=(GATEWAY,),
+            calls=self._metrics.calls,
         )
         self._keeper = LeaseKeeper(
             self._store, self._signer, self.worker_id, self._slots, self._executor
@@ -151,6 +157,7 @@ class Worker:
         would have to wait, its lease running out, for runners that others have.
         """
         settings = self._settings
+        self._metrics_server.start()
         if MODEL in settings.models() and settings.local_model() is None:
             raise UnavailableError(explain_missing(settings.local_model_file))
         # Its weights are read while the runners' imports are; a model that no run uses by
@@ -183,7 +190,9 @@ class Worker:
             slots=self._settings.slots,
             version=version("crewmesh-worker"),
         )
-        return LeaseReceiver(self._store, self._signer, hello, self._slots, self._executor)
+        receiver = LeaseReceiver(self._store, self._signer, hello, self._slots, self._executor)
+        self._metrics.attached.set_function(receiver.attached.is_set)
+        return receiver
 
     async def serve(self, receiver: LeaseReceiver, stop: asyncio.Event) -> None:
         """Take and execute runs until `stop` is set; then let them finish."""
@@ -197,7 +206,10 @@ class Worker:
             await receiver.attached.wait()
             await self._server.set_serving(True)
             settle_memory()
-            report_ready(self._settings.ready_file, {"address": self.address})
+            report_ready(
+                self._settings.ready_file,
+                {"address": self.address, "metrics": self._metrics_server.address},
+            )
             log.info("ready", address=self.address, worker_id=self.worker_id)
             await until_stopped(stop, [receiving, *background])
             log.info("draining", running=self._slots.taken)
@@ -215,13 +227,16 @@ class Worker:
         await self._runners.stop()
         await self._local_model.stop()
         await self._channel.close()
+        await asyncio.to_thread(self._metrics_server.stop)
 
 
 async def run(settings: WorkerSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    configure_tracing("agent_worker", version("crewmesh-worker"), settings.otlp_endpoint)
     worker = Worker(settings)
     async with AsyncExitStack() as stack:
         stop = stop_requested()
+        stack.push_async_callback(stop_tracing)
         stack.push_async_callback(worker.stop)
         receiver = await worker.start()
         await worker.serve(receiver, stop)
@@ -230,7 +245,7 @@ async def run(settings: WorkerSettings) -> None:
 def main() -> None:
     """Entry point of the process."""
     settings = WorkerSettings.load()
-    configure_logging("agent_worker", settings.log_level)
+    start_logging("agent_worker", settings)
     try:
         uvloop.run(run(settings))
     except CrewmeshError as error:

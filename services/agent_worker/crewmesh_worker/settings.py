@@ -39,6 +39,9 @@ class WorkerSettings(MeshSettings):
     )
     worker_id: str = Field("", description="a name of this worker; by default a new one each start")
     store_target: str = Field(description="gRPC name of the store, such as dns:///store:8082")
+    metrics_address: str = Field(
+        "", description="host:port where Prometheus reads /metrics; empty: nothing listens there"
+    )
     slots: int = Field(
         default_factory=lambda: 8 * (os.cpu_count() or 1), ge=1, le=1000,
         description="runs at the same time",

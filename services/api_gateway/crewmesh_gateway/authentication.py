@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -50,6 +51,7 @@ class AuthenticationMiddleware:
                 scope[CALLER_KEY] = await self._gateway.authenticator.authenticate(
                     credential, self._gateway.mesh.metadata(scope[REQUEST_ID_KEY])
                 )
+                structlog.contextvars.bind_contextvars(org_id=scope[CALLER_KEY].identity.org_id)
             except CrewmeshError as error:
                 await problem_of_error(error, scope)(scope, receive, send)
                 return

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import Counter, Gauge, Histogram
+
+from crewmesh.common.metrics import DURATION_BUCKETS, make_registry
 
 
 class Metrics:
     """One gateway's counters, in a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self.registry = make_registry()
         self._requests = Counter(
             "crewmesh_gateway_requests",
             "Answered requests.",
@@ -22,7 +23,7 @@ class Metrics:
             "Time from a request's head to its answer's last byte.",
             ["method", "route"],
             registry=self.registry,
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+            buckets=DURATION_BUCKETS,
         )
         self.open_streams = Gauge(
             "crewmesh_gateway_event_streams_open",

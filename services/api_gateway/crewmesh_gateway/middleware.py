@@ -12,6 +12,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crewmesh.common import tracing
 from crewmesh.common.errors import UnavailableError
 from crewmesh_gateway.metrics import Metrics
 from crewmesh_gateway.problems import CLIENT_GONE, REQUEST_ID_KEY, problem_of_error, unexpected
@@ -22,6 +23,7 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Asked every few seconds by machines: a line for each would drown the others.
 _QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 _NO_ROUTE = "unmatched"
+_SERVER_ERROR = 500
 
 
 class RequestMiddleware:
@@ -48,8 +50,14 @@ class RequestMiddleware:
             await send(message)
 
         started = time.perf_counter()
+        parent = Headers(scope=scope).get(tracing.TRACEPARENT, "")
         try:
-            await self._app(scope, receive, send_named)
+            with tracing.serving(scope["method"], parent, {}) as span:
+                try:
+                    await self._app(scope, receive, send_named)
+                finally:
+                    if span is not None:
+                        _describe(span, scope, request_id, status)
         except asyncio.CancelledError:
             # The gateway stops, and this request took longer than it may then.
             if status == CLIENT_GONE:
@@ -66,6 +74,7 @@ class RequestMiddleware:
         route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
         self._metrics.count_request(scope["method"], route, status, seconds)
         line: dict[str, Any] = {
+            **_ids_of(scope),
             "method": scope["method"],
             "route": route,
             "status": status,
@@ -75,6 +84,28 @@ class RequestMiddleware:
             log.debug("request", **line)
         else:
             log.info("request", **line)
+
+
+def _describe(span: Any, scope: Scope, request_id: str, status: int) -> None:
+    """Give a request's span its name, by its route, and what OpenTelemetry's conventions tell."""
+    route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
+    span.update_name(f"{scope['method']} {route}")
+    span.set_attributes(
+        {
+            "http.request.method": scope["method"],
+            "http.route": route,
+            "http.response.status_code": status,
+            "crewmesh.request.id": request_id,
+        }
+    )
+    if status >= _SERVER_ERROR:
+        tracing.set_failed(span, str(status))
+
+
+def _ids_of(scope: Scope) -> dict[str, str]:
+    """Return the run that a request is about, where its path names one."""
+    run_id = scope.get("path_params", {}).get("run_id")
+    return {"run_id": run_id} if run_id else {}
 
 
 def _request_id(given: str | None) -> str:

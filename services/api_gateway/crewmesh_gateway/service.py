@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import structlog
 import uvicorn
 import uvloop
 
 from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
-from crewmesh.common.logging import configure_logging
+from crewmesh.common.logging import start_logging
+from crewmesh.common.tracing import configure_tracing, stop_tracing
 from crewmesh_gateway.app import create_app
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh
@@ -27,6 +29,7 @@ _BACKLOG = 2048
 async def run(settings: GatewaySettings) -> None:
     """Serve until SIGTERM or SIGINT; then let requests end, for `drain_seconds` at most."""
     stop = stop_requested()
+    configure_tracing("api_gateway", version("crewmesh-gateway"), settings.otlp_endpoint)
     listener = listen(settings.host, settings.port)
     mesh = Mesh(settings.worker_target, settings.store_target, settings.mesh_secret, settings.tls())
     gateway = Gateway(
@@ -39,6 +42,7 @@ async def run(settings: GatewaySettings) -> None:
         await GatewayServer(gateway, settings, stop).serve([listener])
     finally:
         await mesh.close()
+        await stop_tracing()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -111,5 +115,5 @@ def _url(host: str, port: int) -> str:
 def main() -> None:
     """Entry point of the process."""
     settings = GatewaySettings.load()
-    configure_logging("api_gateway", settings.log_level)
+    start_logging("api_gateway", settings)
     uvloop.run(run(settings))

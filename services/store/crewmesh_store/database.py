@@ -20,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crewmesh.common.errors import InvalidInputError, UnavailableError
 from crewmesh.common.grpc_server import calling
+from crewmesh.common.tracing import calling_database
 
 Row = DictRow
 Statements = Mapping[str, LiteralString]
@@ -129,6 +130,10 @@ class Database:
         """Close every connection."""
         await self._pool.close()
 
+    def statistics(self) -> Mapping[str, int]:
+        """Return what psycopg's pool counts: pool_size, requests_waiting and more."""
+        return self._pool.get_stats()
+
     async def fetch(self, statement: LiteralString, **parameters: Any) -> list[Row]:
         """Execute and return all rows; none for a statement that returns nothing.
 
@@ -166,15 +171,16 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
         try:
-            connection = await self._take_connection()
-            try:
-                yield connection
-            except asyncio.CancelledError:
-                # It may be left in its pipeline, where later statements return no rows.
-                await connection.close()
-                raise
-            finally:
-                await self._pool.putconn(connection)
+            with calling_database("postgresql"):
+                connection = await self._take_connection()
+                try:
+                    yield connection
+                except asyncio.CancelledError:
+                    # It may be left in its pipeline, where later statements return no rows.
+                    await connection.close()
+                    raise
+                finally:
+                    await self._pool.putconn(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
             raise UnavailableError(
                 "the database is not available", retry_after_seconds=1

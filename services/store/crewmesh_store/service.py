@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from importlib.metadata import version
 
 import structlog
 import uvloop
@@ -20,8 +21,10 @@ from crewmesh.common.lifecycle import (
     stop_requested,
     until_stopped,
 )
-from crewmesh.common.logging import configure_logging
+from crewmesh.common.logging import start_logging
 from crewmesh.common.mesh_tls import GATEWAY, WORKER
+from crewmesh.common.metrics import MetricsServer
+from crewmesh.common.tracing import configure_tracing, stop_tracing
 from crewmesh.v1 import (
     audit_pb2_grpc,
     budget_pb2_grpc,
@@ -57,6 +60,7 @@ from crewmesh_store.identity.signing import KeyRing, vault_of_signing_keys
 from crewmesh_store.identity.users import UserRepository
 from crewmesh_store.limits.repository import LimitRepository
 from crewmesh_store.limits.servicer import LimitServicer
+from crewmesh_store.metrics import StoreMetrics
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.follower import Follower
@@ -113,8 +117,11 @@ class Store:
         self._follower = Follower(self._runs, self._hub)
         self._wakeups = Wakeups(settings.database_url, self._on_wakeup)
         self._dispatcher = Dispatcher(self._claim, self._hand_back)
+        self._metrics = StoreMetrics()
+        self._metrics.watch(self._database)
+        self._metrics_server = MetricsServer(self._metrics.registry, settings.metrics_address)
         self._runs_servicer = RunStoreServicer(
-            self._runs, self._hub, self._follower, self._dispatcher, self._wakeups
+            self._runs, self._hub, self._follower, self._dispatcher, self._wakeups, self._metrics
         )
         first_pause = timedelta(seconds=settings.webhook_retry_seconds)
         self._deliveries = DeliveryRepository(self._database, first_pause, vault)
@@ -128,7 +135,12 @@ class Store:
         self._files_servicer = FileServicer(FileRepository(self._database), objects, self._runs)
         keep = timedelta(days=settings.retention_days) if settings.retention_days else None
         self._retention = Retention(self._database, objects, keep)
-        self._server = GrpcServer(self._authenticate, tls=settings.tls(), peers=(WORKER, GATEWAY))
+        self._server = GrpcServer(
+            self._authenticate,
+            tls=settings.tls(),
+            peers=(WORKER, GATEWAY),
+            calls=self._metrics.calls,
+        )
         self._scaler = make_scaler_server(settings, self._database)
         self._ready = False
         self.port = 0
@@ -138,6 +150,11 @@ class Store:
         """Return where KEDA asks; 0 when nothing listens there."""
         return self._scaler.port if self._scaler is not None else 0
 
+    @property
+    def metrics_address(self) -> str:
+        """Return where Prometheus reads; empty when nothing listens there."""
+        return self._metrics_server.address
+
     async def start(self) -> None:
         """Listen, and serve once the database is there and as it has to be.
 
@@ -145,6 +162,7 @@ class Store:
         waiting is of no use.
         """
         self._register()
+        self._metrics_server.start()
         self.port = await self._server.start(self._settings.store_address)
         await self._wait_for_database()
         if self._scaler is not None:
@@ -234,12 +252,14 @@ class Store:
             asyncio.create_task(self._wakeups.run()),
             asyncio.create_task(self._follower.run()),
             asyncio.create_task(self._dispatcher.run()),
-            asyncio.create_task(expire(self._runs, self._runs_servicer.run_moved)),
+            asyncio.create_task(expire(self._runs, self._runs_servicer.run_expired)),
             asyncio.create_task(make_partitions(self._runs)),
             asyncio.create_task(charge_lost_calls(self._budgets)),
             asyncio.create_task(self._retention.run()),
             asyncio.create_task(keep_keys_fresh(self._key_ring, self._sign_ins)),
         ]
+        if self.metrics_address:
+            background.append(asyncio.create_task(self._metrics.keep_fresh(self._database)))
         try:
             await until_stopped(stop, background)
         finally:
@@ -253,6 +273,7 @@ class Store:
         await self._server.stop(_STOP_GRACE_SECONDS)
         await self._runs_servicer.stop()
         await self._database.close()
+        await asyncio.to_thread(self._metrics_server.stop)
 
     async def _authenticate(self, metadata: Mapping[str, str]) -> Identity:
         if not self._ready:
@@ -261,12 +282,14 @@ class Store:
 
     async def _claim(self, worker_ids: Sequence[str]) -> list[run_store_pb2.Lease]:
         leases = await self._runs.claim(worker_ids)
+        self._metrics.leases.inc(len(leases))
         for lease in leases:
             self._runs_servicer.run_moved(lease.run.id, "running")
         return leases
 
     async def _hand_back(self, lease: run_store_pb2.Lease) -> None:
         await self._runs.hand_back(lease)
+        self._metrics.recovered("handed_back")
         self._runs_servicer.run_moved(lease.run.id, "queued")
 
     def _on_wakeup(self, wakeup: Wakeup) -> None:
@@ -275,16 +298,18 @@ class Store:
 
 async def run(settings: StoreSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    configure_tracing("store", version("crewmesh-store"), settings.otlp_endpoint)
     store = Store(settings)
     async with AsyncExitStack() as stack:
         stop = stop_requested()
+        stack.push_async_callback(stop_tracing)
         stack.push_async_callback(store.stop)
         if not await _start(store, stop):
             return
         host = settings.store_address.rpartition(":")[0]
         address = f"{host}:{store.port}"
         settle_memory()
-        report_ready(settings.ready_file, {"address": address})
+        report_ready(settings.ready_file, {"address": address, "metrics": store.metrics_address})
         log.info("ready", address=address)
         await store.serve(stop)
         log.info("stopping")
@@ -305,7 +330,7 @@ async def _start(store: Store, stop: asyncio.Event) -> bool:
 def main() -> None:
     """Entry point of the process."""
     settings = StoreSettings.load()
-    configure_logging("store", settings.log_level)
+    start_logging("store", settings)
     try:
         uvloop.run(run(settings))
     except CrewmeshError as error:

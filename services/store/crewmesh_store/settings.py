@@ -15,6 +15,9 @@ class StoreSettings(MeshSettings):
         description="postgresql://... of the database; libpq's parameters in it win over ours"
     )
     store_address: str = Field("127.0.0.1:8082", description="host:port to listen on")
+    metrics_address: str = Field(
+        "", description="host:port where Prometheus reads /metrics; empty: nothing listens there"
+    )
     object_store_url: str = Field(description="file:///path or s3://bucket/prefix")
     s3_endpoint: str = Field(
         "",

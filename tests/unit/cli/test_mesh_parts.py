@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,18 @@ def test_an_old_runtime_directory_is_emptied(tmp_path: Path) -> None:
     assert list(directory.runtime.iterdir()) == []
     assert len(str(directory.runtime / "postgres/.s.PGSQL.5432")) < 104
     directory.remove_runtime()
+
+
+def test_a_log_begins_anew_each_day_and_keeps_some(tmp_path: Path) -> None:
+    days = [date(2026, 11, day) for day in (27, 27, 28, 29, 30)]
+    today = iter(days)
+    log = LogFile(tmp_path / "a.log", keep_days=2, today=lambda: next(today))
+    for day in days[1:]:
+        log.write(f"{day}\n".encode())
+    log.close()
+    kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert kept == {
+        "a.log.2026-11-28": "2026-11-28\n",
+        "a.log.2026-11-29": "2026-11-29\n",
+        "a.log": "2026-11-30\n",
+    }

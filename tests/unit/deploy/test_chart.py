@@ -37,8 +37,14 @@ ALL = {
     "objectStore.s3.endpoint": "https://s3.example",
     "objectStore.s3.secretName": "s3",
     "store.replicas": "3",
+    "observability.otlpEndpoint": "http://otel-collector.monitoring:4318",
+    "observability.serviceMonitor.enabled": "true",
+    "observability.rules.enabled": "true",
+    "observability.dashboards.enabled": "true",
 }
 PLAIN = {"networkPolicy.enabled": "false", "tls.enabled": "false"}
+# Of operators, whose schemas aren't Kubernetes' own.
+OPERATORS = {"keda.sh/v1alpha1", "monitoring.coreos.com/v1"}
 CASES: list[dict[str, str]] = [{}, ALL, PLAIN, {**ALL, "tls.enabled": "false"}]
 SETTINGS = {"store": StoreSettings, "agent-worker": WorkerSettings, "api-gateway": GatewaySettings}
 
@@ -75,7 +81,7 @@ def test_everything_fits_kubernetes_schemas(values: dict[str, str], version: str
     documents = render(values, "--kube-version", version)
     assert {document["kind"] for document in documents} >= {"Deployment", "Service"}
     for document in documents:
-        if document["apiVersion"] != "keda.sh/v1alpha1":
+        if document["apiVersion"] not in OPERATORS:
             kubernetes_validate.validate(document, version, strict=True)
 
 
@@ -218,6 +224,34 @@ def test_only_the_store_may_reach_the_database(values: dict[str, str]) -> None:
     assert all(
         policy["spec"]["policyTypes"] == ["Ingress", "Egress"] for policy in policies.values()
     )
+
+
+def test_prometheus_alone_reaches_the_metrics_and_traces_go_to_the_collector() -> None:
+    monitoring = [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
+    for part, policy in of_kind(render(ALL), "NetworkPolicy").items():
+        spec = policy["spec"]
+        reached = [rule["from"] for rule in spec["ingress"] if rule["ports"] == [{"port": 9464}]]
+        assert reached == ([] if part == "api-gateway" else [monitoring])
+        sent = [rule["to"] for rule in spec["egress"] if rule["ports"] == [{"port": 4318}]]
+        assert sent == [monitoring]
+
+
+def test_the_operator_finds_every_part_s_metrics_and_the_rules() -> None:
+    documents = render(ALL)
+    services = of_kind(documents, "Service")
+    monitors = of_kind(documents, "ServiceMonitor")
+    assert monitors.keys() == services.keys()
+    for part, monitor in monitors.items():
+        ports = {port["name"] for port in services[part]["spec"]["ports"]}
+        assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+        assert (
+            monitor["spec"]["selector"]["matchLabels"].items()
+            <= services[part]["metadata"]["labels"].items()
+        )
+    rules = of_kind(documents, "PrometheusRule")["observability"]["spec"]
+    assert rules == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
 
 
 def test_keda_alone_reaches_the_scaler_and_asks_with_the_workers_token() -> None:

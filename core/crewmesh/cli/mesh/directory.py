@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,9 +120,9 @@ class MeshDirectory:
         """Remove the runtime directory, as far as it is ours."""
         shutil.rmtree(self.runtime, ignore_errors=True)
 
-    def write_address(self, url: str, grpc: str) -> None:
-        """Tell where the mesh answers, now that it does."""
-        address = {"url": url, "grpc": grpc, "pid": os.getpid()}
+    def write_address(self, url: str, grpc: str, metrics: Mapping[str, str]) -> None:
+        """Tell where the mesh answers, and Prometheus is answered, now that it does."""
+        address = {"url": url, "grpc": grpc, "pid": os.getpid(), "metrics": dict(metrics)}
         write_private(self.address_file, json.dumps(address) + "\n")
 
     @contextlib.contextmanager

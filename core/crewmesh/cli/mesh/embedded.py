@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # A worker's runs get this long to end by themselves when the mesh stops.
 _DRAIN_SECONDS = 30.0
+# The person's own key and address are for the command line; and each service has its log here.
+_NOT_FOR_SERVICES = frozenset({"CREWMESH_API_KEY", "CREWMESH_URL", "CREWMESH_LOG_PATH"})
 
 
 _TLS_ROLES = {"crewmesh_store": STORE, "crewmesh_worker": WORKER, "crewmesh_gateway": GATEWAY}
@@ -73,6 +75,14 @@ class EmbeddedMesh:
         """Return the gRPC interface's address, which is the first worker's."""
         return str(self._read_ready("worker-1")["address"])
 
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Return where each service's metrics are, by its name."""
+        workers = [f"worker-{number + 1}" for number in range(self._options.workers)]
+        inner = {name: self._read_ready(name)["metrics"] for name in ("store", *workers)}
+        urls = {name: f"http://{address}/metrics" for name, address in inner.items()}
+        return {"gateway": f"{self.url}/metrics", **urls}
+
     async def start(self) -> None:
         """Start all that can at once; return when all of it is ready."""
         gateway_port = self._reserve(self._options.port, "--port")
@@ -108,7 +118,7 @@ class EmbeddedMesh:
         await _all_or_first_failure(start_database_and_store(), start_workers(), gateway.start())
         for service in (database, store, *workers, gateway):
             service.supervise()
-        self._directory.write_address(self.url, self.grpc)
+        self._directory.write_address(self.url, self.grpc, self.metrics)
 
     async def stop(self, force: asyncio.Event) -> None:
         """Stop the gateway, then the workers, the store and Postgres; leave nothing behind."""
@@ -133,12 +143,12 @@ class EmbeddedMesh:
     def _shared_environment(
         self, store: ReservedPort, workers: list[ReservedPort]
     ) -> dict[str, str]:
-        # The person's own key and address are for the command line, not for services.
-        own = {k: v for k, v in os.environ.items() if k not in ("CREWMESH_API_KEY", "CREWMESH_URL")}
+        own = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_SERVICES}
         if self._options.crews is not None:
             own["CREWMESH_CREWS_DIR"] = str(self._options.crews)
         return own | {
             "CREWMESH_MESH_SECRET_FILE": str(self._directory.mesh_secret_file),
+            "CREWMESH_METRICS_ADDRESS": f"{HOST}:0",
             "CREWMESH_STORE_TARGET": f"ipv4:{store.address}",
             "CREWMESH_WORKER_TARGET": "ipv4:" + ",".join(port.address for port in workers),
         }

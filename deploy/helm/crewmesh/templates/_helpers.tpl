@@ -147,6 +147,7 @@ timeoutSeconds: 4
   value: /run/secrets/crewmesh/mesh-secret
 - name: CREWMESH_LOG_LEVEL
   value: {{ .Values.logLevel }}
+{{- include "crewmesh.otlp" . }}
 {{- end }}
 
 {{- define "crewmesh.keda" -}}
@@ -157,4 +158,30 @@ timeoutSeconds: 4
 - ports:
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
+{{- end }}
+
+{{- define "crewmesh.otlp" -}}
+{{- with .Values.observability.otlpEndpoint }}
+- {name: CREWMESH_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+
+{{/* Lets the part's traces out, to whatever address the endpoint has. */}}
+{{- define "crewmesh.otlpEgress" -}}
+{{- with .Values.observability.otlpEndpoint }}
+{{- $url := urlParse . }}
+- ports: [{port: {{ regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) }}}]
+  to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ $.Values.networkPolicy.monitoringNamespace }}
+{{- end }}
+{{- end }}
+
+{{- define "crewmesh.metricsIngress" -}}
+- ports: [{port: 9464}]
+  from:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ .Values.networkPolicy.monitoringNamespace }}
 {{- end }}

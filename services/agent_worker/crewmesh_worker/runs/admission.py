@@ -19,6 +19,7 @@ from crewmesh.common.errors import (
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.common.policy import Policy
+from crewmesh.common.tracing import traceparent
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_worker import clock
 from crewmesh_worker.crews.definition import CrewDefinition
@@ -124,6 +125,7 @@ class Admission:
                 crew_version=crew.version,
                 worker_id=self._worker_id if can_start else "",
                 policy_as_of=policy.as_of,
+                traceparent=traceparent(),
             )
             with rpc_errors():
                 response = await self._store.CreateRun(

@@ -217,6 +217,9 @@ class Execution:
         # Which models a project calls isn't known yet: it may come to call the default ones.
         reachable = (*choice.all, *choice.models)
         request.environment.update(await self._local_model.environment(reachable))
+        if self._log.trace is not None:
+            # By OpenTelemetry's convention for processes: a tool that traces joins the run's trace.
+            request.environment["TRACEPARENT"] = self._log.trace.traceparent
         request.cache_dir = str(files.tools_dir(self._identity))
         if isinstance(definition, Project):
             made = await self._made_files(runner, files)

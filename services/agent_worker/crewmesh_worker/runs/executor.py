@@ -15,6 +15,7 @@ from crewmesh.v1 import budget_pb2_grpc, run_store_pb2
 from crewmesh_worker.crews.library import CrewLibrary
 from crewmesh_worker.files import WorkerFiles
 from crewmesh_worker.local_model.process import LocalModel
+from crewmesh_worker.metrics import WorkerMetrics
 from crewmesh_worker.runs.budget import RunBudget
 from crewmesh_worker.runs.execution import Execution
 from crewmesh_worker.runs.log import LogWriter
@@ -45,7 +46,10 @@ class Executor:
         input_seconds: int,
         history_tokens: int,
         memories: Memories,
+        metrics: WorkerMetrics,
     ) -> None:
+        self._metrics = metrics
+        metrics.leases.set_function(lambda: len(self._held))
         self._memories = memories
         self._input_seconds = input_seconds
         self._history_tokens = history_tokens
@@ -96,6 +100,7 @@ class Executor:
             started = time.monotonic()
             how = await execution.run(self._runners, self._files, self._settings)
             seconds = round(time.monotonic() - started, 3)
+            self._metrics.attempt_ended(how, seconds)
             log.info("attempt ended", crew=run.crew, attempt=run.attempt, how=how, seconds=seconds)
         except CrewmeshError as error:
             log.error("a lease can't be carried out; it will expire", reason=error.message)

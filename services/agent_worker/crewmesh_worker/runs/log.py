@@ -16,10 +16,13 @@ from typing import Final
 
 import structlog
 
+from crewmesh.common import tracing
 from crewmesh.common.errors import CrewmeshError, InvalidInputError, StateError
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
 from crewmesh.v1 import memory_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
+from crewmesh_worker.metrics import WorkerMetrics
+from crewmesh_worker.runs.trace import AttemptTrace
 from crewmesh_worker.sessions.memory import merged
 
 log = structlog.get_logger(__name__)
@@ -52,6 +55,8 @@ class RunLog:
     """The queue of one run's events, in order."""
 
     def __init__(self, lease: run_store_pb2.Lease, writer: LogWriter) -> None:
+        tracer = tracing.tracer()
+        self.trace = AttemptTrace(lease, tracer) if tracer is not None else None
         self.run_id = lease.run.id
         self.epoch = lease.epoch
         self._next_seq = lease.next_seq
@@ -108,6 +113,8 @@ class RunLog:
             raise
 
     def _queue(self, event: run_pb2.RunEvent, call: run_store_pb2.ModelCall | None = None) -> None:
+        if self.trace is not None:
+            self.trace.take(event)
         checkpoints, memories = tuple(self._checkpoints), tuple(self._memories)
         size = sum(message.ByteSize() for message in (event, *checkpoints, *memories))
         self._pending.append(_Entry(event, checkpoints, size, call, memories))
@@ -117,6 +124,8 @@ class RunLog:
 
     def abandon(self) -> None:
         """Send nothing more: the run is another worker's."""
+        if self.trace is not None and not self.closed.is_set():
+            self.trace.abandon()
         self.lost.set()
         self.closed.set()
         self._room.set()
@@ -162,8 +171,12 @@ class LogWriter:
     """Sends the events of all runs to the store, many in a call."""
 
     def __init__(
-        self, store: run_store_pb2_grpc.RunStoreServiceAsyncStub, signer: IdentitySigner
+        self,
+        store: run_store_pb2_grpc.RunStoreServiceAsyncStub,
+        signer: IdentitySigner,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self._store = store
         self._signer = signer
         self._waiting: dict[RunLog, None] = {}
@@ -271,6 +284,8 @@ class LogWriter:
         result: run_store_pb2.AppendResult,
     ) -> None:
         if result.outcome == run_store_pb2.APPEND_OUTCOME_STORED:
+            if self._metrics is not None:
+                self._metrics.acknowledged(append)
             run_log.acknowledge(append)
             if run_log.next_append() is not None:
                 self.changed(run_log, urgent=True)

@@ -18,18 +18,19 @@ _EXPIRY_SECONDS: Final = 1.0
 _PARTITION_SECONDS: Final = 3600.0
 
 
-async def expire(runs: RunRepository, on_moved: Callable[[str, str], None]) -> None:
+async def expire(runs: RunRepository, on_expired: Callable[[str, str, str], None]) -> None:
     """Take runs from silent workers, and end those that nobody answered, until cancelled."""
     while True:
         await asyncio.sleep(_EXPIRY_SECONDS)
         try:
-            moved = [*await runs.take_back_expired(), *await runs.expire_waiting()]
+            leases = [(*run, "lease") for run in await runs.take_back_expired()]
+            waits = [(*run, "wait") for run in await runs.expire_waiting()]
         except CrewmeshError as error:
             log.warning("can't look for what has expired", reason=error.message)
             continue
-        for run_id, status in moved:
-            log.warning("expired", run_id=run_id, status=status)
-            on_moved(run_id, status)
+        for run_id, status, what in (*leases, *waits):
+            log.warning("expired", run_id=run_id, status=status, what=what)
+            on_expired(run_id, status, what)
 
 
 async def make_partitions(runs: RunRepository) -> None:

@@ -48,6 +48,8 @@ SQL = load_statements("runs")
 # More is for a watcher to read, in pages that it can hold.
 _NEW_EVENTS: Final = 100
 
+_TRACEPARENT_CHARACTERS: Final = 55
+
 # Messages of a session that may wait for their answers at once.
 MAX_OPEN_TURNS: Final = 20
 
@@ -71,6 +73,8 @@ class Stored:
     # Whether a queued run may start now that couldn't before: this one, its session's next, or
     # one that waited for a limit of its organisation.
     makes_room: bool = False
+    # Whether the run was cancelled instead of what the append's transition says.
+    cancelled: bool = False
 
 
 class RunRepository:
@@ -123,6 +127,7 @@ class RunRepository:
             max_open_turns=MAX_OPEN_TURNS,
             **webhook_columns(spec.webhook, run, org_id, self._vault),
             policy_as_of=moment(request, "policy_as_of"),
+            traceparent=request.traceparent[:_TRACEPARENT_CHARACTERS] or None,
         )
         if row is not None:
             lease = await self._complete_lease(row) if row["status"] == "running" else None
@@ -196,7 +201,10 @@ class RunRepository:
 
     def _lease(self, row: Row) -> run_store_pb2.Lease:
         lease = run_store_pb2.Lease(
-            run=run_from_row(row), epoch=row["epoch"], next_seq=row["last_seq"] + 1
+            run=run_from_row(row),
+            epoch=row["epoch"],
+            next_seq=row["last_seq"] + 1,
+            traceparent=row["traceparent"] or "",
         )
         lease.ttl.FromTimedelta(self.lease_ttl)
         if row["answer"] is not None:
@@ -440,7 +448,7 @@ def _stored(append: run_store_pb2.Append, row: Row) -> Stored:
     )
     # Of a run that was ended here, the last event is in the log alone.
     events = [] if row["cancelled"] else _numbered(append, row["attempt"])
-    return Stored(result, events, row["makes_room"])
+    return Stored(result, events, row["makes_room"], cancelled=row["cancelled"])
 
 
 def _numbered(append: run_store_pb2.Append, attempt: int) -> list[run_pb2.RunEvent]:

@@ -22,6 +22,7 @@ from crewmesh.common.events import TERMINAL_EVENT_TYPES
 from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_store.messages import duration, page_bounds
+from crewmesh_store.metrics import StoreMetrics
 from crewmesh_store.runs.dispatch import AttachedWorker, Dispatcher
 from crewmesh_store.runs.follower import Follower
 from crewmesh_store.runs.hub import EventHub, Subscription
@@ -53,12 +54,14 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         follower: Follower,
         dispatcher: Dispatcher,
         wakeups: Wakeups,
+        metrics: StoreMetrics,
     ) -> None:
         self._runs = runs
         self._hub = hub
         self._follower = follower
         self._dispatcher = dispatcher
         self._wakeups = wakeups
+        self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
@@ -73,6 +76,10 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         self, request: run_store_pb2.CreateRunRequest, context: Any
     ) -> run_store_pb2.CreateRunResponse:
         created = await self._runs.create(request, caller())
+        if not created.replayed:
+            self._metrics.created.inc()
+            self._metrics.leases.inc(created.lease is not None)
+            log.info("run accepted", run_id=created.run.id, crew=created.run.crew)
         if created.lease is None and not created.replayed:
             self.announce_queued()
         return run_store_pb2.CreateRunResponse(
@@ -90,7 +97,10 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         # Until it hears from us, the worker's gRPC keeps all that it says, to say it again.
         await context.send_initial_metadata(())
         try:
-            with self._dispatcher.attach(worker_id) as worker:
+            with (
+                self._metrics.workers.track_inprogress(),
+                self._dispatcher.attach(worker_id) as worker,
+            ):
                 reader = asyncio.create_task(self._read_capacity(request_iterator, worker))
                 try:
                     async for message in worker.messages():
@@ -110,6 +120,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             return
         for run, status in moved:
             log.warning("its worker is gone", run_id=run, worker_id=worker_id, status=status)
+            self._metrics.recovered("worker_lost")
             self.run_moved(run, status)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -141,6 +152,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         results = await self._runs.append(request.appends)
         for append, stored in zip(request.appends, results, strict=True):
             if stored.events is not None:
+                self._metrics.stored(append, cancelled=stored.cancelled)
                 self._announce(append.run_id, stored.events)
         if any(stored.makes_room for stored in results):
             self.announce_queued()
@@ -205,7 +217,10 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         if run.status in TERMINAL_STATUSES and request.after_seq >= run.last_seq:
             return
         cursor = request.after_seq
-        with self._hub.subscribe(run.id) as subscription:
+        with (
+            self._metrics.watchers.track_inprogress(),
+            self._hub.subscribe(run.id) as subscription,
+        ):
             while True:
                 history, more = await self._runs.read_events(
                     run.id, cursor, _EVENTS_PER_READ, _BYTES_PER_READ
@@ -223,6 +238,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
                     if new and new[0].seq > cursor + 1:
                         break  # one was missed: history has it
                     if new:
+                        self._metrics.delivered(new, time.time())
                         yield agent_pb2.WatchRunResponse(events=new)
                         cursor = new[-1].seq
                         if new[-1].type in TERMINAL_EVENT_TYPES:
@@ -246,6 +262,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             self._dispatcher.cancel(run.worker_id, run.id, row["epoch"])
             self._wakeups.cancel_requested(run.worker_id, run.id, row["epoch"])
         else:
+            self._metrics.ended("cancelled")
             self._announce(run.id, ())
             if run.turn:
                 self.announce_queued()
@@ -287,8 +304,15 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         if wakeup.queued:
             self._dispatcher.run_queued()
 
+    def run_expired(self, run: str, status: str, what: str) -> None:
+        """Count and tell what maintenance did to a run whose `lease` or `wait` had expired."""
+        if what == "lease":
+            self._metrics.recovered("lease_expired")
+        self.run_moved(run, status)
+
     def run_moved(self, run: str, status: str) -> None:
-        """Tell watchers and dispatchers what maintenance did to a run."""
+        """Tell watchers and dispatchers what was done to a run."""
+        self._metrics.ended(status)
         self._announce(run, ())
         if status != "running":
             # It is in the queue, or its session's next one may start.

@@ -42,7 +42,8 @@ WITH full_queue AS (
     INSERT INTO runs (
         id, org_id, crew, crew_version, status, inputs, max_attempts, priority, timeout_seconds,
         session_id, created_by, epoch, attempt, worker_id, lease_expires_at, started_at, last_seq,
-        models, api_key_id, max_tokens, max_micros, turn, has_webhook, retry_of
+        models, api_key_id, max_tokens, max_micros, turn, has_webhook, retry_of,
+        traceparent
     )
     SELECT
         %(run_id)s::uuid, %(org_id)s::uuid, %(crew)s, %(crew_version)s,
@@ -55,7 +56,8 @@ WITH full_queue AS (
         CASE WHEN at_once THEN now() END,
         1 + at_once::int,
         %(models)s::text[], %(api_key_id)s::uuid, %(max_tokens)s::bigint, %(max_micros)s::bigint,
-        (SELECT turns + 1 FROM session), %(webhook_url)s::text IS NOT NULL, %(retry_of)s::uuid
+        (SELECT turns + 1 FROM session), %(webhook_url)s::text IS NOT NULL, %(retry_of)s::uuid,
+        %(traceparent)s
     FROM start
     WHERE CASE WHEN %(key)s::text IS NULL
         THEN EXISTS (SELECT FROM admitted) ELSE EXISTS (SELECT FROM first_use) END
