@@ -14,15 +14,17 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from crewmesh.common.access import check_access
+from crewmesh.common.access import access_to, check_access, request_type
 from crewmesh.common.errors import (
     CrewmeshError,
+    InvalidInputError,
     UnavailableError,
     error_from_rpc,
     status_from_error,
 )
 from crewmesh.common.grpc_client import FLOW_CONTROL
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, Identity
+from crewmesh.common.message_checks import check_message, decoding
 
 # Names the outside request in the logs of every service that works on it.
 REQUEST_ID_METADATA_KEY = "x-request-id"
@@ -124,7 +126,7 @@ class GrpcServer:
 
 
 class _CallInterceptor(grpc.aio.ServerInterceptor):
-    """Authenticates and authorises each call; turns what its servicer raises into a status."""
+    """Authenticates, authorises and checks each call; turns what is raised into a status."""
 
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
@@ -134,12 +136,16 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         method: str = handler_call_details.method
         if handler is None or method.startswith("/grpc."):
             return handler
+        check: Callable[[Any], Any] = _check_stream if handler.request_streaming else _checked
+        deserializer = decoding(request_type(method), handler.request_deserializer)
+        if access_to(method).trusted:
+            check, deserializer = _unchecked, handler.request_deserializer
 
         async def answer(request: Any, context: Any) -> Any:
             behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
             try:
                 await self._enter(method, context)
-                return await behaviour(request, context)
+                return await behaviour(check(request), context)
             except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
                 await _abort(method, error, context)
 
@@ -147,7 +153,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             try:
                 await self._enter(method, context)
-                async for response in behaviour(request, context):
+                async for response in behaviour(check(request), context):
                     yield response
             except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
                 await _abort(method, error, context)
@@ -155,7 +161,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         make = _HANDLER_FACTORIES[handler.request_streaming, handler.response_streaming]
         return make(
             answer_stream if handler.response_streaming else answer,
-            handler.request_deserializer,
+            deserializer,
             handler.response_serializer,
         )
 
@@ -166,6 +172,23 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         identity = await self._authenticate(metadata)
         check_access(method, identity)
         _caller.set(identity)
+
+
+def _checked(request: Any) -> Any:
+    """Return a request that a servicer may see; raise InvalidInputError for any other."""
+    if isinstance(request, InvalidInputError):
+        raise request
+    check_message(request)
+    return request
+
+
+async def _check_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)
+
+
+def _unchecked(request: Any) -> Any:
+    return request
 
 
 # By (request streams, response streams).
