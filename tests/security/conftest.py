@@ -19,6 +19,7 @@ from crewmesh_worker.settings import WorkerSettings
 from tests.conftest import API_KEY, MESH_SECRET
 from tests.integration.conftest import StoreClient, serving_store
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
+from tests.security.counts import COUNTS
 
 CREDENTIAL = (("authorization", f"Bearer {API_KEY}"),)
 
@@ -87,3 +88,11 @@ async def front(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         agents = open_channel(f"ipv4:{worker}")
         stack.push_async_callback(agents.close)
         yield Front(gateway, agents, store, database_url)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if COUNTS:
+        terminalreporter.section("security checks")
+        for part, checks in sorted(COUNTS.items()):
+            terminalreporter.line(f"{checks:>7,}  {part}")
+        terminalreporter.line(f"{COUNTS.total():>7,}  in all")

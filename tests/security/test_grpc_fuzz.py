@@ -6,7 +6,6 @@ A message is a sane one of which one to three fields are hostile, so that it get
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 from crewmesh.common.access import access_to
 from tests.protos import services
 from tests.security.conftest import CREDENTIAL, Front
+from tests.security.counts import count
 
 # What workers serve; the rest is the store's, which the gateway calls for a person.
 OUTSIDE = {"AgentService", "SessionService"}
@@ -65,7 +65,6 @@ SANE_TEXTS = {
     "policy_json": "{}",
     "definition_json": "{}",
 }
-CASES: Counter[str] = Counter()
 
 
 def methods() -> Iterator[MethodDescriptor]:
@@ -180,7 +179,7 @@ async def fuzz(front: Front, method: MethodDescriptor, examples: int) -> None:
     generated: list[Message] = []
     generate()
     seen = [(await call(front, method, message), message) for message in generated]
-    CASES[method.containing_service.name] += len(seen)
+    count("gRPC fuzz", len(seen))
     assert not [(code.name, str(message)[:500]) for code, message in seen if code in NEVER]
 
 

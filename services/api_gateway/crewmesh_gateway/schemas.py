@@ -184,7 +184,12 @@ class CreateApiKey(Input):
     ] = []
     expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
     user_id: Annotated[
-        str | None, Field(description="A service account; by default it is your own key.")
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="A service account; by default it is your own key.",
+        ),
     ] = None
 
 
