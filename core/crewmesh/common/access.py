@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from crewmesh.common.identity import Identity
 from crewmesh.v1 import access_pb2
@@ -24,9 +24,19 @@ def check_access(method: str, identity: Identity) -> None:
 @cache
 def access_to(method: str) -> access_pb2.Access:
     """Return what an rpc's `option (access)` says; nobody has the permission of one without."""
+    access: access_pb2.Access = _descriptor_of(method).GetOptions().Extensions[access_pb2.access]
+    return access
+
+
+def request_type(method: str) -> Descriptor:
+    """Return what an rpc is asked with."""
+    return _descriptor_of(method).input_type
+
+
+@cache
+def _descriptor_of(method: str) -> MethodDescriptor:
     service, _, name = method.removeprefix("/").rpartition("/")
     found: MethodDescriptor = (
         descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
     )
-    access: access_pb2.Access = found.GetOptions().Extensions[access_pb2.access]
-    return access
+    return found

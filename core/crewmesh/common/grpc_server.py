@@ -17,9 +17,10 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from crewmesh.common import tracing
-from crewmesh.common.access import check_access
+from crewmesh.common.access import access_to, check_access, request_type
 from crewmesh.common.errors import (
     CrewmeshError,
+    InvalidInputError,
     UnauthenticatedError,
     UnavailableError,
     error_from_rpc,
@@ -28,6 +29,7 @@ from crewmesh.common.errors import (
 from crewmesh.common.grpc_client import FLOW_CONTROL
 from crewmesh.common.identity import IDENTITY_METADATA_KEY, INVALID_IDENTITY, Identity
 from crewmesh.common.mesh_tls import TlsDirectory, role_of_peer
+from crewmesh.common.message_checks import check_message, decoding
 from crewmesh.common.metrics import CallMetrics
 
 # Names the outside request in the logs of every service that works on it.
@@ -157,7 +159,7 @@ def add_port(
 
 
 class _CallInterceptor(grpc.aio.ServerInterceptor):
-    """Authenticates and authorises each call; turns what its servicer raises into a status.
+    """Authenticates, authorises and checks each call; turns what is raised into a status.
 
     Counts and traces it, too.
     """
@@ -177,13 +179,17 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         method: str = handler_call_details.method
         if handler is None or method.startswith("/grpc."):
             return handler
+        check: Callable[[Any], Any] = _check_stream if handler.request_streaming else _checked
+        deserializer = decoding(request_type(method), handler.request_deserializer)
+        if access_to(method).trusted:
+            check, deserializer = _unchecked, handler.request_deserializer
 
         async def answer(request: Any, context: Any) -> Any:
             behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
             with self._observed(method, context, is_stream=handler.request_streaming):
                 try:
                     await self._enter(method, context)
-                    return await behaviour(request, context)
+                    return await behaviour(check(request), context)
                 except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
                     await _abort(method, error, context)
 
@@ -192,7 +198,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             with self._observed(method, context, is_stream=True):
                 try:
                     await self._enter(method, context)
-                    async for response in behaviour(request, context):
+                    async for response in behaviour(check(request), context):
                         yield response
                 except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
                     await _abort(method, error, context)
@@ -200,7 +206,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         make = _HANDLER_FACTORIES[handler.request_streaming, handler.response_streaming]
         return make(
             answer_stream if handler.response_streaming else answer,
-            handler.request_deserializer,
+            deserializer,
             handler.response_serializer,
         )
 
@@ -266,6 +272,23 @@ def _code_of(error: BaseException, context: Any) -> grpc.StatusCode:
 _CODES = {key: code for code in grpc.StatusCode for key in (code, code.value[0])}
 # Where traces begin that nobody outside has begun.
 _EDGES = ("/crewmesh.v1.AgentService/", "/crewmesh.v1.SessionService/")
+
+def _checked(request: Any) -> Any:
+    """Return a request that a servicer may see; raise InvalidInputError for any other."""
+    if isinstance(request, InvalidInputError):
+        raise request
+    check_message(request)
+    return request
+
+
+async def _check_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)
+
+
+def _unchecked(request: Any) -> Any:
+    return request
+
 
 # By (request streams, response streams).
 _HANDLER_FACTORIES: dict[tuple[bool, bool], Callable[..., Any]] = {

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from crewmesh.common.documents.json_text import is_deeper
+
 MAX_DEPTH = 64
 
 _READ_SECONDS = 30
@@ -95,10 +97,12 @@ def parse_json(content: bytes) -> Any:
 
     Raises HTTPException 400 for what isn't JSON, and RequestValidationError for JSON that
     can't be stored and passed on unchanged: NaN and infinite numbers, NUL characters,
-    lone surrogates, more than 64 levels.
+    lone surrogates, keys that are there twice, more than 64 levels.
     """
     try:
-        value = json.loads(content.decode(), parse_constant=_refuse_constant)
+        value = json.loads(
+            content.decode(), parse_constant=_refuse_constant, object_pairs_hook=_only_once
+        )
         text = dump_json(value)
         text.encode()
     except UnicodeDecodeError:
@@ -115,7 +119,7 @@ def parse_json(content: bytes) -> Any:
         raise _unfit("a number in it is not finite or has thousands of digits") from None
     if _NUL.search(text):
         raise _unfit("a text in it holds a NUL character")
-    if _is_deeper(value, MAX_DEPTH):
+    if is_deeper(value, MAX_DEPTH):
         raise _unfit(f"it is nested more than {MAX_DEPTH} levels deep")
     return value
 
@@ -125,18 +129,11 @@ def dump_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _is_deeper(value: Any, limit: int) -> bool:
-    level = [value] if isinstance(value, (dict, list)) else []
-    for _ in range(limit):
-        if not level:
-            return False
-        level = [
-            child
-            for container in level
-            for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, (dict, list))
-        ]
-    return bool(level)
+def _only_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) < len(members):
+        raise _unfit("a key in it is there twice")
+    return value
 
 
 def _refuse_constant(name: str) -> None:

@@ -68,7 +68,6 @@ async def answer_file(
         headers={
             "Content-Length": str(header.size_bytes),
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(header.name, safe='')}",
-            "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "sandbox; default-src 'none'",
             "Cache-Control": "private",
         },

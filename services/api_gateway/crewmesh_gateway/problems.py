@@ -132,6 +132,8 @@ def _location(field: str, scope: Scope) -> list[str | int]:
     place = "query" if scope["method"] == "GET" else "body"
     if field == WHOLE:
         return [place]
+    # What starts a run is a message of its own in the mesh, and the body in REST.
+    field = field.removeprefix("spec.")
     parts = _PART.findall(_PARAMETER_BY_FIELD.get(field, field))
     return [place, *(int(index) if index else name for index, name in parts)]
 

@@ -50,10 +50,13 @@ class BudgetLimit(Input):
         return self
 
 
+WebhookUrl = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
 class Webhook(Input):
     """Where a run is posted when it has ended."""
 
-    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    url: WebhookUrl
     secret: Annotated[
         str,
         Field(
@@ -100,7 +103,7 @@ class StartRun(Input):
     ] = []
     budget: BudgetLimit | None = None
     webhook: Annotated[
-        Webhook | str | None,
+        Webhook | WebhookUrl | None,
         Field(
             description="The run's JSON is posted there when it has ended: a URL, or with a secret."
         ),
@@ -181,7 +184,12 @@ class CreateApiKey(Input):
     ] = []
     expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
     user_id: Annotated[
-        str | None, Field(description="A service account; by default it is your own key.")
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="A service account; by default it is your own key.",
+        ),
     ] = None
 
 

@@ -142,7 +142,10 @@ def _check_part(part: Part, seen: set[str]) -> None:
 
 def _header(part: Part, name_field: bytearray) -> DatasetHeader:
     filename = PureWindowsPath(part.filename or "").name
-    name = name_field.decode(errors="replace").strip() or filename
+    try:
+        name = name_field.decode().strip() or filename
+    except UnicodeDecodeError:
+        raise _invalid("name", "it must be UTF-8") from None
     if not 1 <= len(name) <= _MAX_NAME or not name.isprintable():
         raise _invalid("name", _NAME_FAULT)
     suffix = PureWindowsPath(filename).suffix or PureWindowsPath(name).suffix

@@ -22,6 +22,8 @@ from crewmesh.common.errors import InvalidInputError, UnavailableError
 from crewmesh.common.grpc_server import calling
 from crewmesh.common.tracing import calling_database
 
+log = structlog.get_logger(__name__)
+
 Row = DictRow
 Statements = Mapping[str, LiteralString]
 
@@ -181,6 +183,13 @@ class Database:
                     raise
                 finally:
                     await self._pool.putconn(connection)
+        except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
+            identity = calling()
+            if identity is None or not identity.org_id:
+                raise
+            # What a servicer should have refused, so that it could name the field.
+            log.warning("Postgres refused a value of a call", reason=str(error))
+            raise InvalidInputError("a value in this call can't be stored") from error
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
             raise UnavailableError(
                 "the database is not available", retry_after_seconds=1

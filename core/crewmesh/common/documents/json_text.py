@@ -14,7 +14,7 @@ from crewmesh.common.documents.values import (
     refusal,
     value_faults,
 )
-from crewmesh.common.errors import Violation
+from crewmesh.common.errors import InvalidInputError, Violation
 
 # A string, or what JSON with comments has and JSON hasn't.
 _STRING_OR_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\r\n]*|/\*.*?\*/', re.DOTALL)
@@ -45,6 +45,44 @@ def read_json(content: bytes | str) -> Any:
     if faults := [*reader.faults, *value_faults(plain)]:
         raise refusal(faults)
     return plain
+
+
+def read_value(text: str, place: str, max_depth: int = 64) -> Any:
+    """Return the value of JSON that a message's field carries; `place` names the field.
+
+    Raises InvalidInputError for what isn't JSON, and for what could not be stored and passed on
+    unchanged.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _unfit(place, f"nested more than {max_depth} levels deep") from None
+    except ValueError as error:
+        raise _unfit(place, f"not JSON: {error}") from None
+    if is_deeper(value, max_depth):
+        raise _unfit(place, f"nested more than {max_depth} levels deep")
+    if faults := [Violation(f"{place}.{f.field}", f.message) for f in value_faults(value)]:
+        raise InvalidInputError(f"{place} can't be stored", violations=faults)
+    return value
+
+
+def is_deeper(value: Any, limit: int) -> bool:
+    """Tell whether lists and objects are nested more than `limit` levels deep."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(limit):
+        if not level:
+            return False
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, (dict, list))
+        ]
+    return bool(level)
+
+
+def _unfit(place: str, fault: str) -> InvalidInputError:
+    return InvalidInputError(f"{place} can't be read", violations=[Violation(place, fault)])
 
 
 def strip_comments(text: str) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from crewmesh.common.documents.json_text import read_value
 from crewmesh.common.errors import (
     CrewmeshError,
     ForbiddenError,
@@ -208,12 +209,7 @@ def apply_policy(
 
 
 def _parse_inputs(inputs_json: str) -> dict[str, Any]:
-    try:
-        inputs = json.loads(inputs_json or "{}")
-    except ValueError as error:
-        raise InvalidInputError(
-            "inputs_json is not JSON", violations=[Violation("inputs_json", str(error))]
-        ) from error
+    inputs = read_value(inputs_json or "{}", "inputs")
     if not isinstance(inputs, dict):
         raise InvalidInputError(
             "inputs are a JSON object", violations=[Violation("inputs", "not an object")]

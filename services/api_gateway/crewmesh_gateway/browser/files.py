@@ -23,8 +23,6 @@ _HEADERS: Final = {
         "frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 # An asset's name has its content's hash in it.
 _KEPT_FOR_EVER: Final = "public, max-age=31536000, immutable"
