@@ -273,6 +273,7 @@ _CODES = {key: code for code in grpc.StatusCode for key in (code, code.value[0])
 # Where traces begin that nobody outside has begun.
 _EDGES = ("/crewmesh.v1.AgentService/", "/crewmesh.v1.SessionService/")
 
+
 def _checked(request: Any) -> Any:
     """Return a request that a servicer may see; raise InvalidInputError for any other."""
     if isinstance(request, InvalidInputError):
