@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -35,12 +36,19 @@ def postgres() -> Iterator[str]:
         server.cleanup()
 
 
-@pytest.fixture
-def database_url(postgres: str) -> Iterator[str]:
-    """The URL of an empty database."""
+@contextlib.contextmanager
+def new_database(postgres: str) -> Iterator[str]:
+    """An empty database, for the length of the block; its URL."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     yield postgres.replace("/postgres?", f"/{name}?")
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    with new_database(postgres) as url:
+        yield url

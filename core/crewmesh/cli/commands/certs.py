@@ -66,9 +66,16 @@ def certs(
         print_json(
             {
                 "directory": str(directory),
-                "authority": {"made": authority.made_now, "expires_at": authority.not_after.isoformat()},
+                "authority": {
+                    "made": authority.made_now,
+                    "expires_at": authority.not_after.isoformat(),
+                },
                 "certificates": [
-                    {"role": role, "directory": str(directory / role), "expires_at": expires.isoformat()}
+                    {
+                        "role": role,
+                        "directory": str(directory / role),
+                        "expires_at": expires.isoformat(),
+                    }
                     for role, expires in expiries.items()
                 ],
             }
