@@ -46,26 +46,28 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def empty_database_url(postgres: str) -> Iterator[str]:
     """The URL of a database that no store has seen yet."""
-    with _database(postgres) as url:
+    with new_database(postgres) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def _newest_schema(postgres: str) -> Iterator[str]:
-    with _database(postgres) as url:
+def newest_schema(postgres: str) -> Iterator[str]:
+    """The name of a database of the newest schema, to be copied."""
+    with new_database(postgres) as url:
         migrate(url)
         yield conninfo_to_dict(url)["dbname"]
 
 
 @pytest.fixture
-def database_url(postgres: str, _newest_schema: str) -> Iterator[str]:
+def database_url(postgres: str, newest_schema: str) -> Iterator[str]:
     """The URL of a database of the newest schema, with nothing in it."""
-    with _database(postgres, template=_newest_schema) as url:
+    with new_database(postgres, newest_schema) as url:
         yield url
 
 
 @contextlib.contextmanager
-def _database(postgres: str, template: str = "template1") -> Iterator[str]:
+def new_database(postgres: str, template: str = "template1") -> Iterator[str]:
+    """A database, for the length of the block; its URL."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")

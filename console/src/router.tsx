@@ -23,7 +23,10 @@ const root = createRootRoute({ component: Outlet, notFoundComponent: Missing });
 const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
-  validateSearch: (search: Search): { next?: string } => ({ next: localPath(text(search.next)) }),
+  validateSearch: (search: Search): { next?: string; fault?: string } => ({
+    next: localPath(text(search.next)),
+    fault: text(search.fault),
+  }),
   component: SignIn,
 });
 

@@ -16,7 +16,8 @@ from tests.e2e.conftest import Mesh
 class Gateway:
     """One that is always at the same address, while it lives."""
 
-    def __init__(self, mesh: Mesh, ready_file: Path) -> None:
+    def __init__(self, mesh: Mesh, ready_file: Path, **settings: str) -> None:
+        """`{url}` in a setting is the gateway's own address."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -25,6 +26,7 @@ class Gateway:
             **mesh.services()["gateway"].environ(),
             "CREWMESH_PORT": str(self.port),
             "CREWMESH_READY_FILE": str(ready_file),
+            **{name: value.replace("{url}", self.url) for name, value in settings.items()},
         }
         self._process: asyncio.subprocess.Process | None = None
 
@@ -47,9 +49,9 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def second_gateway(mesh: Mesh, directory: Path) -> AsyncIterator[Gateway]:
+async def second_gateway(mesh: Mesh, directory: Path, **settings: str) -> AsyncIterator[Gateway]:
     """Serve another gateway of the same mesh."""
-    gateway = Gateway(mesh, directory / "second-gateway.json")
+    gateway = Gateway(mesh, directory / "second-gateway.json", **settings)
     await gateway.start()
     try:
         yield gateway

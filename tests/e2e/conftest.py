@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,8 @@ async def running_mesh(
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "CREWMESH_CREWS_DIR": str(CREWS),
+            # The tests' crews leave traces where the tests look for them.
+            "CREWMESH_RUNNER_WRITABLE": tempfile.gettempdir(),
             "CREWMESH_RUNNER_BUILDER": "tests.e2e.crews.build:build_crew",
             **environment,
         },

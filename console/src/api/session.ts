@@ -15,6 +15,18 @@ interface Session {
 
 export type Credentials = { api_key: string } | { email: string; password: string };
 
+export interface Provider {
+  label: string;
+  url: string;
+}
+
+/** By whom people may sign in, besides a key and a password. */
+export async function listProviders(): Promise<Provider[]> {
+  const response = await fetch("/v1/auth/providers");
+  if (!response.ok) throw await problemOf(response);
+  return (await response.json()).items;
+}
+
 let known = false;
 let renewal: ReturnType<typeof setTimeout> | undefined;
 

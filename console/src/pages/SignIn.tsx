@@ -1,17 +1,19 @@
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
-import { type Credentials, signIn } from "../api/session";
+import { type Credentials, listProviders, signIn } from "../api/session";
 import icon from "../icon.svg";
 import { useTitle } from "../lib/title";
-import { ProblemNotice } from "../ui/Feedback";
+import { Notice, ProblemNotice } from "../ui/Feedback";
 
 type Way = "key" | "password";
 
 export function SignIn() {
   useTitle("Sign in");
   const [way, setWay] = useState<Way>("key");
-  const { next } = useSearch({ from: "/sign-in" });
+  const { next, fault } = useSearch({ from: "/sign-in" });
+  // A gateway that can't say has none: the other ways are there.
+  const providers = useQuery({ queryKey: ["providers"], queryFn: listProviders }).data ?? [];
   const navigate = useNavigate();
   const client = useQueryClient();
   const entry = useMutation({
@@ -31,6 +33,21 @@ export function SignIn() {
         <img src={icon} alt="" />
         <h1>Sign in to Crewmesh</h1>
         <p className="muted">Start crews, watch them live, and see what they cost.</p>
+        {fault && (
+          <Notice tone="bad">
+            <p>{FAULTS[fault] ?? "Signing in has failed. Try again."}</p>
+          </Notice>
+        )}
+        {providers.map((provider) => (
+          <a
+            key={provider.url}
+            className="button provider"
+            href={`${provider.url}?${new URLSearchParams({ next: next ?? "/runs" })}`}
+          >
+            Sign in with {provider.label}
+          </a>
+        ))}
+        {providers.length > 0 && <p className="or">or</p>}
         <form className="form" onSubmit={submit} style={{ marginTop: 24 }}>
           <div className="segments" role="group" aria-label="How to sign in">
             <button type="button" aria-pressed={way === "key"} onClick={() => setWay("key")}>
@@ -54,6 +71,20 @@ export function SignIn() {
     </main>
   );
 }
+
+/** Why the provider's word signed nobody in, and what to do; the gateway says no more than the code. */
+const FAULTS: Record<string, string> = {
+  account_conflict:
+    "Your account here is disabled, or belongs to somebody else or another organisation. Ask an admin.",
+  denied: "You were not signed in there. Try again.",
+  email_unverified: "Your provider has not verified your e-mail address. Verify it there first.",
+  expired: "That took too long, or was begun in another browser. Try again.",
+  no_organisation: "Your provider names no organisation of this mesh for you. Ask an admin.",
+  no_role: "Your provider gives you no role here. Ask an admin.",
+  refused:
+    "What your provider sent can't be trusted. Tell whoever runs this mesh; its log says why.",
+  unavailable: "Your provider can't be reached. Try again in a moment.",
+};
 
 function KeyField() {
   return (

@@ -51,8 +51,13 @@ class HostPolicy(_Part):
 
 
 class ApprovalPolicy(_Part):
-    """Patterns of the tools whose every call a person must approve."""
+    """Patterns of the tools whose every call a person must approve.
 
+    With `after_outside` so must each call with side effects that comes after a result from
+    outside (of a host, of a dataset): it may be the outside's wish, and not the run's.
+    """
+
+    after_outside: bool = True
     tools: list[_ToolName] = Field(default_factory=list, max_length=_MAX_ITEMS)
 
 

@@ -52,6 +52,7 @@ from crewmesh_worker.metrics import WorkerMetrics
 from crewmesh_worker.projects.catalogue import Projects
 from crewmesh_worker.projects.pools import ProjectPools
 from crewmesh_worker.relay import StoreRelay
+from crewmesh_worker.runner.confinement import available
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runs.admission import Admission
@@ -88,6 +89,9 @@ class Worker:
         self._metrics_server = MetricsServer(self._metrics.registry, settings.metrics_address)
         temporary = Path(tempfile.gettempdir())
         project_cache_dir = settings.project_cache_dir or temporary / "crewmesh-projects"
+        cache_dir = settings.dataset_cache_dir or temporary / "crewmesh-datasets"
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        confinement = settings.confinement()
         self._projects = Projects(project_cache_dir)
         self._runners = Runners(
             RunnerPool(
@@ -95,17 +99,23 @@ class Worker:
                     slots=settings.slots,
                     scratch_dir=settings.scratch_dir,
                     builder=settings.runner_builder,
+                    # Our own tools keep things there for later runs.
+                    **{**confinement, "writable": (*confinement["writable"], cache_dir)},
                 )
             ),
             ProjectPools(
-                settings.project_pools, settings.slots, settings.scratch_dir, project_cache_dir
+                settings.project_pools,
+                settings.slots,
+                settings.scratch_dir,
+                project_cache_dir,
+                # Datasets whose names a run knows, and no list of them.
+                {**confinement, "openable": (cache_dir,)},
             ),
         )
         run_settings = RunSettings(
             settings.models(), settings.project_model, settings.environment_of_runs()
         )
         self._writer = LogWriter(self._store, self._signer, self._metrics)
-        cache_dir = settings.dataset_cache_dir or temporary / "crewmesh-datasets"
         files = WorkerFiles(file_stub(self._channel), self._signer, cache_dir)
         crew_store = CrewStore(crew_store_stub(self._channel), self._signer)
         self._crews = CrewLibrary(
@@ -163,6 +173,7 @@ class Worker:
         # Its weights are read while the runners' imports are; a model that no run uses by
         # default is started by the first that does.
         await self._local_model.environment(settings.models())
+        _tell_confinement(settings)
         log.info("waiting for runners (CrewAI's import takes some seconds)")
         await asyncio.gather(
             self._runners.start(),
@@ -228,6 +239,17 @@ class Worker:
         await self._local_model.stop()
         await self._channel.close()
         await asyncio.to_thread(self._metrics_server.stop)
+
+
+def _tell_confinement(settings: WorkerSettings) -> None:
+    """Say at the start what the kernel holds runs to."""
+    held = available() if settings.runner_confinement != "off" else []
+    if not held:
+        why = "it is off" if settings.runner_confinement == "off" else "the kernel has no Landlock"
+        log.warning("runs are not confined to their own files", why=why)
+        return
+    ports = settings.runner_ports if "ports" in held else ""
+    log.info("runs are confined", to_own=[h for h in held if h != "ports"], ports=ports or "any")
 
 
 async def run(settings: WorkerSettings) -> None:

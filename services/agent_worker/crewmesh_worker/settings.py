@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,7 @@ from crewmesh.common.mesh_tls import TlsDirectory
 from crewmesh.common.settings import MeshSettings
 from crewmesh_worker.local_model.files import find_weights
 from crewmesh_worker.local_model.settings import LocalModelSettings
+from crewmesh_worker.runner.confinement import available
 from crewmesh_worker.tools.network import settings as network
 
 # An external API's base address: a way to put a cache, a paid plan or a test in its place.
@@ -86,6 +87,18 @@ class WorkerSettings(MeshSettings):
     scratch_dir: Path | None = Field(
         None, description="where runs have their working directories; by default on tmpfs"
     )
+    runner_confinement: Literal["auto", "off", "required"] = Field(
+        "auto",
+        description="hold runs to their own files by Landlock: where the kernel can, never, or no start without",
+    )
+    runner_writable: str = Field(
+        "", description="further directories that runs may read and write, with commas"
+    )
+    runner_ports: str = Field(
+        "",
+        pattern=r"^( *[0-9]{1,5} *(,|$))*$",
+        description="TCP ports that runs may connect to, such as 443, with commas; any without",
+    )
     dataset_cache_dir: Path | None = Field(None, description="where datasets are kept for runs")
     default_timeout_seconds: int = Field(
         3600, ge=1, le=86_400, description="how long an attempt may take"
@@ -129,6 +142,16 @@ class WorkerSettings(MeshSettings):
         """Return where this service listens and whom it calls, by the setting that says so."""
         return {"worker_address": self.worker_address, "store_target": self.store_target}
 
+    def confinement(self) -> dict[str, Any]:
+        """Return what runners are held to, as fields of RunnerSettings."""
+        return {
+            "confined": self.runner_confinement != "off",
+            "writable": tuple(
+                Path(p.strip()) for p in self.runner_writable.split(",") if p.strip()
+            ),
+            "ports": tuple(int(port) for port in self.runner_ports.split(",") if port.strip()),
+        }
+
     def public_tls(self) -> TlsDirectory | None:
         """Return the certificate of the second address; None where nothing listens there."""
         if not self.worker_public_address:
@@ -136,6 +159,17 @@ class WorkerSettings(MeshSettings):
         directory = self.worker_public_tls_dir or self.tls_dir
         assert directory is not None
         return TlsDirectory(directory)
+
+    @model_validator(mode="after")
+    def _check_confinement(self) -> Self:
+        if any(not 0 < port < 65_536 for port in self.confinement()["ports"]):
+            raise ValueError("CREWMESH_RUNNER_PORTS: a port is between 1 and 65535")
+        if self.runner_confinement == "required" and not available():
+            raise ValueError(
+                "CREWMESH_RUNNER_CONFINEMENT=required, and this kernel has no Landlock: it takes "
+                "Linux 5.13 with `landlock` among its lsm=, or set it to auto"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_public_address(self) -> Self:

@@ -28,6 +28,7 @@ from crewmesh_gateway.routes import (
     events,
     health,
     limits,
+    oidc,
     policy,
     runs,
     secrets,
@@ -55,7 +56,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     add_problem_handlers(app)
     resources = (
         *(runs, events, sessions, artifacts, crews, datasets),
-        *(limits, budgets, policy, secrets, auth, browser_sessions),
+        *(limits, budgets, policy, secrets, auth, browser_sessions, oidc),
         *(account, users, audit, workers, health),
     )
     for resource in resources:

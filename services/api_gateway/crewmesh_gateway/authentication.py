@@ -12,6 +12,7 @@ from crewmesh.common.errors import CrewmeshError, UnauthenticatedError
 from crewmesh_gateway.browser.cookies import SessionCookies
 from crewmesh_gateway.browser.origin import require_same_origin
 from crewmesh_gateway.gateway import Gateway
+from crewmesh_gateway.oidc.settings import CALLBACK_PATH
 from crewmesh_gateway.problems import REQUEST_ID_KEY, problem_of_error
 
 CALLER_KEY = "crewmesh.caller"
@@ -24,6 +25,9 @@ _OPEN_PATHS = frozenset(
         "/v1/auth/logout",
         "/v1/auth/session",
         "/v1/auth/session/renew",
+        "/v1/auth/providers",
+        "/v1/auth/oidc/start",
+        CALLBACK_PATH,
     }
 )
 _BEARER = re.compile(r"bearer +([\x21-\x7e]{1,2048})", re.IGNORECASE)

@@ -6,19 +6,30 @@ import asyncio
 
 from crewmesh.common.authentication import Authenticator
 from crewmesh_gateway.browser.cookies import SessionCookies
+from crewmesh_gateway.browser.sealing import Sealer
 from crewmesh_gateway.mesh import SERVICE, Mesh, error_of
 from crewmesh_gateway.metrics import Metrics
+from crewmesh_gateway.oidc.provider import OidcProvider
 
 
 class Gateway:
     """The mesh, who may use it, limits on what comes in, and what is counted."""
 
     def __init__(
-        self, mesh: Mesh, *, mesh_secret: str, max_body_bytes: int, max_upload_bytes: int
+        self,
+        mesh: Mesh,
+        *,
+        mesh_secret: str,
+        max_body_bytes: int,
+        max_upload_bytes: int,
+        oidc: OidcProvider | None = None,
     ) -> None:
         self.mesh = mesh
         self.authenticator = Authenticator(mesh.identities, SERVICE, error_of)
         self.cookies = SessionCookies(mesh_secret)
+        # By whom people may sign in, and sign-ins that have begun there.
+        self.oidc = oidc
+        self.pending_sign_ins = Sealer(mesh_secret, b"crewmesh pending sign-in")
         self.metrics = Metrics()
         self.max_body_bytes = max_body_bytes
         self.max_upload_bytes = max_upload_bytes

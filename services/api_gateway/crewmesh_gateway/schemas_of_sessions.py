@@ -32,3 +32,16 @@ class Session(BaseModel):
     renew_in_seconds: Annotated[
         float | None, Field(description="When to ask for its renewal; null without a session.")
     ]
+
+
+class Provider(BaseModel):
+    """An identity provider; `url` is a page to go to, on this gateway."""
+
+    label: str
+    url: str
+
+
+class Providers(BaseModel):
+    """By whom people may sign in."""
+
+    items: list[Provider]

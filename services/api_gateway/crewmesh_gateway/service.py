@@ -18,6 +18,7 @@ from crewmesh.common.tracing import configure_tracing, stop_tracing
 from crewmesh_gateway.app import create_app
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh
+from crewmesh_gateway.oidc.provider import OidcProvider
 from crewmesh_gateway.protocol import BoundedProtocol
 from crewmesh_gateway.settings import GatewaySettings
 
@@ -32,15 +33,20 @@ async def run(settings: GatewaySettings) -> None:
     configure_tracing("api_gateway", version("crewmesh-gateway"), settings.otlp_endpoint)
     listener = listen(settings.host, settings.port)
     mesh = Mesh(settings.worker_target, settings.store_target, settings.mesh_secret, settings.tls())
+    configured = settings.oidc()
+    provider = OidcProvider(configured) if configured is not None else None
     gateway = Gateway(
         mesh,
         mesh_secret=settings.mesh_secret,
         max_body_bytes=settings.max_body_kb * 1024,
         max_upload_bytes=settings.max_upload_mb * 1024 * 1024,
+        oidc=provider,
     )
     try:
         await GatewayServer(gateway, settings, stop).serve([listener])
     finally:
+        if provider is not None:
+            await provider.close()
         await mesh.close()
         await stop_tracing()
 

@@ -50,6 +50,7 @@ from crewmesh_store.deliveries.servicer import DeliveryServicer
 from crewmesh_store.files.objects import Objects
 from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
+from crewmesh_store.identity.external import ExternalSignIns
 from crewmesh_store.identity.keys import KeyRepository
 from crewmesh_store.identity.maintenance import keep_keys_fresh
 from crewmesh_store.identity.passwords import Passwords
@@ -112,6 +113,7 @@ class Store:
             self._key_ring,
             KeyRepository(self._database),
             UserRepository(self._database, passwords),
+            ExternalSignIns(self._database, self._sign_ins),
         )
         self._hub = EventHub()
         self._follower = Follower(self._runs, self._hub)

@@ -21,6 +21,7 @@ from crewmesh.v1 import (
 )
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh
+from crewmesh_gateway.oidc.provider import OidcProvider
 from crewmesh_gateway.service import GatewayServer, listen
 from crewmesh_gateway.settings import GatewaySettings
 from tests.conftest import API_KEY, MESH_SECRET
@@ -127,6 +128,7 @@ async def serving_gateway(mesh: FakeMesh, **settings: Any) -> AsyncIterator[Serv
         mesh_secret=configured.mesh_secret,
         max_body_bytes=configured.max_body_kb * 1024,
         max_upload_bytes=configured.max_upload_mb * 1024 * 1024,
+        oidc=OidcProvider(provider) if (provider := configured.oidc()) else None,
     )
     stop = asyncio.Event()
     server = GatewayServer(gateway, configured, stop)

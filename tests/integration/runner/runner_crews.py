@@ -5,7 +5,7 @@ A definition lists tasks, and each task says what its model does:
 
     {"tasks": [{"name": ..., "answer": ..., "tool": [name, arguments], "chunks": [...],
                 "times": calls of the tool, one after another, "structured": bool, "human": bool,
-                "pause": seconds after the first chunk, "repeat": the answer so often, "raises": ..., "model_error": ...}]}
+                "pause": seconds after the first chunk, "repeat": the answer so often, "obeys": a tool that it calls when a result orders it, "raises": ..., "model_error": ...}]}
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import struct
@@ -57,6 +58,10 @@ class ScriptedModel(BaseLLM):
             if script.get("model_error"):
                 self._emit_call_failed_event(script["model_error"], **whose)
                 raise RuntimeError(script["model_error"])
+            if "obeys" in script and (order := _order_in(messages, script["obeys"])):
+                self._completed("a tool call", LLMCallType.TOOL_CALL, whose)
+                function = {"name": script["obeys"], "arguments": order}
+                return [{"id": f"call-{len(messages)}", "type": "function", "function": function}]
             if "tool" in script and _calls_since_anybody_spoke(messages) < script.get("times", 1):
                 self._completed("a tool call", LLMCallType.TOOL_CALL, whose)
                 name, arguments = script["tool"]
@@ -82,6 +87,13 @@ class ScriptedModel(BaseLLM):
 
     def get_input_tokens_count(self, *_: Any, **__: Any) -> int:
         return 0
+
+
+def _order_in(messages: list[dict[str, Any]], tool: str) -> str:
+    """Return the arguments with which a tool's last result orders a call, as a weak model would."""
+    last = messages[-1]
+    found = re.search(r"CALL " + tool + r" (\{.*?\})", str(last.get("content")))
+    return found[1] if found and last["role"] == "tool" else ""
 
 
 def _raise(how: str | None) -> None:
@@ -128,6 +140,22 @@ class CountInPool(BaseTool):
         os.environ["HANGING_PARTS"] = started
         parts.sort_and_sum_file = hanging_parts.hang
         return str(pool.sort_and_sum(np.arange(10.0), processes=2))
+
+
+class Attempt(BaseTool):
+    """Carries out code, as a project's may be, and says what it gave or raised."""
+
+    name: str = "attempt"
+    description: str = "Attempts what it is told."
+
+    def _run(self, attempts: dict[str, str]) -> str:
+        outcomes = {}
+        for name, code in attempts.items():
+            try:
+                outcomes[name] = str(eval(code, dict(globals())))
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                outcomes[name] = type(error).__name__
+        return json.dumps(outcomes)
 
 
 class Surroundings(BaseTool):
@@ -212,6 +240,19 @@ class End(BaseTool):
             os.close(_runner_socket())
         time.sleep(60)
         return "still here"
+
+
+class ReadPage(BaseTool):
+    """Brings what somebody elsewhere has written."""
+
+    name: str = "read_page"
+    description: str = "Reads a page."
+    outside: bool = True
+
+    def _run(self, text: str, broken: bool = False) -> str:
+        if broken:
+            raise RuntimeError(text)
+        return text
 
 
 class StateClasses(BaseTool):
@@ -309,6 +350,7 @@ _TOOLS = {
         Shout(),
         Break(),
         Surroundings(),
+        Attempt(),
         CountInPool(),
         Talk(),
         Keep(),
@@ -316,6 +358,7 @@ _TOOLS = {
         StateClasses(),
         Hoard(),
         Pay(),
+        ReadPage(),
         Spin(),
     )
 }
@@ -329,7 +372,10 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: GuardedM
     if "build_error" in definition:
         raise ValueError(definition["build_error"])
     llm.first._scripts.update({task["name"]: task for task in definition["tasks"]})
-    used = dict.fromkeys(task["tool"][0] for task in definition["tasks"] if "tool" in task)
+    tasks = definition["tasks"]
+    used = dict.fromkeys(
+        name for task in tasks for name in (*task.get("tool", ())[:1], task.get("obeys")) if name
+    )
     agent = Agent(
         role="analyst of {topic}", goal="g", backstory="b", llm=llm,
         # Of this run's own, as real ones are: a run guards its tools.

@@ -17,3 +17,14 @@ def test_every_tool_says_what_it_does_and_what_each_argument_is(name: str) -> No
     assert tool.name == name
     assert len(tool.description) > 40
     assert all(prop.get("description") for prop in tool.schema["properties"].values())
+
+
+def test_tools_that_reach_hosts_or_datasets_say_that_they_bring_text_from_outside() -> None:
+    outside = {name for name in tool_names() if load_tool(name).outside}
+    assert outside == {
+        *("fetch_pages", "download_files", "look_up_topic"),
+        *("get_weather", "get_time", "convert_currency"),
+        *("query_sql", "run_query", "profile_dataset", "compute_statistics"),
+        *("draw_chart", "recommend_items"),
+    }
+    assert not {name for name in outside if load_tool(name).side_effects}

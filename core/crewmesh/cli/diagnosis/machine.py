@@ -41,6 +41,7 @@ def check_machine(data_dir: Path, environment: Mapping[str, str]) -> list[Findin
         check_disk(data_dir),
         check_address_file(data_dir),
         check_scratch(Path("/dev/shm")),  # noqa: S108 - only looked at
+        check_confinement(environment),
         check_model(environment),
     ]
 
@@ -117,6 +118,30 @@ def check_scratch(shared_memory: Path) -> Finding:
             "give it more, for example docker run --shm-size=1g",
         )
     return ok("scratch", f"{size(free)} free in {shared_memory}")
+
+
+def check_confinement(environment: Mapping[str, str]) -> Finding:
+    """Check what the kernel holds runs to."""
+    check = "confinement"
+    wanted = environment.get("CREWMESH_RUNNER_CONFINEMENT", "auto")
+    if wanted == "off":
+        return warning(
+            check, "off: runs read what the worker can", "see docs/how-to/confine-runs.md"
+        )
+    try:
+        from landlockpy import abi_version
+    except ImportError:
+        return ok(check, "not looked at: no worker is installed here")
+    abi = abi_version()
+    if not abi:
+        told = warning if wanted == "auto" else fault
+        return told(
+            check,
+            "the kernel has no Landlock: runs read what the worker can",
+            "boot Linux 5.13 or newer with landlock among its lsm=",
+        )
+    held = ["files", *(["ports"] if abi >= 4 else []), *(["signals"] if abi >= 6 else [])]
+    return ok(check, f"Landlock {abi} holds runs to their own {', '.join(held)}")
 
 
 def check_model(environment: Mapping[str, str]) -> Finding:

@@ -35,6 +35,7 @@ class _RegisteredTool(BaseTool):
 
     args_schema: type[BaseModel]
     side_effects: bool
+    outside: bool
     _tool: Tool = PrivateAttr()
 
     def __init__(self, tool: Tool) -> None:
@@ -43,6 +44,7 @@ class _RegisteredTool(BaseTool):
             description=tool.description,
             args_schema=tool.arguments,
             side_effects=tool.side_effects,
+            outside=tool.outside,
             result_as_answer=tool.result_as_answer,
         )
         self._tool = tool

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -61,7 +62,16 @@ class ProjectPools:
     A runner serves one run: a project's modules are as good as new each time.
     """
 
-    def __init__(self, kept: int, slots: int, scratch_dir: Path | None, cache_dir: Path) -> None:
+    def __init__(
+        self,
+        kept: int,
+        slots: int,
+        scratch_dir: Path | None,
+        cache_dir: Path,
+        confinement: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`confinement`: what its fields in RunnerSettings are, besides the projects' own files."""
+        self._confinement = {"readable": (), **(confinement or {})}
         self._kept = kept
         self._slots = slots
         self._scratch_dir = scratch_dir
@@ -116,4 +126,5 @@ class ProjectPools:
             builder=_BUILDER,
             python=python,
             overlay=make_overlay(self._cache_dir),
+            **{**self._confinement, "readable": (*self._confinement["readable"], self._cache_dir)},
         )

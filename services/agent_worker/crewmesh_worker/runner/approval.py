@@ -1,5 +1,9 @@
 """Tools that a person must approve each call of, as the tenant's policy says.
 
+Some always, by their names. Those with side effects also once the run has read text from outside,
+which may hold instructions: a model can't be relied on to tell these from its own, so what they
+could lead to is shown to a person first.
+
 A call that nobody has decided on stops the run. What is kept is the conversation before the
 model's answer that asks for the call, and that answer. The next attempt puts the conversation
 back and gives the answer again, without asking the model; so the same call is made, and the
@@ -30,12 +34,62 @@ _CANNOT_ASK = (
 )
 
 
+_WHY = (
+    "\n\nText from outside was read before, by {}. Is this what the run is for, or what that text "
+    "asks for?"
+)
+
+
+class Outside:
+    """Whether text from outside has come into a run, and by which tool first.
+
+    What came before this attempt isn't known by now, so a run with a past counts as having read
+    all that its tools can bring.
+    """
+
+    def __init__(self, *, past: bool) -> None:
+        self._past = past
+        self.by = ""
+
+    def guard(self, crew: Crew) -> None:
+        """Take note of what the crew's tools bring."""
+        for tool in tools_of(crew):
+            if _brings(tool):
+                if self._past:
+                    self.by = self.by or tool.name
+                object.__setattr__(tool, "_run", self._noting(tool))
+
+    def _noting(self, tool: BaseTool) -> Callable[..., Any]:
+        execute = tool._run
+
+        def run_and_note(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return execute(*args, **kwargs)
+            finally:
+                # An error tells what the other side said, too.
+                self.by = self.by or tool.name
+
+        return run_and_note
+
+
+def _brings(tool: BaseTool) -> bool:
+    """Say whether a tool's results are from outside; of one that doesn't say, suppose so."""
+    return bool(getattr(tool, "outside", not _acts(tool)))
+
+
+def _acts(tool: BaseTool) -> bool:
+    return bool(getattr(tool, "side_effects", False))
+
+
 class ApprovalGate:
     """The calls of one attempt that need approval, and what people have said of them."""
 
-    def __init__(self, policy: Policy, calls: ModelCalls, resumed: ResumedTask | None) -> None:
+    def __init__(
+        self, policy: Policy, calls: ModelCalls, resumed: ResumedTask | None, outside: Outside
+    ) -> None:
         self._policy = policy
         self._calls = calls
+        self._outside = outside
         self._tasks: dict[str, Any] = {}
         self._decided: dict[str, str | None] = {}
         self._equal_calls: Counter[str] = Counter()
@@ -49,19 +103,29 @@ class ApprovalGate:
 
     def guard(self, crew: Crew) -> None:
         """Have calls of the crew's tools wait for approval where policy says so."""
-        if not self._policy.approval.tools:
+        tools = list(tools_of(crew))
+        always = {id(tool) for tool in tools if self._policy.needs_approval(tool.name)}
+        acting = {id(tool) for tool in tools if _acts(tool)}
+        if not self._policy.approval.after_outside:
+            acting = set()
+        if not always | acting:
             return
         self._calls.remember = True
         self._tasks = {str(task.id): task for task in crew.tasks}
-        for tool in tools_of(crew):
-            if self._policy.needs_approval(tool.name):
+        for tool in tools:
+            if id(tool) in always | acting:
                 # Whatever CrewAI does with a tool ends in this method of it.
-                object.__setattr__(tool, "_run", self._guarded(tool))
+                guarded = self._guarded(tool, always=id(tool) in always)
+                object.__setattr__(tool, "_run", guarded)
+        # Around the others: what a denied call answers is nobody's from outside.
+        self._outside.guard(crew)
 
-    def _guarded(self, tool: BaseTool) -> Callable[..., Any]:
+    def _guarded(self, tool: BaseTool, *, always: bool) -> Callable[..., Any]:
         execute = tool._run
 
         def run_if_approved(*args: Any, **kwargs: Any) -> Any:
+            if not always and not self._outside.by:
+                return execute(*args, **kwargs)
             task = self._tasks.get(get_current_task_id() or "")
             remembered = self._calls.remembered(str(task.id)) if task is not None else None
             if task is None or remembered is None or task.async_execution:
@@ -72,7 +136,8 @@ class ApprovalGate:
                 decided = {k: v for k, v in self._decided.items() if k.startswith(f"{number}/")}
                 call = PendingCall(key, tool.name, kwargs, answer, decided)
                 self.stopped = True
-                raise Paused(task, _shown(tool.name, kwargs), messages, call)
+                why = "" if always else _WHY.format(self._outside.by)
+                raise Paused(task, f"{_shown(tool.name, kwargs)}{why}", messages, call)
             reason = self._decided[key]
             if reason is None:
                 return execute(*args, **kwargs)

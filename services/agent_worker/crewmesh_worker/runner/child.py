@@ -22,6 +22,7 @@ from crewai.events.event_bus import crewai_event_bus
 from crewmesh.v1.runner_pb2 import Execute, FromRunner, Ready, ToRunner
 from crewmesh_worker import clock
 from crewmesh_worker.runner import linux
+from crewmesh_worker.runner.confinement import confine
 from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.execution import execute
 from crewmesh_worker.runner.framing import Connection
@@ -38,13 +39,19 @@ _IDLE_SECONDS = 0.05
 
 
 def serve(
-    sock: socket.socket, zygote_pid: int, factories: Factories, settings: RunnerSettings
+    sock: socket.socket,
+    work_dir: Path,
+    zygote_pid: int,
+    factories: Factories,
+    settings: RunnerSettings,
 ) -> NoReturn:
     """Do what the worker asks, one run after the other, until it closes the socket."""
     status = 1
     try:
         _isolate(sock, zygote_pid, settings)
-        _serve(Connection(sock, settings.max_message_bytes), factories)
+        # Before there is a second thread, which would go free.
+        confine(settings, work_dir)
+        _serve(Connection(sock, settings.max_message_bytes), factories, work_dir)
         status = 0
     except BaseException as error:
         log.error("a runner can't go on", exc_info=error)
@@ -53,7 +60,7 @@ def serve(
         os._exit(status)
 
 
-def _serve(connection: Connection, factories: Factories) -> None:
+def _serve(connection: Connection, factories: Factories, work_dir: Path) -> None:
     def detach() -> None:
         connection.close()
         sys.stdout = sys.__stdout__
@@ -69,7 +76,7 @@ def _serve(connection: Connection, factories: Factories) -> None:
             _end_if_late(request.execute)
             execute(request.execute, connection.send, _asker(connection), factories)
         else:
-            _warm_up()
+            _warm_up(work_dir)
         if crewai_event_bus._sync_handlers or crewai_event_bus._async_handlers:
             listeners.close()
             listeners.enter_context(crewai_event_bus.scoped_handlers())
@@ -127,9 +134,12 @@ def _limit(what: int, value: int) -> None:
     resource.setrlimit(what, (value, value))
 
 
-def _warm_up() -> None:
+def _warm_up(work_dir: Path) -> None:
     """Run a crew that does nothing, then hide what that has loaded from the collector."""
-    with tempfile.TemporaryDirectory() as directory, run_environment(Path(directory), {}):
+    with (
+        tempfile.TemporaryDirectory(dir=work_dir) as directory,
+        run_environment(Path(directory), {}),
+    ):
         contextvars.copy_context().run(warm_up_crew().kickoff)
     gc.collect()
     gc.freeze()

@@ -30,7 +30,7 @@ from crewmesh.v1.runner_pb2 import (
 from crewmesh_worker.crews.model import MESSAGE_FORMAT
 from crewmesh_worker.models.guarded import GuardedModel
 from crewmesh_worker.runner import approvals, artifacts, cache, endings
-from crewmesh_worker.runner.approval import ApprovalGate
+from crewmesh_worker.runner.approval import ApprovalGate, Outside
 from crewmesh_worker.runner.calls import CallRefused, ModelCalls
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
 from crewmesh_worker.runner.effects import EffectJournal
@@ -87,6 +87,9 @@ class Run:
         )
         self._calls.on_answer = self._effects.answered
         self._crew: Crew | None = None
+        # Whatever an earlier attempt or run has read is in what this one begins with.
+        past = bool(request.checkpoints or request.memories or request.effects)
+        self._outside = Outside(past=past or request.HasField("answer"))
         # One for each crew of the run.
         self._approvals: list[ApprovalGate] = []
         # Results that nobody needs to approve.
@@ -195,7 +198,7 @@ class Run:
         if resumed is not None:
             self._effects.go_on(str(resumed.task.id), resumed.numbers)
         # After it, so that a call that was made once isn't asked for again.
-        approval = ApprovalGate(self._policy, self._calls, resumed)
+        approval = ApprovalGate(self._policy, self._calls, resumed, self._outside)
         approval.guard(crew)
         self._approvals.append(approval)
         if resumed is not None and resumed.task.output is not None:

@@ -9,6 +9,11 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_CAPABILITY_VERSION_3 = 0x20080522
+
+CAP_SYS_PTRACE = 19
+CAP_SYS_ADMIN = 21
+CAP_PERFMON = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -23,6 +28,21 @@ def die_with_parent(parent: int, signal_number: signal.Signals) -> None:
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parents end."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def drop_capabilities(*dropped: int) -> None:
+    """Have this thread, and all that it starts, no longer able to do this, should it be root's."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    # Effective, permitted and inheritable: the lower 32 of each, then the upper.
+    sets = (ctypes.c_uint32 * 6)()
+    if _libc.capget(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    for capability in dropped:
+        half, bit = divmod(capability, 32)
+        for index in range(3 * half, 3 * half + 3):
+            sets[index] &= ~(1 << bit) & 0xFFFFFFFF
+    if _libc.capset(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def child_pids() -> set[int]:

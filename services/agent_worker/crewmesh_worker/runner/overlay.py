@@ -1,6 +1,7 @@
 """Our own packages, as a project's environment gets to see them.
 
-A directory of links to the few that runners are made of, and nothing else of ours: it
+A directory of links to the few that runners are made of (and to one that needs nothing else and
+any Python of a project's can import), and nothing else of ours: it
 goes on the path of a project's runners, whose own packages stay what they were.
 """
 
@@ -12,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-_PACKAGES: Final = ("crewmesh.v1", "crewmesh.common", "crewmesh_worker")
+_PACKAGES: Final = ("crewmesh.v1", "crewmesh.common", "crewmesh_worker", "landlockpy")
 
 # What they import besides the standard library and CrewAI. The generated stubs need this
 # protobuf at least; the rest is as loose as it can be.

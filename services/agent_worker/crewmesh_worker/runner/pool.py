@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -49,7 +49,6 @@ class RunnerPool:
         self._running: set[Runner] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._spares_wanted = asyncio.Event()
-        self._numbers = itertools.count(1)
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._scratch_dir: Path
@@ -173,13 +172,14 @@ class RunnerPool:
                 await zygote.died.wait()
 
     async def _fork_from(self, zygote: ZygoteClient) -> Runner:
-        work_dir = self._scratch_dir / str(next(self._numbers))
+        # Other runs can't guess it.
+        work_dir = self._scratch_dir / secrets.token_hex(16)
         work_dir.mkdir(mode=0o700)
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as unless_forked:
             unless_forked.callback(work_dir.rmdir)
             unless_forked.callback(ours.close)
-            process = await zygote.fork(theirs)
+            process = await zygote.fork(theirs, work_dir)
             unless_forked.pop_all()
         connection = await AsyncConnection.open(ours, self._settings.max_message_bytes)
         runner = Runner(zygote, process, connection, work_dir, self._take_back)

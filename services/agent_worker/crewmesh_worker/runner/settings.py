@@ -19,7 +19,9 @@ class RunnerSettings(BaseModel):
     `max_growth_mb` since it was warm. `kill_grace_seconds` lie between SIGTERM and SIGKILL.
     Working directories are made in `scratch_dir`, by default on /dev/shm where it is a
     tmpfs with room. `address_space_mb` limits a runner's address space, most of which is
-    the zygote's and never touched. `python` is another environment's interpreter, which finds
+    the zygote's and never touched. Where `confined` and the kernel has Landlock, runners read
+    below `readable`, open files by their names below `openable`, write below `writable` and their
+    own directories, and connect to TCP `ports` only, where there are any. `python` is another environment's interpreter, which finds
     our packages in `overlay`.
     """
 
@@ -37,4 +39,9 @@ class RunnerSettings(BaseModel):
     overlay: Path | None = None
     max_message_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     address_space_mb: int | None = Field(default=None, ge=256)
+    confined: bool = False
+    readable: tuple[Path, ...] = ()
+    openable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    ports: tuple[int, ...] = ()
     max_open_files: int = Field(default=1024, ge=64)

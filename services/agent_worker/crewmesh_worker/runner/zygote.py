@@ -3,7 +3,7 @@
 `python -m crewmesh_worker.runner.zygote FD SETTINGS SCRATCH_DIR`, where FD is its end of a
 SOCK_SEQPACKET pair with the worker. One JSON object a packet.
 
-    worker → zygote   {"fork": n} with the runner's socket · {"kill": pid}
+    worker → zygote   {"fork": n, "work_dir": path} with the runner's socket · {"kill": pid}
     zygote → worker   {"ready": seconds} · {"forked": n, "pid": pid} · {"refused": n, "error": text}
                       {"exited": pid, "status": wait status}, and once nothing is left of its
                       descendants either: {"gone": pid}
@@ -61,8 +61,11 @@ class Zygote:
         self._selector.register(control, selectors.EVENT_READ)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
 
-    def serve(self, preload_seconds: float) -> socket.socket | None:
-        """Serve until the worker is gone, then return None; in each child, return its socket."""
+    def serve(self, preload_seconds: float) -> tuple[socket.socket, Path] | None:
+        """Serve until the worker is gone, then return None.
+
+        In each child, return its socket and its directory.
+        """
         self._tell({"ready": preload_seconds})
         while not self._stopping:
             ready = {key.fileobj for key, _ in self._selector.select(self._timeout())}
@@ -71,14 +74,14 @@ class Zygote:
             self._reap()
             self._kill_overdue()
             if self._control in ready:
-                runner_socket = self._answer()
-                if runner_socket is not None:
-                    return runner_socket
+                forked = self._answer()
+                if forked is not None:
+                    return forked
         self._end_all()
         return None
 
-    def _answer(self) -> socket.socket | None:
-        """Do what one packet asks; in a forked child, return its socket."""
+    def _answer(self) -> tuple[socket.socket, Path] | None:
+        """Do what one packet asks; in a forked child, return its socket and its directory."""
         try:
             packet, fds, _, _ = socket.recv_fds(self._control, _PACKET_BYTES, 1)
         except ConnectionError:
@@ -90,7 +93,8 @@ class Zygote:
         if "kill" in request:
             self._condemn(request["kill"])
             return None
-        return self._fork(request["fork"], socket.socket(fileno=fds[0]))
+        runner_socket = self._fork(request["fork"], socket.socket(fileno=fds[0]))
+        return None if runner_socket is None else (runner_socket, Path(request["work_dir"]))
 
     def _fork(self, number: int, runner_socket: socket.socket) -> socket.socket | None:
         try:
@@ -216,11 +220,11 @@ def main() -> None:
 
     pid = os.getpid()
     zygote = Zygote(control, settings.kill_grace_seconds)
-    runner_socket = zygote.serve(round(time.monotonic() - started, 3))
-    if runner_socket is None:
+    forked = zygote.serve(round(time.monotonic() - started, 3))
+    if forked is None:
         shutil.rmtree(scratch_dir, ignore_errors=True)
         os._exit(0)  # what is loaded has nothing to say at its end, and some of it would
-    serve(runner_socket, pid, factories, settings)
+    serve(*forked, pid, factories, settings)
 
 
 if __name__ == "__main__":

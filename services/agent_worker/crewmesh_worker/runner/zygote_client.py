@@ -102,14 +102,17 @@ class ZygoteClient:
         """The zygote's."""
         return self._process.pid
 
-    async def fork(self, sock: socket.socket) -> RunnerProcess:
-        """Fork a runner that speaks on `sock`, which is closed here; raise ZygoteError."""
+    async def fork(self, sock: socket.socket, work_dir: Path) -> RunnerProcess:
+        """Fork a runner that speaks on `sock`, which is closed here; raise ZygoteError.
+
+        It is confined to `work_dir`, where runners are.
+        """
         if self.lost.is_set():
             sock.close()
             raise ZygoteError("the runners' parent process has ended")
         self._number += 1
         forked = self._forks[self._number] = asyncio.Future()
-        self._tell({"fork": self._number}, sock)
+        self._tell({"fork": self._number, "work_dir": str(work_dir)}, sock)
         return await forked
 
     def kill(self, process: RunnerProcess) -> None:

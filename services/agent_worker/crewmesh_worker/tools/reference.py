@@ -31,6 +31,8 @@ def _section(tool: Tool) -> str:
     lines = [f"## {tool.name}", "", tool.description, ""]
     if tool.side_effects:
         lines += ["Changes something outside of its run: the same call is made once.", ""]
+    if tool.outside:
+        lines += ["Brings text from outside: see `approval.after_outside` of the policy.", ""]
     schema = tool.schema
     required = schema.get("required", [])
     lines += ["| argument | type | default | what |", "| --- | --- | --- | --- |"]

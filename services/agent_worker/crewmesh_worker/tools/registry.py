@@ -41,6 +41,8 @@ class Tool:
     run: Callable[[Any], str]
     side_effects: bool = False
     result_as_answer: bool = False
+    # Its results are of hosts or datasets: they may say what nobody here has said.
+    outside: bool = False
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -65,4 +67,5 @@ def load_tool(name: str) -> Tool:
         module.run,
         getattr(module, "SIDE_EFFECTS", False),
         getattr(module, "RESULT_AS_ANSWER", False),
+        getattr(module, "OUTSIDE", False),
     )

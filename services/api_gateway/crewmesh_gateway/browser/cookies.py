@@ -6,30 +6,21 @@ browser, and a restart signs nobody out. Scripts can't read it, and what steals 
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import Response
+
+from crewmesh_gateway.browser.sealing import Sealer
 
 # A working day. Whoever works on has it renewed.
 SESSION_SECONDS: Final = 12 * 3600
 
 _PURPOSE: Final = b"crewmesh browser session"
-_NONCE_BYTES: Final = 12
-_MAX_CHARACTERS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +40,9 @@ class SessionCookies:
     """Seals sessions into cookies and opens them."""
 
     def __init__(self, mesh_secret: str, clock: Callable[[], float] = time.time) -> None:
-        key = HKDF(hashes.SHA256(), length=32, salt=None, info=_PURPOSE).derive(
-            mesh_secret.encode()
-        )
-        self._cipher = AESGCM(key)
+        self._sealer = Sealer(mesh_secret, _PURPOSE)
         self._clock = clock
-        # Cookies know no port: two meshes of one machine have each its own.
-        self._name = f"crewmesh-{hashlib.sha256(key).hexdigest()[:8]}"
+        self._name = f"crewmesh-{self._sealer.mark}"
 
     def read(self, headers: Headers) -> BrowserSession | None:
         """Return the session of a request's cookies; None without one that holds."""
@@ -68,7 +55,7 @@ class SessionCookies:
         """Give the browser this session; `secure`: it came by https."""
         response.set_cookie(
             self._cookie(secure=secure),
-            self._seal(session),
+            self._sealer.seal(asdict(session)),
             max_age=max(0, int(session.ends_at - self._clock())),
             httponly=True,
             secure=secure,
@@ -84,18 +71,6 @@ class SessionCookies:
     def _cookie(self, *, secure: bool) -> str:
         return f"__Host-{self._name}" if secure else self._name
 
-    def _seal(self, session: BrowserSession) -> str:
-        nonce = os.urandom(_NONCE_BYTES)
-        content = json.dumps(asdict(session)).encode()
-        sealed = nonce + self._cipher.encrypt(nonce, content, _PURPOSE)
-        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
-
     def _open(self, sealed: str) -> BrowserSession | None:
-        if len(sealed) > _MAX_CHARACTERS:
-            return None
-        try:
-            content = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
-            opened = self._cipher.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], _PURPOSE)
-        except (binascii.Error, ValueError, InvalidTag):
-            return None
-        return BrowserSession(**json.loads(opened))
+        content = self._sealer.open(sealed)
+        return None if content is None else BrowserSession(**content)

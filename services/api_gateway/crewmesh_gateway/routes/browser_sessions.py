@@ -61,7 +61,7 @@ async def begin_session(request: Request, body: schemas.BeginSession) -> Respons
             email=body.email, password=body.password, network_address=network_address(request)
         ),
     )
-    return _begin(request, _session_of_tokens(answer.tokens))
+    return _begin(request, session_of_tokens(answer.tokens))
 
 
 @router.post(
@@ -80,7 +80,7 @@ async def renew_session(request: Request) -> Response:
         return _begin(request, await _session_of_key(request, session.credential))
     renewal = RefreshTokensRequest(refresh_token=session.refresh_token)
     answer = await ask(request, gateway.mesh.identities.RefreshTokens, renewal)
-    return _begin(request, _session_of_tokens(answer.tokens))
+    return _begin(request, session_of_tokens(answer.tokens))
 
 
 @router.delete(PATH, summary="Sign the browser out", status_code=204, responses=problems())
@@ -105,7 +105,8 @@ async def _session_of_key(request: Request, api_key: str) -> BrowserSession:
     return BrowserSession(api_key, "", now + SESSION_SECONDS / 2, now + SESSION_SECONDS)
 
 
-def _session_of_tokens(tokens: Tokens) -> BrowserSession:
+def session_of_tokens(tokens: Tokens) -> BrowserSession:
+    """Return the session of somebody who has just signed in."""
     now = time.time()
     return BrowserSession(
         tokens.access_token,

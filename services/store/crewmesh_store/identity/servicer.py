@@ -8,6 +8,7 @@ from typing import Any
 from crewmesh.common.errors import InvalidInputError, Violation
 from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import identity_pb2, identity_pb2_grpc
+from crewmesh_store.identity.external import ExternalSignIns
 from crewmesh_store.identity.keys import KeyRepository
 from crewmesh_store.identity.principals import Principals
 from crewmesh_store.identity.sign_ins import SignIns
@@ -26,12 +27,14 @@ class IdentityServicer(identity_pb2_grpc.IdentityServiceServicer):
         key_ring: KeyRing,
         keys: KeyRepository,
         users: UserRepository,
+        external: ExternalSignIns,
     ) -> None:
         self._principals = principals
         self._sign_ins = sign_ins
         self._key_ring = key_ring
         self._keys = keys
         self._users = users
+        self._external = external
 
     async def Authenticate(
         self, request: identity_pb2.AuthenticateRequest, context: Any
@@ -46,6 +49,11 @@ class IdentityServicer(identity_pb2_grpc.IdentityServiceServicer):
             request.email, request.password, request.network_address
         )
         return identity_pb2.SignInResponse(tokens=tokens)
+
+    async def SignInExternally(
+        self, request: identity_pb2.SignInExternallyRequest, context: Any
+    ) -> identity_pb2.SignInExternallyResponse:
+        return identity_pb2.SignInExternallyResponse(tokens=await self._external.sign_in(request))
 
     async def RefreshTokens(
         self, request: identity_pb2.RefreshTokensRequest, context: Any

@@ -52,7 +52,7 @@ class SignIns:
             await self._database.fetch(
                 SQL["set_password_hash"], id=row["id"], password_hash=renewed
             )
-        return await self._begin(str(row["id"]), str(row["org_id"]))
+        return await self.begin(str(row["id"]), str(row["org_id"]))
 
     async def refresh(self, refresh_token: str) -> identity_pb2.Tokens:
         """Return new tokens for the newest refresh token of a family.
@@ -76,7 +76,8 @@ class SignIns:
         """Delete what has expired."""
         await self._database.fetch(SQL["forget_families"])
 
-    async def _begin(self, user_id: str, org_id: str) -> identity_pb2.Tokens:
+    async def begin(self, user_id: str, org_id: str) -> identity_pb2.Tokens:
+        """Return the first tokens of somebody who has proved who they are."""
         family_id, refresh_token = UUID(bytes=uuid7().bytes), new_refresh_token()
         await self._database.fetch(
             SQL["begin_family"],

@@ -132,6 +132,11 @@ class UserRepository:
         await self._database.fetch(SQL["end_families_of_user"], user_id=identity.user_id)
 
 
+def is_email(text: str) -> bool:
+    """Say whether an account can have this address."""
+    return _EMAIL.fullmatch(text) is not None
+
+
 def _check_may_give(identity: Identity, role: str) -> None:
     """Only owners make, change and remove owners."""
     if role == _OWNER and "owners.write" not in identity.permissions:
@@ -140,7 +145,7 @@ def _check_may_give(identity: Identity, role: str) -> None:
 
 def _check_new(request: identity_pb2.CreateUserRequest) -> None:
     faults = _faults(request.name, request.role)
-    if not _EMAIL.fullmatch(request.email):
+    if not is_email(request.email):
         faults.append(Violation("email", "an e-mail address, at most 255 characters"))
     if request.service_account and request.password:
         faults.append(Violation("password", "a service account has API keys and no password"))

@@ -105,6 +105,44 @@ RETURNING id;
 SELECT id, org_id, password_hash FROM users
 WHERE lower(email) = lower(%(email)s) AND disabled_at IS NULL AND NOT service_account;
 
+-- name: find_external
+SELECT u.*, o.name AS org_name
+FROM external_identities e JOIN users u ON u.id = e.user_id JOIN orgs o ON o.id = u.org_id
+WHERE e.issuer = %(issuer)s AND e.subject = %(subject)s;
+
+-- name: find_org
+SELECT id FROM orgs WHERE name = %(name)s LIMIT 2;
+
+-- name: lock_address
+-- Two who come with one address are one after the other.
+SELECT pg_advisory_xact_lock(7201450, hashtext(lower(%(email)s)));
+
+-- name: link_external
+-- The organisation's user with this address, or a new one. No row when the address is somebody's
+-- who is elsewhere, disabled, a program or known to the issuer by another subject; or, without a
+-- role, when there is none.
+WITH there AS (
+    SELECT * FROM users WHERE lower(email) = lower(%(email)s)
+), made AS (
+    INSERT INTO users (org_id, email, name, role)
+    SELECT %(org_id)s, %(email)s, %(name)s, %(role)s
+    WHERE %(role)s <> '' AND NOT EXISTS (SELECT FROM there)
+    RETURNING *
+), linked AS (
+    INSERT INTO external_identities (issuer, subject, org_id, user_id)
+    SELECT %(issuer)s, %(subject)s, org_id, id FROM made
+    UNION ALL
+    SELECT %(issuer)s, %(subject)s, org_id, id FROM there
+    WHERE org_id = %(org_id)s AND disabled_at IS NULL AND NOT service_account
+    ON CONFLICT DO NOTHING
+    RETURNING user_id
+)
+SELECT u.* FROM linked JOIN (SELECT * FROM made UNION ALL SELECT * FROM there) u ON u.id = user_id;
+
+-- name: set_said_role
+-- Only owners make and unmake owners.
+UPDATE users SET role = %(role)s WHERE id = %(id)s AND role NOT IN ('owner', %(role)s);
+
 -- name: get_password_hash
 SELECT password_hash FROM users WHERE id = %(id)s AND org_id = %(org_id)s;
 

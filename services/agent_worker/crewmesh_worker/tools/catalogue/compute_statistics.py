@@ -22,6 +22,7 @@ DESCRIPTION = (
     "variance and standard deviation, minimum, maximum, quantiles and a histogram. Of numeric columns "
     "of the dataset, of the numeric columns that a query returns, or of numbers in the call."
 )
+OUTSIDE = True
 _MAX_VALUES = 50_000_000
 _NUMERIC = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\)")
 

@@ -14,6 +14,7 @@ DESCRIPTION = (
     "Converts an amount of money into other currencies at the newest reference rates of central "
     "banks, and says the rates and their date."
 )
+OUTSIDE = True
 Code = Annotated[str, Field(pattern=r"^[A-Za-z]{3}$"), AfterValidator(str.upper)]
 
 

@@ -28,6 +28,7 @@ DESCRIPTION = (
     "run. Returns for each its name, size, type and SHA-256, or why it can't be downloaded. Use "
     "fetch_pages instead to read what pages say."
 )
+OUTSIDE = True
 _MAX_URLS = 10
 _THREADS = 4
 _MAX_NAME_CHARACTERS = 100

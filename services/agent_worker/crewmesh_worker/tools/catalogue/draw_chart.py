@@ -20,6 +20,7 @@ DESCRIPTION = (
     "in the query: bars and lines are drawn in its order. Returns the chart's file name, by which "
     "a report refers to it."
 )
+OUTSIDE = True
 _MAX_POINTS = 5_000
 _MAX_BARS = 40
 _MAX_SERIES = 8

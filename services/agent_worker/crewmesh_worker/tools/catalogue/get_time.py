@@ -15,6 +15,7 @@ from crewmesh_worker.tools.registry import ToolError
 DESCRIPTION = (
     "Says what date and time it is: in a city, whose time zone is looked up, or in UTC without one."
 )
+OUTSIDE = True
 
 
 class Arguments(BaseModel):

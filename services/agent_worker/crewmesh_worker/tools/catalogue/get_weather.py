@@ -15,6 +15,7 @@ DESCRIPTION = (
     "Says what the weather is now in a city, and what it will be day by day from today on: "
     "temperatures, precipitation, wind. In metric units, from Open-Meteo."
 )
+OUTSIDE = True
 
 
 class Arguments(BaseModel):

@@ -13,6 +13,7 @@ DESCRIPTION = (
     "Looks up a person, place, thing or idea in Wikipedia, and returns how its article begins, "
     "with the article's address to cite."
 )
+OUTSIDE = True
 _MAX_CHARACTERS = 2000
 
 

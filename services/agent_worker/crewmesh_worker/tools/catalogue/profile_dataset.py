@@ -16,6 +16,7 @@ DESCRIPTION = (
     "Says what a dataset holds: its rows, and for each column the type, the number of nulls and "
     "of distinct values, minimum, maximum, mean, the most frequent values, and sample rows."
 )
+OUTSIDE = True
 _MAX_COLUMNS = 80
 _MAX_FREQUENT = 24
 _SAMPLE_ROWS = 3

@@ -14,6 +14,7 @@ DESCRIPTION = (
     f"which is the table data. Shows the first {MAX_ROWS} rows and the total; aggregate instead "
     'of reading many rows. Write column names in double quotes, e.g. "temp_max".'
 )
+OUTSIDE = True
 
 
 class Arguments(BaseModel):

@@ -16,6 +16,7 @@ DESCRIPTION = (
     "it, with their shares. A user that the dataset doesn't know gets what resembles `liked`, or "
     "what is popular."
 )
+OUTSIDE = True
 
 
 class Arguments(BaseModel):

@@ -16,6 +16,7 @@ DESCRIPTION = (
     "`convert from=EUR to=USD amount=100` or `topic about=gRPC`. Says what is wrong with a query "
     "that it doesn't understand."
 )
+OUTSIDE = True
 
 
 class Arguments(BaseModel):
