@@ -76,9 +76,8 @@ async def serving_worker(store: StoreClient) -> AsyncIterator[str]:
         await worker.stop()
 
 
-@pytest.fixture(scope="session")
-async def front(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
-    directory: Path = tmp_path_factory.mktemp("front")
+@contextlib.asynccontextmanager
+async def serving_front(postgres: str, directory: Path) -> AsyncIterator[Front]:
     async with contextlib.AsyncExitStack() as stack:
         database_url = stack.enter_context(fresh_database(postgres))
         store = await stack.enter_async_context(serving_store(database_url, directory))
@@ -88,6 +87,13 @@ async def front(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         agents = open_channel(f"ipv4:{worker}")
         stack.push_async_callback(agents.close)
         yield Front(gateway, agents, store, database_url)
+
+
+@pytest.fixture(scope="session")
+async def front(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
+    """For tests that leave nothing behind."""
+    async with serving_front(postgres, tmp_path_factory.mktemp("front")) as served:
+        yield served
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
