@@ -17,10 +17,11 @@ from crewmesh.common.grpc_client import open_channel
 from crewmesh_worker.service import Worker
 from crewmesh_worker.settings import WorkerSettings
 from tests.conftest import API_KEY, MESH_SECRET
-from tests.integration.conftest import StoreClient, serving_store
+from tests.integration.conftest import StoreClient, new_key, serving_store
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
 from tests.security.counts import COUNTS
 
+SECRETS_KEY = new_key()
 CREDENTIAL = (("authorization", f"Bearer {API_KEY}"),)
 
 
@@ -80,7 +81,9 @@ async def serving_worker(store: StoreClient) -> AsyncIterator[str]:
 async def serving_front(postgres: str, directory: Path) -> AsyncIterator[Front]:
     async with contextlib.AsyncExitStack() as stack:
         database_url = stack.enter_context(fresh_database(postgres))
-        store = await stack.enter_async_context(serving_store(database_url, directory))
+        store = await stack.enter_async_context(
+            serving_store(database_url, directory, secrets_key=SECRETS_KEY)
+        )
         worker = await stack.enter_async_context(serving_worker(store))
         mesh = FakeMesh(worker_target=f"ipv4:{worker}", store_target=f"ipv4:127.0.0.1:{store.port}")
         gateway = await stack.enter_async_context(serving_gateway(mesh, max_upload_mb=1))

@@ -48,6 +48,7 @@ from crewmesh_worker.local_model.process import LocalModel
 from crewmesh_worker.projects.catalogue import Projects
 from crewmesh_worker.projects.pools import ProjectPools
 from crewmesh_worker.relay import StoreRelay
+from crewmesh_worker.runner.confinement import landlock_version
 from crewmesh_worker.runner.pool import RunnerPool
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runs.admission import Admission
@@ -81,6 +82,8 @@ class Worker:
         self._slots = Slots(settings.slots)
         temporary = Path(tempfile.gettempdir())
         project_cache_dir = settings.project_cache_dir or temporary / "crewmesh-projects"
+        # Before there are runners, which don't see what comes later beside a file of secrets.
+        project_cache_dir.mkdir(parents=True, exist_ok=True)
         self._projects = Projects(project_cache_dir)
         self._runners = Runners(
             RunnerPool(
@@ -152,6 +155,13 @@ class Worker:
         # Its weights are read while the runners' imports are; a model that no run uses by
         # default is started by the first that does.
         await self._local_model.environment(settings.models())
+        if landlock := landlock_version():
+            log.info("runs are confined by Landlock", version=landlock)
+        else:
+            log.warning(
+                "this kernel has no Landlock: a run's code can read what the worker's user can, "
+                "its secrets too; take a newer kernel, or run only crews that you trust"
+            )
         log.info("waiting for runners (CrewAI's import takes some seconds)")
         await asyncio.gather(
             self._runners.start(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,24 @@ RunCrew = Callable[..., Awaitable[list[FromRunner]]]
 
 
 @pytest.fixture(scope="module")
-def runner_settings() -> dict[str, Any]:
+def secret_file() -> Iterator[Path]:
+    """A file of the worker's secrets, where no test of a run puts anything later."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        file = Path(directory) / "mesh-secret"
+        file.write_text("the mesh's secret")
+        file.with_name("no-secret").write_text("for everybody")
+        yield file
+
+
+@pytest.fixture(scope="module")
+def runner_settings(secret_file: Path) -> dict[str, Any]:
     return {
         "slots": 3,
         "spares": 1,
         "max_runs_per_runner": 5,
         "max_growth_mb": 16,
         "builder": "runner_crews:build_crew",
+        "hidden_files": [secret_file],
         "model_factory": "runner_crews:make_llm",
     }
 

@@ -146,6 +146,31 @@ class Surroundings(BaseTool):
         return json.dumps(facts)
 
 
+class Pry(BaseTool):
+    name: str = "pry"
+    description: str = "Looks where it shouldn't."
+
+    def _run(self, files: list[str], processes: list[int]) -> str:
+        return json.dumps([*map(_read, files), *map(_signal, processes)])
+
+
+def _read(file: str) -> str:
+    try:
+        with Path(file.replace("PARENT", str(os.getppid()))).open("rb") as opened:
+            opened.read(1)
+    except OSError as error:
+        return type(error).__name__
+    return "read"
+
+
+def _signal(pid: int) -> str:
+    try:
+        os.kill(pid or os.getppid(), 0)
+    except OSError as error:
+        return type(error).__name__
+    return "signalled"
+
+
 def _descriptors() -> dict[int, str]:
     """Return what each open descriptor refers to."""
     found = {}
@@ -309,6 +334,7 @@ _TOOLS = {
         Shout(),
         Break(),
         Surroundings(),
+        Pry(),
         CountInPool(),
         Talk(),
         Keep(),

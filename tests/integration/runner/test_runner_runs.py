@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from crewmesh.v1.run_pb2 import Usage
 from crewmesh.v1.run_store_pb2 import HumanAnswer, TaskCheckpoint
 from crewmesh.v1.runner_pb2 import FromRunner
+from crewmesh_worker.runner.confinement import landlock_version
 from crewmesh_worker.runner.pool import RunnerPool
 
 from .conftest import RunCrew
@@ -242,6 +244,26 @@ async def test_a_run_sees_its_own_variables_and_directory_only(
     assert again["pid"] == facts["pid"], "the same process serves both"
     assert "API_TOKEN" not in again["environment"]
     assert again["environment"]["OTHER"] == "1"
+
+
+@pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
+async def test_a_run_reads_neither_the_worker_nor_its_secrets_and_signals_nobody(
+    run_crew: RunCrew, secret_file: Path
+) -> None:
+    other = (await surroundings(run_crew, affinity="pried"))["pid"]
+    worker = os.getpid()
+    secrets = [secret_file, *(f"/proc/{pid}/environ" for pid in (worker, other, "PARENT"))]
+    memories = [f"/proc/{pid}/mem" for pid in (worker, other, "PARENT")]
+    linked = secret_file.with_name("linked")
+    linked.symlink_to(secret_file)
+    hidden = [str(file) for file in (*secrets, *memories, linked)]
+    shown = [str(secret_file.with_name("no-secret")), "/proc/self/environ", "/etc/passwd"]
+    arguments = {"files": [*hidden, *shown], "processes": [worker, other, 0]}
+    task = {"name": "pry", "tool": ["pry", arguments], "answer": "what the tool said"}
+    found = json.loads((await run_crew(task, affinity="prying"))[-1].finished.output)
+
+    refused = ["PermissionError"]
+    assert found == [*refused * len(hidden), *["read"] * len(shown), *refused * 3]
 
 
 async def test_a_run_finds_no_file_of_the_run_before_it(run_crew: RunCrew) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from crewmesh_worker.crews.inputs import closed_schema
 from crewmesh_worker.projects.discovery import Source
 from crewmesh_worker.projects.project import Project
 from crewmesh_worker.projects.snapshot import ENV_FILE
+from crewmesh_worker.runner.confinement import secret_files
 from crewmesh_worker.runner.environment import project_environment
 from crewmesh_worker.runner.overlay import python_command
 
@@ -101,6 +103,7 @@ class Inspectors:
         with (home / "errors").open("wb") as errors:
             process = self._processes[python] = await asyncio.create_subprocess_exec(
                 *python_command(python, self._overlay, _MODULE),
+                *map(str, secret_files(os.environ)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,

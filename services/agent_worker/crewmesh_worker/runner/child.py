@@ -21,7 +21,7 @@ from crewai.events.event_bus import crewai_event_bus
 
 from crewmesh.v1.runner_pb2 import Execute, FromRunner, Ready, ToRunner
 from crewmesh_worker import clock
-from crewmesh_worker.runner import linux
+from crewmesh_worker.runner import confinement, linux
 from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.execution import execute
 from crewmesh_worker.runner.framing import Connection
@@ -38,12 +38,19 @@ _IDLE_SECONDS = 0.05
 
 
 def serve(
-    sock: socket.socket, zygote_pid: int, factories: Factories, settings: RunnerSettings
+    sock: socket.socket,
+    zygote_pid: int,
+    factories: Factories,
+    settings: RunnerSettings,
+    ruleset: int | None,
 ) -> NoReturn:
-    """Do what the worker asks, one run after the other, until it closes the socket."""
+    """Do what the worker asks, one run after the other, until it closes the socket.
+
+    `ruleset` is that of confinement.make_ruleset.
+    """
     status = 1
     try:
-        _isolate(sock, zygote_pid, settings)
+        _isolate(sock, zygote_pid, settings, ruleset)
         _serve(Connection(sock, settings.max_message_bytes), factories)
         status = 0
     except BaseException as error:
@@ -102,7 +109,9 @@ def _asker(connection: Connection) -> Ask:
     return ask
 
 
-def _isolate(sock: socket.socket, zygote_pid: int, settings: RunnerSettings) -> None:
+def _isolate(
+    sock: socket.socket, zygote_pid: int, settings: RunnerSettings, ruleset: int | None
+) -> None:
     """Become a session of its own that ends with the zygote and holds nothing of it."""
     os.setsid()
     linux.die_with_parent(zygote_pid, signal.SIGKILL)
@@ -110,10 +119,12 @@ def _isolate(sock: socket.socket, zygote_pid: int, settings: RunnerSettings) -> 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o077)
-    os.closerange(3, sock.fileno())
-    os.closerange(sock.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     with contextlib.suppress(OSError):  # some sandboxes have no such file
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    if ruleset is not None:
+        confinement.enter(ruleset)
+    os.closerange(3, sock.fileno())
+    os.closerange(sock.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, settings.max_open_files)
     if settings.address_space_mb is not None:

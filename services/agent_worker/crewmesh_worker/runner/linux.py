@@ -15,14 +15,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def die_with_parent(parent: int, signal_number: signal.Signals) -> None:
     """Have this process sent a signal when its parent ends; end now if it has already."""
-    _prctl(_PR_SET_PDEATHSIG, signal_number)
+    prctl(_PR_SET_PDEATHSIG, signal_number)
     if os.getppid() != parent:
         os._exit(1)
 
 
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parents end."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def child_pids() -> set[int]:
@@ -46,7 +46,8 @@ def is_tmpfs(path: Path) -> bool:
     return any(line.split()[1:3] == [str(path), "tmpfs"] for line in mounts)
 
 
-def _prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int) -> None:
+    """Change something of this process, as the manual page says."""
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

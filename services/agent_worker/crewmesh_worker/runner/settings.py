@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from crewmesh_worker.runner.confinement import secret_files
 
 # "package.module:name", imported in the zygote.
 DottedPath = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
@@ -19,7 +22,7 @@ class RunnerSettings(BaseModel):
     `max_growth_mb` since it was warm. `kill_grace_seconds` lie between SIGTERM and SIGKILL.
     Working directories are made in `scratch_dir`, by default on /dev/shm where it is a
     tmpfs with room. `address_space_mb` limits a runner's address space, most of which is
-    the zygote's and never touched. `python` is another environment's interpreter, which finds
+    the zygote's and never touched. `hidden_files` are the worker's secrets. `python` is another environment's interpreter, which finds
     our packages in `overlay`.
     """
 
@@ -38,3 +41,4 @@ class RunnerSettings(BaseModel):
     max_message_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     address_space_mb: int | None = Field(default=None, ge=256)
     max_open_files: int = Field(default=1024, ge=64)
+    hidden_files: list[Path] = Field(default_factory=lambda: secret_files(os.environ))

@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from crewmesh_worker.runner import linux
+from crewmesh_worker.runner import confinement, linux
 from crewmesh_worker.runner.settings import RunnerSettings
 
 _PACKET_BYTES = 4096
@@ -215,12 +215,13 @@ def main() -> None:
     from crewmesh_worker.runner.child import serve
 
     pid = os.getpid()
+    ruleset = confinement.make_ruleset(settings.hidden_files)
     zygote = Zygote(control, settings.kill_grace_seconds)
     runner_socket = zygote.serve(round(time.monotonic() - started, 3))
     if runner_socket is None:
         shutil.rmtree(scratch_dir, ignore_errors=True)
         os._exit(0)  # what is loaded has nothing to say at its end, and some of it would
-    serve(runner_socket, pid, factories, settings)
+    serve(runner_socket, pid, factories, settings, ruleset)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m crewmesh_worker.projects.inside`: tells what projects of this environment are.
+"""`python -m crewmesh_worker.projects.inside HIDDEN_FILE...`: tells what projects of this environment are.
 
 A line of its input is a request, {snapshot, entry, env_file, work_dir, answer_file,
 output_file}, as JSON. Each is answered by a process of its own, forked once CrewAI is
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from crewmesh_worker.runner import linux
+from crewmesh_worker.runner import confinement, linux
 from crewmesh_worker.runner.preload import without_grpc
 
 _MAX_ERROR = 4000
@@ -26,9 +26,12 @@ def main() -> None:
     with without_grpc():
         # Here, so that it is imported once for all projects.
         from crewmesh_worker.projects.inside.inspection import inspect
+    ruleset = confinement.make_ruleset([Path(path) for path in sys.argv[1:]])
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
+            if ruleset is not None:
+                confinement.enter(ruleset)
             _answer(json.loads(line), inspect)
         _, status = os.waitpid(pid, 0)
         sys.stdout.write(f"{status}\n")
