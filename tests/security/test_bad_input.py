@@ -18,7 +18,7 @@ from crewmesh_store.identity.signing import KeyRing, vault_of_signing_keys
 from tests.conftest import API_KEY, MESH_SECRET
 from tests.security import cases
 from tests.security.cases import Case
-from tests.security.conftest import Front
+from tests.security.conftest import SECRETS_KEY, Front
 from tests.security.counts import count
 
 # What is written where nothing was asked to be stored.
@@ -166,7 +166,7 @@ async def signing_key(front: Front) -> tuple[KeyRing, Ed25519PrivateKey, str]:
     """Return the mesh's own keys, and the one that it signs with."""
     database = Database(front.database_url, 2)
     await database.open()
-    ring = KeyRing(database, vault_of_signing_keys("", MESH_SECRET), ISSUER)
+    ring = KeyRing(database, vault_of_signing_keys(SECRETS_KEY, MESH_SECRET), ISSUER)
     await ring.rotate()
     await database.close()
     key_id, private = ring._signer  # type: ignore[misc]

@@ -17,13 +17,10 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
-from crewmesh.common.access import access_to
-from tests.protos import services
 from tests.security.conftest import CREDENTIAL, Front
 from tests.security.counts import count
+from tests.security.rpcs import OUTSIDE, call, methods
 
-# What workers serve; the rest is the store's, which the gateway calls for a person.
-OUTSIDE = {"AgentService", "SessionService"}
 # No answer to bad input: a crash, or what would be tried again.
 NEVER = {
     grpc.StatusCode.UNKNOWN,
@@ -65,14 +62,6 @@ SANE_TEXTS = {
     "policy_json": "{}",
     "definition_json": "{}",
 }
-
-
-def methods() -> Iterator[MethodDescriptor]:
-    for service in services():
-        for method in service.methods:
-            access = access_to(f"/{service.full_name}/{method.name}")
-            if access.permission and method.input_type.fields:
-                yield method
 
 
 def sane(field: FieldDescriptor) -> Any:
@@ -132,34 +121,10 @@ def messages(draw: st.DrawFn, kind: Descriptor) -> Message:
     return message
 
 
-async def call(front: Front, method: MethodDescriptor, message: Message) -> grpc.StatusCode:
-    service = method.containing_service
-    outside = service.name in OUTSIDE
-    channel = front.agents if outside else front.store.channel
-    kind = [
-        "stream" if streams else "unary"
-        for streams in (method.client_streaming, method.server_streaming)
-    ]
-    rpc = getattr(channel, "_".join(kind))(
-        f"/{service.full_name}/{method.name}",
-        request_serializer=lambda asked: asked.SerializeToString(),
-        response_deserializer=GetMessageClass(method.output_type).FromString,
-    )
-    answer = rpc(
-        iter([message]) if method.client_streaming else message,
-        metadata=CREDENTIAL if outside else front.store.person,
-        timeout=20,
-    )
-    try:
-        if method.server_streaming:
-            async for _ in answer:
-                break
-            answer.cancel()
-        else:
-            await answer
-    except grpc.aio.AioRpcError as error:
-        return error.code()
-    return grpc.StatusCode.OK
+async def fuzzed(front: Front, method: MethodDescriptor, message: Message) -> grpc.StatusCode:
+    outside = method.containing_service.name in OUTSIDE
+    metadata = CREDENTIAL if outside else front.store.person
+    return (await call(front, method, message, metadata))[0]
 
 
 async def fuzz(front: Front, method: MethodDescriptor, examples: int) -> None:
@@ -178,7 +143,7 @@ async def fuzz(front: Front, method: MethodDescriptor, examples: int) -> None:
 
     generated: list[Message] = []
     generate()
-    seen = [(await call(front, method, message), message) for message in generated]
+    seen = [(await fuzzed(front, method, message), message) for message in generated]
     count("gRPC fuzz", len(seen))
     assert not [(code.name, str(message)[:500]) for code, message in seen if code in NEVER]
 
