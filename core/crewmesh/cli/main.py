@@ -32,7 +32,8 @@ from crewmesh.cli.commands.run import run
 from crewmesh.cli.commands.up import up
 from crewmesh.cli.commands.usage import usage
 from crewmesh.cli.console import print_error, print_json, say
-from crewmesh.cli.errors import CliError
+from crewmesh.cli.errors import exit_status_of
+from crewmesh.client.errors import MeshError
 
 app = typer.Typer(
     name="crewmesh",
@@ -84,9 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # None in odd hosts
     try:
         app(args=arguments, prog_name="crewmesh")
-    except CliError as error:
+    except MeshError as error:
         print_error(error)
-        return error.exit_status
+        return exit_status_of(error)
     except BrokenPipeError:
         # Who read our output has seen enough; keep the interpreter's last flush quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -139,6 +139,8 @@ class ScriptedRun:
     pause_seconds: float = 0.0
     cancelled: threading.Event = field(default_factory=threading.Event)
     connections: list[str | None] = field(default_factory=list)
+    # Told the number of each connection, from 0.
+    on_connection: Callable[[int], object] = lambda number: None
 
     @property
     def status(self) -> str:
@@ -351,6 +353,7 @@ class FakeMesh:
 
     async def _events(self, request: Request) -> Response:
         last_seen = request.headers.get("last-event-id")
+        self.run.on_connection(len(self.run.connections))
         self.run.connections.append(last_seen)
         return StreamingResponse(self._stream(int(last_seen or 0)), media_type="text/event-stream")
 

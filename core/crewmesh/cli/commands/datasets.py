@@ -14,14 +14,13 @@ from crewmesh.cli.commands.common import (
     LimitOption,
     call,
     fetch,
-    remove,
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.text import ago, size
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Upload, list and remove datasets.")
 
@@ -34,7 +33,7 @@ def list_datasets(
     data_dir: DataDirOption = None,
 ) -> None:
     """List datasets, newest first."""
-    page = fetch(data_dir, "/v1/datasets", limit=limit, cursor=cursor)
+    page = fetch(data_dir, lambda client: client.datasets.list(limit=limit, cursor=cursor))
     if as_json:
         print_json(page)
         return
@@ -70,7 +69,7 @@ def put_dataset(
 
     path = dataset_file(file)
 
-    async def act(client: MeshClient) -> dict[str, Any]:
+    async def act(client: AsyncClient) -> dict[str, Any]:
         from crewmesh.cli.commands.run import upload
 
         return await upload(client, path, name or path.stem)
@@ -89,7 +88,7 @@ def remove_dataset(
     data_dir: DataDirOption = None,
 ) -> None:
     """Remove a dataset."""
-    remove(data_dir, "/v1/datasets", dataset)
+    call(data_dir, lambda client: client.datasets.delete(dataset))
     if as_json:
         print_json({"removed": dataset})
         return

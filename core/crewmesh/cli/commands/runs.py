@@ -19,7 +19,7 @@ from crewmesh.cli.console import print_json, print_markdown, print_table, say
 from crewmesh.cli.text import ago, clean, duration, one_line, parse_time, plural
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Look at runs, follow them, cancel them.")
 
@@ -40,7 +40,10 @@ def list_runs(
     data_dir: DataDirOption = None,
 ) -> None:
     """List runs, newest first."""
-    page = fetch(data_dir, "/v1/runs", status=status, crew=crew, limit=limit, cursor=cursor)
+    page = fetch(
+        data_dir,
+        lambda client: client.runs.list(status=status, crew=crew, limit=limit, cursor=cursor),
+    )
     if as_json:
         print_json(page)
         return
@@ -68,9 +71,9 @@ def show_run(
 ) -> None:
     """Show a run: its state, tasks, artifacts and answer."""
 
-    async def act(client: MeshClient) -> tuple[dict[str, Any], dict[str, Any]]:
-        run = await client.get(_path(run_id))
-        return run, await client.get(_path(run_id) + "/artifacts")
+    async def act(client: AsyncClient) -> tuple[dict[str, Any], dict[str, Any]]:
+        run = await client.runs.get(_id(run_id))
+        return run.raw, (await client.runs.artifacts(run.id)).raw
 
     run, artifacts = call(data_dir, act)
     if as_json:
@@ -90,11 +93,11 @@ def watch(run_id: RunArgument, as_json: JsonOption = False, data_dir: DataDirOpt
     Ctrl-C stops watching; the run goes on.
     """
 
-    async def act(client: MeshClient) -> int:
+    async def act(client: AsyncClient) -> int:
         from crewmesh.cli.live.outcome import finish
         from crewmesh.cli.live.session import watch_run
 
-        state = await watch_run(client, await client.get(_path(run_id)), as_json=as_json)
+        state = await watch_run(client, (await client.runs.get(_id(run_id))).raw, as_json=as_json)
         return await finish(client, state, save_dir=None, as_json=as_json)
 
     raise typer.Exit(call(data_dir, act))
@@ -109,8 +112,8 @@ def cancel(
 ) -> None:
     """Cancel a run; harmless when it has ended."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        return await client.cancel_run(_id(run_id), reason)
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.runs.cancel(_id(run_id), reason=reason)).raw
 
     run = call(data_dir, act)
     if as_json:
@@ -132,10 +135,6 @@ def _id(text: str) -> str:
         raise UsageError(
             f"{text!r} is no run's id", next_step="`crewmesh runs ls` lists runs with their ids"
         ) from None
-
-
-def _path(run_id: str) -> str:
-    return f"/v1/runs/{_id(run_id)}"
 
 
 def _took(run: dict[str, Any]) -> str:

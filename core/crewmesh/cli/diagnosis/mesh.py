@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
-from crewmesh.cli.client import MeshClient
+from crewmesh.cli.client import open_client
 from crewmesh.cli.connection import resolve_connection
 from crewmesh.cli.diagnosis.finding import Finding, fault, ok, warning
-from crewmesh.cli.errors import ApiError, CliError
+from crewmesh.cli.errors import CliError
 from crewmesh.cli.text import duration
+from crewmesh.client import ApiError, AsyncClient, MeshError
 
 _MOST_SKEW_SECONDS = 30.0
 
@@ -22,7 +22,7 @@ async def check_mesh(data_dir: Path | None, own_version: str) -> list[Finding]:
     except CliError as error:
         return [fault("address", f"{error.what}: {error.why}", error.next_step)]
     findings = [ok("address", f"{connection.url} from {connection.source}")]
-    async with MeshClient(connection) as client:
+    async with open_client(connection) as client:
         reached = await check_reachable(client)
         findings.append(reached)
         if reached.state == "ok":
@@ -35,23 +35,23 @@ async def check_mesh(data_dir: Path | None, own_version: str) -> list[Finding]:
     return findings
 
 
-async def check_reachable(client: MeshClient) -> Finding:
+async def check_reachable(client: AsyncClient) -> Finding:
     """Check that the gateway answers."""
     began = time.monotonic()
     try:
-        await client.get("/healthz")
-    except CliError as error:
+        await client.mesh.health()
+    except MeshError as error:
         return fault(
             "gateway", f"{error.what}: {error.why}", "check the address and start the mesh"
         )
     return ok("gateway", f"answers in {(time.monotonic() - began) * 1000:.0f} ms")
 
 
-async def check_readiness(client: MeshClient) -> list[Finding]:
+async def check_readiness(client: AsyncClient) -> list[Finding]:
     """Check every dependency that the gateway tells of."""
     try:
-        dependencies = await client.get_readiness()
-    except CliError as error:
+        dependencies = (await client.mesh.readiness()).dependencies
+    except MeshError as error:
         return [fault("ready", f"{error.what}: {error.why}", "look into the gateway's log")]
     return [
         ok(name, "serving")
@@ -61,15 +61,15 @@ async def check_readiness(client: MeshClient) -> list[Finding]:
     ]
 
 
-async def check_key(client: MeshClient) -> Finding:
+async def check_key(client: AsyncClient) -> Finding:
     """Check that the key is accepted."""
     try:
-        me = await client.get("/v1/me")
+        me = await client.account.me()
     except ApiError as error:
         return fault("key", error.what, "set CREWMESH_API_KEY, or run `crewmesh login`")
-    except CliError as error:
+    except MeshError as error:
         return fault("key", f"{error.what}: {error.why}", error.next_step)
-    return ok("key", f"{me['user']['email']}, {me['role']}")
+    return ok("key", f"{me.user.email}, {me.role}")
 
 
 def check_clock(offset_seconds: float) -> Finding:
@@ -84,13 +84,12 @@ def check_clock(offset_seconds: float) -> Finding:
     )
 
 
-async def check_version(client: MeshClient, own_version: str) -> Finding:
+async def check_version(client: AsyncClient, own_version: str) -> Finding:
     """Check that the mesh and this command line are of one version."""
     try:
-        document: dict[str, Any] = await client.get("/openapi.json")
-    except CliError as error:
+        theirs = (await client.mesh.info()).version
+    except MeshError as error:
         return warning("version", f"the mesh's is unknown: {error.what}", "upgrade the mesh")
-    theirs = str(document["info"]["version"])
     if theirs == own_version:
         return ok("version", theirs)
     return warning(
