@@ -26,11 +26,13 @@ from crewmesh.cli.commands.backup import backup
 from crewmesh.cli.commands.chat import chat
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
+from crewmesh.cli.commands.init import init
 from crewmesh.cli.commands.login import login
 from crewmesh.cli.commands.restore import restore
 from crewmesh.cli.commands.run import run
 from crewmesh.cli.commands.up import up
 from crewmesh.cli.commands.usage import usage
+from crewmesh.cli.commands.workers import workers
 from crewmesh.cli.console import print_error, print_json, say
 from crewmesh.cli.errors import exit_status_of
 from crewmesh.client.errors import MeshError
@@ -70,7 +72,9 @@ app.add_typer(limits.app, name="limits")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(policy.app, name="policy")
+app.command()(workers)
 app.command()(usage)
+app.command()(init)
 app.command()(login)
 app.command()(doctor)
 app.command()(backup)

@@ -17,7 +17,7 @@ from crewmesh.cli.commands.common import (
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_table, say
-from crewmesh.cli.text import ago, size
+from crewmesh.cli.text import ago, clean, size
 
 if TYPE_CHECKING:
     from crewmesh.client import AsyncClient
@@ -79,6 +79,46 @@ def put_dataset(
         print_json(dataset)
         return
     say(dataset["id"])
+
+
+@app.command("show")
+def show_dataset(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its id or its name.")],
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show a dataset; a name means the newest that has it."""
+    found = fetch(data_dir, lambda client: client.datasets.get(dataset))
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        say(f"{name:<11} {clean(str(value))}")
+
+
+@app.command("get")
+def get_dataset(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its id or its name.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, which must not exist yet.")],
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Download a dataset as it was uploaded."""
+    from crewmesh.cli.errors import UsageError
+
+    if file.exists():
+        raise UsageError(f"{file} exists already", next_step="name a new file")
+
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        found = await client.datasets.get(dataset)
+        await client.datasets.save(found.id, file)
+        return found.raw
+
+    found = call(data_dir, act)
+    if as_json:
+        print_json(found | {"file": str(file)})
+        return
+    say(f"Saved {found['name']} as {file}.")
 
 
 @app.command("rm")

@@ -12,6 +12,7 @@ from crewmesh.cli.commands.common import (
     JsonOption,
     LimitOption,
     call,
+    fetch,
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_table, say, tell
@@ -98,6 +99,19 @@ def remove_session(name: SessionArgument, data_dir: DataDirOption = None) -> Non
 
     call(data_dir, act)
     tell(f"Deleted session {name}.")
+
+
+@app.command("forget")
+def forget(
+    name: SessionArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
+) -> None:
+    """Delete what the crew remembers of a conversation; its messages stay."""
+    known = session_id(name)
+    answer = fetch(data_dir, lambda client: client.sessions.forget(known))
+    if as_json:
+        print_json(answer)
+        return
+    say(f"Deleted {answer['deleted']} memories.")
 
 
 def session_id(text: str) -> str:

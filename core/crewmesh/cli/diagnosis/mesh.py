@@ -31,6 +31,8 @@ async def check_mesh(data_dir: Path | None, own_version: str) -> list[Finding]:
                 await check_key(client),
                 check_clock(client.clock_offset_seconds),
                 await check_version(client, own_version),
+                await check_workers(client),
+                await check_crews(client),
             ]
     return findings
 
@@ -97,3 +99,33 @@ async def check_version(client: AsyncClient, own_version: str) -> Finding:
         f"the mesh has {theirs}, this command line {own_version}",
         f"install crewmesh {theirs} here, or upgrade the mesh",
     )
+
+
+async def check_workers(client: AsyncClient) -> Finding:
+    """Check that there is a worker for what is queued."""
+    try:
+        fleet = await client.mesh.workers()
+    except MeshError as error:
+        return warning("workers", f"unknown: {error.what}", error.next_step)
+    if not fleet.items:
+        step = "start a worker; runs that are accepted wait for it"
+        return fault("workers", "none was seen in the last minute", step)
+    free = sum(worker.free_slots for worker in fleet.items)
+    if not free and fleet.queue.queued:
+        step = "start more workers, or give them more slots (CREWMESH_SLOTS)"
+        return warning("workers", f"all are busy, {fleet.queue.queued} runs wait", step)
+    return ok("workers", f"{len(fleet.items)}, with {free} free slots")
+
+
+async def check_crews(client: AsyncClient) -> Finding:
+    """Check that every crew can be run."""
+    try:
+        broken = [crew async for crew in client.crews.iterate() if crew.error]
+    except MeshError as error:
+        return warning("crews", f"unknown: {error.what}", error.next_step)
+    if broken:
+        first = broken[0]
+        detail = f"{', '.join(crew.name for crew in broken)} can't be run: {first.error}"
+        step = f"correct it and push it again; `crewmesh crews show {first.name}` has more"
+        return warning("crews", detail, step)
+    return ok("crews", "all can be run")
