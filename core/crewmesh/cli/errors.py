@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 
+from crewmesh.client.errors import InvalidInputError, MeshError
+
 
 class ExitStatus(enum.IntEnum):
     """The command line's exit statuses; scripts rely on them."""
@@ -17,8 +19,8 @@ class ExitStatus(enum.IntEnum):
     INTERRUPTED = 130  # stopped watching by Ctrl-C; the run was not waited for
 
 
-class CliError(Exception):
-    """An expected failure: what happened, why, and what to do next."""
+class CliError(MeshError):
+    """An expected failure of the command line's own, with its exit status."""
 
     def __init__(
         self,
@@ -29,11 +31,7 @@ class CliError(Exception):
         details: Sequence[str] = (),
         exit_status: ExitStatus = ExitStatus.FAILED,
     ) -> None:
-        super().__init__(what)
-        self.what = what
-        self.why = why
-        self.next_step = next_step
-        self.details = tuple(details)
+        super().__init__(what, why=why, next_step=next_step, details=details)
         self.exit_status = exit_status
 
 
@@ -48,38 +46,8 @@ class UsageError(CliError):
         )
 
 
-class UnreachableError(CliError):
-    """No mesh answers at the address, or it stopped answering."""
-
-
-class ApiError(CliError):
-    """The mesh answered with a problem (RFC 9457).
-
-    `http_status` and `code` are for programs; `retry_after` is in seconds; `faults` are the
-    problem's `errors`, each a place and a message.
-    """
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        http_status: int,
-        code: str,
-        retry_after: float | None = None,
-        faults: Sequence[tuple[tuple[str | int, ...], str]] = (),
-        why: str = "",
-        next_step: str = "",
-        details: Sequence[str] = (),
-    ) -> None:
-        bad_input = http_status in (400, 413, 422)
-        super().__init__(
-            what,
-            why=why,
-            next_step=next_step,
-            details=details,
-            exit_status=ExitStatus.USAGE if bad_input else ExitStatus.FAILED,
-        )
-        self.http_status = http_status
-        self.code = code
-        self.retry_after = retry_after
-        self.faults = tuple(faults)
+def exit_status_of(error: MeshError) -> ExitStatus:
+    """Return the exit status that tells of an error: ours, or one of the mesh's client."""
+    if isinstance(error, CliError):
+        return error.exit_status
+    return ExitStatus.USAGE if isinstance(error, InvalidInputError) else ExitStatus.FAILED

@@ -27,13 +27,16 @@ from crewmesh.cli.commands.certs import certs
 from crewmesh.cli.commands.chat import chat
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
+from crewmesh.cli.commands.init import init
 from crewmesh.cli.commands.login import login
 from crewmesh.cli.commands.restore import restore
 from crewmesh.cli.commands.run import run
 from crewmesh.cli.commands.up import up
 from crewmesh.cli.commands.usage import usage
+from crewmesh.cli.commands.workers import workers
 from crewmesh.cli.console import print_error, print_json, say
-from crewmesh.cli.errors import CliError
+from crewmesh.cli.errors import exit_status_of
+from crewmesh.client.errors import MeshError
 
 app = typer.Typer(
     name="crewmesh",
@@ -70,7 +73,9 @@ app.add_typer(limits.app, name="limits")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(policy.app, name="policy")
+app.command()(workers)
 app.command()(usage)
+app.command()(init)
 app.command()(login)
 app.command()(doctor)
 app.command()(certs)
@@ -86,9 +91,9 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # None in odd hosts
     try:
         app(args=arguments, prog_name="crewmesh")
-    except CliError as error:
+    except MeshError as error:
         print_error(error)
-        return error.exit_status
+        return exit_status_of(error)
     except BrokenPipeError:
         # Who read our output has seen enough; keep the interpreter's last flush quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

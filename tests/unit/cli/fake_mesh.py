@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -46,6 +46,18 @@ CREW = {
         {"name": "profile", "description": "Look.", "expected_output": "", "agent": "Analyst"},
         {"name": "answer", "description": "Tell.", "expected_output": "", "agent": "Writer"},
     ],
+}
+
+WORKER = {
+    "id": "worker-1",
+    "address": "127.0.0.1:1",
+    "version": "0.1.0",
+    "slots": 8,
+    "free_slots": 6,
+    "running": 2,
+    "lease_age_seconds": 0.5,
+    "started_at": "2026-11-23T06:00:00.000000Z",
+    "last_seen_at": "2026-11-23T06:00:00.000000Z",
 }
 
 
@@ -139,6 +151,8 @@ class ScriptedRun:
     pause_seconds: float = 0.0
     cancelled: threading.Event = field(default_factory=threading.Event)
     connections: list[str | None] = field(default_factory=list)
+    # Told the number of each connection, from 0.
+    on_connection: Callable[[int], object] = lambda number: None
 
     @property
     def status(self) -> str:
@@ -155,8 +169,11 @@ class FakeMesh:
         self.crew: dict[str, Any] = CREW
         self.requests: list[tuple[str, str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.queries: list[dict[str, str]] = []
+        self.workers: list[dict[str, Any]] = [WORKER]
         self.pushed: list[bytes] = []
         self.datasets: list[dict[str, Any]] = []
+        self.contents: dict[str, bytes] = {}
         self.limits: dict[str, Any] = {"max_running": None, "max_queued": 10_000, "crews": {}}
         self.audit: list[dict[str, Any]] = []
         self.audit_head: dict[str, Any] | None = None
@@ -211,6 +228,11 @@ class FakeMesh:
             ("GET", "/v1/runs/{id}/events"): self._events,
             ("GET", "/v1/runs/{id}/artifacts"): self._artifacts,
             ("POST", "/v1/runs/{id}/cancel"): self._cancel,
+            ("POST", "/v1/runs/{id}/retry"): self._start,
+            ("POST", "/v1/runs/{id}/input"): self._get_run,
+            ("GET", "/v1/workers"): self._workers,
+            ("GET", "/v1/datasets/{id}"): self._get_dataset,
+            ("GET", "/v1/datasets/{id}/content"): self._dataset_content,
             ("GET", "/v1/artifacts/{id}"): self._artifact,
             ("GET", "/v1/datasets"): self._list_datasets,
             ("POST", "/v1/datasets"): self._put_dataset,
@@ -240,6 +262,7 @@ class FakeMesh:
                 body = json.loads(await request.body())
             self.requests.append((request.method, request.url.path, body))
             self.headers.append(dict(request.headers))
+            self.queries.append(dict(request.query_params))
             response: Response
             if waiting := self.problems.get(request.url.path):
                 response = waiting.pop(0)
@@ -343,6 +366,7 @@ class FakeMesh:
             "max_attempts": 3,
             "usage": {"total_tokens": 120, "model_calls": 1},
             "worker_id": "worker-1",
+            "last_seq": last["seq"],
             "tasks": [task | times for task in tasks],
             "created_at": event(1, "")["at"],
             "started_at": event(1, "", at=0.1)["at"],
@@ -350,7 +374,12 @@ class FakeMesh:
         }
 
     async def _events(self, request: Request) -> Response:
+        if "text/event-stream" not in request.headers["accept"]:
+            after = int(request.query_params["after"])
+            rest = [each for each in self.run.events if each["seq"] > after]
+            return JSONResponse({"items": rest, "next_cursor": None})
         last_seen = request.headers.get("last-event-id")
+        self.run.on_connection(len(self.run.connections))
         self.run.connections.append(last_seen)
         return StreamingResponse(self._stream(int(last_seen or 0)), media_type="text/event-stream")
 
@@ -398,7 +427,19 @@ class FakeMesh:
                 "created_at": event(1, "")["at"],
             }
         self.datasets.append(dataset)
+        self.contents[str(dataset["id"])] = content
         return JSONResponse(dataset, 201)
+
+    async def _get_dataset(self, request: Request) -> Response:
+        return JSONResponse(next(d for d in self.datasets if d["id"] == request.path_params["id"]))
+
+    async def _dataset_content(self, request: Request) -> Response:
+        return Response(self.contents[request.path_params["id"]])
+
+    async def _workers(self, request: Request) -> Response:
+        queue = {"queued": 2, "running": 2, "waiting": 0, "oldest_queued_at": None}
+        fleet = {"items": self.workers, "next_cursor": None, "lease_seconds": 15}
+        return JSONResponse(fleet | {"queue": queue})
 
     async def _limits(self, request: Request) -> Response:
         return JSONResponse(self.limits)

@@ -144,3 +144,20 @@ def test_scratch_that_is_no_tmpfs_or_too_small_is_a_warning(
     small = machine.check_scratch(tmp_path)
     assert small.state == "warning"
     assert "--shm-size" in small.next_step
+
+
+def test_a_mesh_without_workers_is_found(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    mesh.workers.clear()
+    assert findings(crewmesh("doctor", "--json"))["workers"]["state"] == "fault"
+
+
+def test_workers_that_are_all_busy_are_a_warning(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    mesh.workers[:] = [mesh.workers[0] | {"free_slots": 0}]
+    assert findings(crewmesh("doctor", "--json"))["workers"]["state"] == "warning"
+
+
+def test_a_crew_that_can_not_be_run_is_a_warning(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    mesh.crew = mesh.crew | {"error": "no such tool"}
+    found = findings(crewmesh("doctor", "--json"))["crews"]
+    assert found["state"] == "warning"
+    assert "no such tool" in found["detail"]

@@ -9,10 +9,11 @@ from typing import Any
 
 from crewmesh.cli.chat.answer import Answer
 from crewmesh.cli.chat.question import Question
-from crewmesh.cli.client import MeshClient
+from crewmesh.cli.client import watch
 from crewmesh.cli.errors import CliError, ExitStatus
 from crewmesh.cli.live.outcome import exit_status
 from crewmesh.cli.live.state import RunState, apply, from_run
+from crewmesh.client import AsyncClient
 
 Json = dict[str, Any]
 Print = Callable[[str], None]
@@ -34,7 +35,7 @@ class Conversation:
     What the crew asks a person meanwhile is returned instead, and `reply` goes on from there.
     """
 
-    def __init__(self, client: MeshClient, session: Json, write: Print, *, live: bool) -> None:
+    def __init__(self, client: AsyncClient, session: Json, write: Print, *, live: bool) -> None:
         self.session = session
         self._client = client
         self._write = write
@@ -46,18 +47,18 @@ class Conversation:
 
         When cancelled, so is the run. Raises CliError when there is no answer.
         """
-        posted = await self._client.post_message(self.session["id"], text)
+        posted = (await self._client.sessions.post(self.session["id"], text)).raw
         self._turn = _Turn(posted, from_run(posted["run"], []))
         return await self._follow(self._turn)
 
     async def find_question(self) -> Question | None:
         """Return what a message of this session waits for, asked before this conversation."""
         session = self.session["id"]
-        runs = await self._client.get("/v1/runs", session_id=session, status="waiting", limit=1)
-        for run in runs["items"]:
+        runs = await self._client.runs.list(session_id=session, status="waiting", limit=1)
+        for run in runs.raw["items"]:
             message = await self._message(2 * run["turn"] - 1)
             turn = self._turn = _Turn({"message": message, "run": run}, from_run(run, []))
-            async for event in self._client.watch(run["id"]):
+            async for event in watch(self._client, run["id"]):
                 turn.state, turn.seen = apply(turn.state, event), event["seq"]
                 if turn.seen == run["last_seq"] and event["type"] == "input.requested":
                     return Question.of(event)
@@ -66,13 +67,14 @@ class Conversation:
     async def reply(self, question: Question, line: str) -> Json | Question:
         """Answer what was asked, and go on as `say` does."""
         assert self._turn is not None
-        await self._client.answer_run(question.run_id, question.answered_by(line))
+        await self._client.runs.answer(question.run_id, **question.answered_by(line))
         return await self._follow(self._turn)
 
     async def cancel(self) -> None:
         """End the run that waits for an answer."""
         if self._turn is not None:
-            await self._client.cancel_run(self._turn.state.run_id, "Ctrl-C at the command line")
+            run_id = self._turn.state.run_id
+            await self._client.runs.cancel(run_id, reason="Ctrl-C at the command line")
 
     def has_shown(self, text: str) -> bool:
         """Return whether the text is what was just printed."""
@@ -80,7 +82,7 @@ class Conversation:
 
     async def _follow(self, turn: _Turn) -> Json | Question:
         try:
-            async for event in self._client.watch(turn.state.run_id, after=turn.seen):
+            async for event in watch(self._client, turn.state.run_id, after=turn.seen):
                 turn.state, turn.seen = apply(turn.state, event), event["seq"]
                 if self._live and (text := turn.answer.take(event)):
                     self._write(text)
@@ -91,16 +93,15 @@ class Conversation:
             raise
         if turn.state.status != "succeeded":
             raise _unanswered(turn.state)
-        run = await self._client.get(f"/v1/runs/{turn.state.run_id}")
+        run = (await self._client.runs.get(turn.state.run_id)).raw
         self._write(turn.answer.finish(str(run["output"] or "")))
         return {**turn.posted, "run": run, "answer": await self._message(2 * run["turn"])}
 
     async def _message(self, number: int) -> Json | None:
-        page = await self._client.get(
-            f"/v1/sessions/{self.session['id']}/messages", cursor=number - 1, limit=1
+        page = await self._client.sessions.messages(
+            self.session["id"], cursor=str(number - 1), limit=1
         )
-        message: Json | None = next(iter(page["items"]), None)
-        return message
+        return next((message.raw for message in page.items), None)
 
 
 def waiting(session: Json, question: Question) -> CliError:

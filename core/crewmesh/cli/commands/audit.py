@@ -20,7 +20,7 @@ from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.text import ago
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
     from crewmesh.common.audit_chain import ChainVerifier
 
 app = typer.Typer(no_args_is_help=True, help="See who did what, and check that nothing is missing.")
@@ -36,7 +36,7 @@ def list_entries(
     data_dir: DataDirOption = None,
 ) -> None:
     """List what was done, newest first."""
-    page = fetch(data_dir, "/v1/audit", limit=limit, cursor=cursor)
+    page = fetch(data_dir, lambda client: client.audit.list(limit=limit, cursor=cursor))
     if as_json:
         print_json(page)
         return
@@ -64,7 +64,7 @@ def verify(
     """Read the whole log and find entries that were changed or are missing; exit status 1 if any."""
     known = _parse(noted)
 
-    async def act(client: MeshClient) -> ChainVerifier:
+    async def act(client: AsyncClient) -> ChainVerifier:
         return await _verify(client, known)
 
     chain = call(data_dir, act)
@@ -81,14 +81,14 @@ def verify(
         raise typer.Exit(1)
 
 
-async def _verify(client: MeshClient, known: tuple[int, bytes] | None) -> ChainVerifier:
+async def _verify(client: AsyncClient, known: tuple[int, bytes] | None) -> ChainVerifier:
     from crewmesh.common.audit_chain import ChainVerifier, Entry, Fault
 
     chain = ChainVerifier()
     cursor: str | None = None
     end: Entry | None = None
     while True:
-        page = await client.get("/v1/audit", limit=_PAGE, order="asc", cursor=cursor)
+        page = (await client.audit.list(limit=_PAGE, order="asc", cursor=cursor)).raw
         if end is None and page["head"] is not None:
             end = Entry(page["head"]["seq"], "", bytes.fromhex(page["head"]["hash"]))
         for item in page["items"]:

@@ -12,13 +12,12 @@ from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.errors import CliError, UsageError
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(
     no_args_is_help=True, help="See, set and remove budgets of your organisation and its keys."
 )
 
-_PATH = "/v1/budgets"
 _PERIODS = ("day", "month", "total")
 # What a budget is, without what is gone of it.
 _SET = ("api_key_id", "period", "max_tokens", "max_usd")
@@ -41,7 +40,7 @@ KeyOption = Annotated[
 @app.command("ls")
 def list_budgets(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """List budgets, with what is gone of each in its period."""
-    _print(fetch(data_dir, _PATH), as_json)
+    _print(fetch(data_dir, lambda client: client.budgets.list()), as_json)
 
 
 @app.command("set")
@@ -71,10 +70,9 @@ def set_budget(
         )
     budget = dict(zip(_SET, (key, period, max_tokens, max_usd), strict=True))
 
-    async def act(client: MeshClient) -> dict[str, Any]:
+    async def act(client: AsyncClient) -> dict[str, Any]:
         kept = [item for item in await _budgets(client) if not _is_of(item, period, key)]
-        answer: dict[str, Any] = await client.put(_PATH, {"items": [*kept, budget]})
-        return answer
+        return (await client.budgets.set([*kept, budget])).raw
 
     _print(call(data_dir, act), as_json)
 
@@ -89,7 +87,7 @@ def remove_budget(
     """Remove the budget of a period."""
     _check_period(period)
 
-    async def act(client: MeshClient) -> dict[str, Any]:
+    async def act(client: AsyncClient) -> dict[str, Any]:
         budgets = await _budgets(client)
         kept = [item for item in budgets if not _is_of(item, period, key)]
         if len(kept) == len(budgets):
@@ -98,15 +96,14 @@ def remove_budget(
                 f"{whose} has no budget for {period}",
                 next_step="see those that there are with: crewmesh budgets ls",
             )
-        answer: dict[str, Any] = await client.put(_PATH, {"items": kept})
-        return answer
+        return (await client.budgets.set(kept)).raw
 
     _print(call(data_dir, act), as_json)
 
 
-async def _budgets(client: MeshClient) -> list[dict[str, Any]]:
-    answer: dict[str, Any] = await client.get(_PATH)
-    return [{name: item[name] for name in _SET} for item in answer["items"]]
+async def _budgets(client: AsyncClient) -> list[dict[str, Any]]:
+    items = (await client.budgets.list()).items
+    return [{name: getattr(item, name) for name in _SET} for item in items]
 
 
 def _is_of(budget: dict[str, Any], period: str, key: str | None) -> bool:

@@ -9,14 +9,15 @@ import typer
 
 from crewmesh.cli.commands.common import DataDirOption, JsonOption
 from crewmesh.cli.console import print_error, print_json_line, tell
-from crewmesh.cli.errors import CliError, ExitStatus, UsageError
+from crewmesh.cli.errors import ExitStatus, UsageError, exit_status_of
+from crewmesh.client.errors import MeshError
 
 if TYPE_CHECKING:
     import asyncio
 
     from crewmesh.cli.chat.conversation import Conversation
     from crewmesh.cli.chat.question import Question
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 _DEFAULT_CREW = "assistant"
 _ENDS = ("/exit", "/quit")
@@ -62,7 +63,7 @@ def chat(
     """
     import asyncio
 
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.cli.client import open_client
     from crewmesh.cli.connection import resolve_connection
 
     if crew is not None and session is not None:
@@ -71,7 +72,7 @@ def chat(
         raise UsageError("a session has its inputs already", next_step="leave -i and -f out")
     interactive = sys.stdin.isatty() and not as_json
     with asyncio.Runner() as runner:
-        client = MeshClient(resolve_connection(data_dir))
+        client = open_client(resolve_connection(data_dir))
         runner.run(client.__aenter__())
         try:
             begun = _begin(client, crew or _DEFAULT_CREW, session, inputs or [], files or [])
@@ -83,24 +84,22 @@ def chat(
 
 
 async def _begin(
-    client: MeshClient, crew: str, session: str | None, pairs: list[str], files: list[str]
+    client: AsyncClient, crew: str, session: str | None, pairs: list[str], files: list[str]
 ) -> dict[str, Any]:
     from crewmesh.cli.commands.run import get_crew, upload
-    from crewmesh.cli.commands.sessions import session_path
+    from crewmesh.cli.commands.sessions import session_id
     from crewmesh.cli.inputs import parse_files, parse_inputs
 
     if session is not None:
-        found: dict[str, Any] = await client.get(session_path(session))
-        return found
+        return (await client.sessions.get(session_id(session))).raw
     schema = (await get_crew(client, crew))["inputs"]
     values = parse_inputs(pairs, schema)
     for key, path in parse_files(files, schema).items():
         values[key] = (await upload(client, path, path.stem))["id"]
-    begun: dict[str, Any] = await client.post("/v1/sessions", {"crew": crew, "inputs": values})
-    return begun
+    return (await client.sessions.create(crew, inputs=values)).raw
 
 
-def _converse(client: MeshClient, session: dict[str, Any], *, live: bool) -> Conversation:
+def _converse(client: AsyncClient, session: dict[str, Any], *, live: bool) -> Conversation:
     from crewmesh.cli.chat.conversation import Conversation
 
     def write(text: str) -> None:
@@ -153,9 +152,9 @@ def _exchange(
     except KeyboardInterrupt:
         tell("\nCancelled.")
         return None, ExitStatus.INTERRUPTED
-    except CliError as error:
+    except MeshError as error:
         print_error(error)
-        return None, error.exit_status
+        return None, exit_status_of(error)
     if not isinstance(outcome, dict):
         return outcome, ExitStatus.OK
     if as_json:

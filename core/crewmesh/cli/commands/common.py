@@ -11,7 +11,8 @@ import typer
 from crewmesh.cli.console import say
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
+    from crewmesh.client.models import Model
 
 T = TypeVar("T")
 
@@ -34,38 +35,27 @@ CursorOption = Annotated[
 ]
 
 
-def call(data_dir: Path | None, act: Callable[[MeshClient], Awaitable[T]]) -> T:
+def call(data_dir: Path | None, act: Callable[[AsyncClient], Awaitable[T]]) -> T:
     """Run `act` with a client for the mesh that the environment or the option names."""
     import asyncio
 
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.cli.client import open_client
     from crewmesh.cli.connection import resolve_connection
 
     async def act_with_client() -> T:
-        async with MeshClient(resolve_connection(data_dir)) as client:
+        async with open_client(resolve_connection(data_dir)) as client:
             return await act(client)
 
     return asyncio.run(act_with_client())
 
 
-def fetch(data_dir: Path | None, path: str, **query: Any) -> dict[str, Any]:
-    """Return the mesh's answer to a GET; parameters that are None are left out."""
+def fetch(data_dir: Path | None, ask: Callable[[AsyncClient], Awaitable[Model]]) -> dict[str, Any]:
+    """Return the mesh's answer to one call as JSON, as it came."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        answer: dict[str, Any] = await client.get(path, **query)
-        return answer
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await ask(client)).raw
 
     return call(data_dir, act)
-
-
-def remove(data_dir: Path | None, collection: str, thing: str) -> None:
-    """Have the mesh delete a thing of a collection, such as /v1/datasets."""
-    from urllib.parse import quote
-
-    async def act(client: MeshClient) -> None:
-        await client.delete(f"{collection}/{quote(thing, safe='')}")
-
-    call(data_dir, act)
 
 
 def tell_next_page(page: dict[str, Any], command: str) -> None:

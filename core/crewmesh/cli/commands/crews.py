@@ -21,7 +21,7 @@ from crewmesh.cli.errors import CliError
 from crewmesh.cli.text import clean, one_line
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="See which crews can be run, and bring your own.")
 
@@ -34,7 +34,7 @@ def list_crews(
     data_dir: DataDirOption = None,
 ) -> None:
     """List the crews."""
-    page = fetch(data_dir, "/v1/crews", limit=limit, cursor=cursor)
+    page = fetch(data_dir, lambda client: client.crews.list(limit=limit, cursor=cursor))
     if as_json:
         print_json(page)
         return
@@ -66,7 +66,7 @@ def show_crew(
 ) -> None:
     """Show a crew: its inputs, agents and tasks, and how to run it."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
+    async def act(client: AsyncClient) -> dict[str, Any]:
         from crewmesh.cli.commands.run import get_crew
 
         return await get_crew(client, name, version)

@@ -14,14 +14,13 @@ from crewmesh.cli.commands.common import (
     LimitOption,
     call,
     fetch,
-    remove,
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_table, say
-from crewmesh.cli.text import ago, size
+from crewmesh.cli.text import ago, clean, size
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Upload, list and remove datasets.")
 
@@ -34,7 +33,7 @@ def list_datasets(
     data_dir: DataDirOption = None,
 ) -> None:
     """List datasets, newest first."""
-    page = fetch(data_dir, "/v1/datasets", limit=limit, cursor=cursor)
+    page = fetch(data_dir, lambda client: client.datasets.list(limit=limit, cursor=cursor))
     if as_json:
         print_json(page)
         return
@@ -70,7 +69,7 @@ def put_dataset(
 
     path = dataset_file(file)
 
-    async def act(client: MeshClient) -> dict[str, Any]:
+    async def act(client: AsyncClient) -> dict[str, Any]:
         from crewmesh.cli.commands.run import upload
 
         return await upload(client, path, name or path.stem)
@@ -82,6 +81,46 @@ def put_dataset(
     say(dataset["id"])
 
 
+@app.command("show")
+def show_dataset(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its id or its name.")],
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show a dataset; a name means the newest that has it."""
+    found = fetch(data_dir, lambda client: client.datasets.get(dataset))
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        say(f"{name:<11} {clean(str(value))}")
+
+
+@app.command("get")
+def get_dataset(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its id or its name.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, which must not exist yet.")],
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Download a dataset as it was uploaded."""
+    from crewmesh.cli.errors import UsageError
+
+    if file.exists():
+        raise UsageError(f"{file} exists already", next_step="name a new file")
+
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        found = await client.datasets.get(dataset)
+        await client.datasets.save(found.id, file)
+        return found.raw
+
+    found = call(data_dir, act)
+    if as_json:
+        print_json(found | {"file": str(file)})
+        return
+    say(f"Saved {found['name']} as {file}.")
+
+
 @app.command("rm")
 def remove_dataset(
     dataset: Annotated[str, typer.Argument(help="The dataset's id.")],
@@ -89,7 +128,7 @@ def remove_dataset(
     data_dir: DataDirOption = None,
 ) -> None:
     """Remove a dataset."""
-    remove(data_dir, "/v1/datasets", dataset)
+    call(data_dir, lambda client: client.datasets.delete(dataset))
     if as_json:
         print_json({"removed": dataset})
         return

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch, remove
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch
 from crewmesh.cli.console import print_json, print_table, say, tell
 from crewmesh.cli.text import ago, parse_time
-
-if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
@@ -20,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys."
 @app.command("ls")
 def list_keys(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """List your organisation's keys."""
-    page = fetch(data_dir, "/v1/api-keys")
+    page = fetch(data_dir, lambda client: client.api_keys.list())
     if as_json:
         print_json(page)
         return
@@ -52,17 +49,13 @@ def create_key(
     data_dir: DataDirOption = None,
 ) -> None:
     """Create a key; its secret is shown this once."""
-    body: dict[str, Any] = {"name": name, "scopes": scopes or []}
-    if days is not None:
-        body["expires_at"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
-    if user is not None:
-        body["user_id"] = user
-
-    async def act(client: MeshClient) -> dict[str, Any]:
-        key: dict[str, Any] = await client.post("/v1/api-keys", body)
-        return key
-
-    key = call(data_dir, act)
+    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    key = fetch(
+        data_dir,
+        lambda client: client.api_keys.create(
+            name, scopes=scopes or (), expires_at=expires_at, user_id=user
+        ),
+    )
     if as_json:
         print_json(key)
         return
@@ -77,7 +70,7 @@ def revoke_key(
     data_dir: DataDirOption = None,
 ) -> None:
     """Revoke a key, at once and for good."""
-    remove(data_dir, "/v1/api-keys", key_id)
+    call(data_dir, lambda client: client.api_keys.revoke(key_id))
     if as_json:
         print_json({"revoked": key_id})
         return

@@ -11,18 +11,17 @@ from crewmesh.cli.console import print_json, print_table
 from crewmesh.cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="See and set how much may run at once.")
 
-_PATH = "/v1/limits"
 _NONE = "none"
 
 
 @app.command("show")
 def show_limits(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """Show your organisation's limits."""
-    _print(fetch(data_dir, _PATH), as_json)
+    _print(fetch(data_dir, lambda client: client.limits.get()), as_json)
 
 
 @app.command("set")
@@ -61,12 +60,11 @@ def set_limits(
             "nothing to set", next_step="name a limit: --max-running, --max-queued or --crew"
         )
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        limits: dict[str, Any] = await client.get(_PATH)
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        limits = (await client.limits.get()).raw
         of_crews = {**limits["crews"], **changes_of_crews}
         kept = {crew: limit for crew, limit in of_crews.items() if limit is not None}
-        answer: dict[str, Any] = await client.put(_PATH, {**limits, **changes, "crews": kept})
-        return answer
+        return (await client.limits.set({**limits, **changes, "crews": kept})).raw
 
     _print(call(data_dir, act), as_json)
 

@@ -55,18 +55,18 @@ def login(
 
 async def _key_for_password(url: str, email: str) -> str:
     """Make an API key by a sign-in that ends with it."""
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.cli.client import open_client
     from crewmesh.cli.connection import Connection
 
     password = read_password(confirm=False)
-    async with MeshClient(Connection(url, "", "login")) as client:
-        tokens = await client.sign_in(email, password)
-        async with MeshClient(Connection(url, tokens["access_token"], "login")) as signed_in:
+    async with open_client(Connection(url, "", "login")) as client:
+        tokens = await client.account.sign_in(email, password)
+        async with open_client(Connection(url, tokens.access_token, "login")) as signed_in:
             expires_at = datetime.now(UTC) + timedelta(days=_KEY_DAYS)
-            body = {"name": f"command line on {_host()}", "expires_at": expires_at.isoformat()}
-            key = await signed_in.post("/v1/api-keys", body)
-        await client.sign_out(tokens["refresh_token"])
-    return str(key["secret"])
+            name = f"command line on {_host()}"
+            key = await signed_in.api_keys.create(name, expires_at=expires_at)
+        await client.account.sign_out(tokens.refresh_token)
+    return key.secret
 
 
 def _host() -> str:
@@ -75,11 +75,10 @@ def _host() -> str:
 
 
 async def _who_am_i(connection: Connection) -> dict[str, Any]:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.cli.client import open_client
 
-    async with MeshClient(connection) as client:
-        me: dict[str, Any] = await client.get("/v1/me")
-        return me
+    async with open_client(connection) as client:
+        return (await client.account.me()).raw
 
 
 def _read_url(url: str | None) -> str:

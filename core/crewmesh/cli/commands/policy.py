@@ -10,21 +10,21 @@ import typer
 
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch
 from crewmesh.cli.console import print_json, say
-from crewmesh.cli.errors import ApiError, UsageError
+from crewmesh.cli.errors import UsageError
+from crewmesh.client.errors import InvalidInputError as RefusedError
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="See and set what your organisation's runs may use.")
 
-_PATH = "/v1/policy"
 _STANDARD_INPUT = Path("-")
 
 
 @app.command("show")
 def show_policy(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """Show the whole policy, as YAML that `policy set` takes."""
-    _print(fetch(data_dir, _PATH), as_json)
+    _print(fetch(data_dir, lambda client: client.policy.get()), as_json)
 
 
 @app.command("set")
@@ -43,19 +43,16 @@ def set_policy(
     """Set the policy, instead of the earlier one; everything wrong with it is listed."""
     policy = _read_policy(path)
 
-    async def act(client: MeshClient) -> dict[str, Any]:
+    async def act(client: AsyncClient) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = await client.put(_PATH, policy)
-        except ApiError as error:
-            if error.http_status != 422:
-                raise
+            return (await client.policy.set(policy)).raw
+        except RefusedError as error:
             raise UsageError(
                 "the policy can't be set",
                 why=error.what,
                 details=error.details,
                 next_step="correct it and set it again; see docs/how-to/budgets.md",
             ) from None
-        return answer
 
     answer = call(data_dir, act)
     if not as_json:

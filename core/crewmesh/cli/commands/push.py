@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
-from crewmesh.cli.commands.versions import crew_path
 from crewmesh.cli.console import print_json, say
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
     from crewmesh.cli.definitions.bundle import Bundle
+    from crewmesh.client import AsyncClient
 
 
 def push(
@@ -41,7 +40,7 @@ def push(
 
     bundle = read_bundle(path, name)
 
-    async def act(client: MeshClient) -> dict[str, Any]:
+    async def act(client: AsyncClient) -> dict[str, Any]:
         return await _put(client, bundle)
 
     crew = call(data_dir, act)
@@ -57,14 +56,14 @@ def push(
     say(f"Run it with: {example(crew['name'], crew['inputs'].get('required', []), crew['inputs'])}")
 
 
-async def _put(client: MeshClient, bundle: Bundle) -> dict[str, Any]:
-    from crewmesh.cli.errors import ApiError, UsageError
+async def _put(client: AsyncClient, bundle: Bundle) -> dict[str, Any]:
+    from crewmesh.cli.errors import UsageError
+    from crewmesh.client.errors import InvalidInputError
 
-    path = crew_path(bundle.name)
     try:
-        crew: dict[str, Any] = await client.put_file(path, bundle.content, bundle.media_type)
-    except ApiError as error:
-        if error.http_status != 422 or not error.faults:
+        return (await client.crews.push(bundle.name, bundle.content, bundle.media_type)).raw
+    except InvalidInputError as error:
+        if not error.faults:
             raise
         # Places begin with "body".
         raise UsageError(
@@ -73,4 +72,3 @@ async def _put(client: MeshClient, bundle: Bundle) -> dict[str, Any]:
             details=[bundle.describe(place[1:], message) for place, message in error.faults],
             next_step="correct it and push again; see docs/reference/crew-definition.md",
         ) from None
-    return crew

@@ -11,7 +11,7 @@ from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
 from crewmesh.cli.console import print_json, say, stderr, tell
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 
 def run(
@@ -94,7 +94,7 @@ def run(
     stops watching it. With --json, every event is one line of JSON.
     """
 
-    async def act(client: MeshClient) -> int:
+    async def act(client: AsyncClient) -> int:
         from crewmesh.cli.live.outcome import finish
         from crewmesh.cli.live.session import watch_own_run
 
@@ -109,7 +109,7 @@ def run(
             body["budget"] = budget
         if webhook is not None:
             body["webhook"] = {"url": webhook, "secret": webhook_secret or ""}
-        started = await client.start_run(body)
+        started = (await client.runs.start(**body)).raw
         if detach:
             _print_started(started, as_json)
             return 0
@@ -120,7 +120,7 @@ def run(
 
 
 async def prepare(
-    client: MeshClient, crew: str, pairs: list[str], files: list[str]
+    client: AsyncClient, crew: str, pairs: list[str], files: list[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the crew's definition and the inputs, with files uploaded as datasets."""
     from crewmesh.cli.inputs import check_complete, parse_files, parse_inputs
@@ -135,28 +135,25 @@ async def prepare(
     return definition, values
 
 
-async def get_crew(client: MeshClient, name: str, version: str | None = None) -> dict[str, Any]:
+async def get_crew(client: AsyncClient, name: str, version: str | None = None) -> dict[str, Any]:
     """Return a crew, by default in its current version; where there is none, say which there are."""
-    from urllib.parse import quote
+    from crewmesh.cli.errors import UsageError
+    from crewmesh.client.errors import NotFoundError
 
-    from crewmesh.cli.errors import ApiError, UsageError
-
-    path = f"/v1/crews/{quote(name, safe='')}"
     try:
-        crew: dict[str, Any] = await client.get(path, version=version)
-    except ApiError as error:
-        if error.http_status != 404 or error.code == "crew_version_not_found":
+        return (await client.crews.get(name, version=version)).raw
+    except NotFoundError as error:
+        if error.code == "crew_version_not_found":
             raise
-        known = [item["name"] for item in (await client.get("/v1/crews", limit=200))["items"]]
+        known = [crew.name async for crew in client.crews.iterate()]
         raise UsageError(
             f"there is no crew {name!r}",
             why="the crews here are " + (", ".join(known) or "none"),
             next_step="`crewmesh crews ls` tells what each of them does",
         ) from None
-    return crew
 
 
-async def upload(client: MeshClient, path: Path, name: str) -> dict[str, Any]:
+async def upload(client: AsyncClient, path: Path, name: str) -> dict[str, Any]:
     """Upload a file as a dataset, with its progress on stderr, and return the dataset."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
@@ -165,17 +162,18 @@ async def upload(client: MeshClient, path: Path, name: str) -> dict[str, Any]:
     from crewmesh.cli.text import size
 
     console = stderr()
+    described = {"name": name, "filename": path.name, "media_type": media_type(path)}
     with path.open("rb") as file:
         total = path.stat().st_size
         if not console.is_terminal:
-            dataset = await client.put_dataset(name, media_type(path), file)
-            tell(f"uploaded {path} ({size(total)}) as dataset {dataset['id']}")
-            return dataset
+            dataset = await client.datasets.upload(file, **described)
+            tell(f"uploaded {path} ({size(total)}) as dataset {dataset.id}")
+            return dataset.raw
         columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task(f"Uploading {path.name}", total=total)
             counted = with_progress(file, lambda count: progress.advance(bar, count))
-            return await client.put_dataset(name, media_type(path), counted)
+            return (await client.datasets.upload(counted, **described)).raw
 
 
 def _print_started(run: dict[str, Any], as_json: bool) -> None:

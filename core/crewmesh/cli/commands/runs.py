@@ -1,11 +1,13 @@
-"""`crewmesh runs`: look at runs, follow them, cancel them."""
+"""`crewmesh runs`: find runs, look at them, follow and steer them."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli.commands import compare, events, steering
 from crewmesh.cli.commands.common import (
     CursorOption,
     DataDirOption,
@@ -15,15 +17,16 @@ from crewmesh.cli.commands.common import (
     fetch,
     tell_next_page,
 )
+from crewmesh.cli.commands.ids import RunArgument, run_id
 from crewmesh.cli.console import print_json, print_markdown, print_table, say
 from crewmesh.cli.text import ago, clean, duration, one_line, parse_time, plural
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
-app = typer.Typer(no_args_is_help=True, help="Look at runs, follow them, cancel them.")
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+app = typer.Typer(no_args_is_help=True, help="Find runs, look at them, follow and steer them.")
 
 
 @app.command("ls")
@@ -34,13 +37,46 @@ def list_runs(
     crew: Annotated[
         str | None, typer.Option("--crew", help="Only of this crew.", show_default=False)
     ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", metavar="ID", help="Only of this one.", show_default=False),
+    ] = None,
+    after: Annotated[
+        datetime | None,
+        typer.Option("--after", formats=TIMES, help="Created then or later.", show_default=False),
+    ] = None,
+    before: Annotated[
+        datetime | None,
+        typer.Option("--before", formats=TIMES, help="Created before then.", show_default=False),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="WORDS",
+            help="Only those whose crew, inputs, answer or error have words that begin so.",
+            show_default=False,
+        ),
+    ] = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """List runs, newest first."""
-    page = fetch(data_dir, "/v1/runs", status=status, crew=crew, limit=limit, cursor=cursor)
+    """List runs, newest first, or find them: by status, crew, time and text."""
+    page = fetch(
+        data_dir,
+        lambda client: client.runs.list(
+            status=status,
+            crew=crew,
+            session_id=session,
+            created_after=after and after.astimezone(),
+            created_before=before and before.astimezone(),
+            text=text,
+            limit=limit,
+            cursor=cursor,
+        ),
+    )
     if as_json:
         print_json(page)
         return
@@ -56,45 +92,46 @@ def list_runs(
         for run in page["items"]
     ]
     if not rows:
-        say("No runs yet. Start one with: crewmesh run CREW")
+        found = any((status, crew, session, after, before, text))
+        say("No such runs." if found else "No runs yet. Start one with: crewmesh run CREW")
         return
     print_table(["RUN", "CREW", "STATUS", "CREATED", "TOOK", "TOKENS"], rows)
     tell_next_page(page, "crewmesh runs ls")
 
 
 @app.command("show")
-def show_run(
-    run_id: RunArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
-) -> None:
+def show_run(run: RunArgument, as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """Show a run: its state, tasks, artifacts and answer."""
+    known = run_id(run)
 
-    async def act(client: MeshClient) -> tuple[dict[str, Any], dict[str, Any]]:
-        run = await client.get(_path(run_id))
-        return run, await client.get(_path(run_id) + "/artifacts")
+    async def act(client: AsyncClient) -> tuple[dict[str, Any], dict[str, Any]]:
+        shown = await client.runs.get(known)
+        return shown.raw, (await client.runs.artifacts(known)).raw
 
-    run, artifacts = call(data_dir, act)
+    shown, artifacts = call(data_dir, act)
     if as_json:
-        print_json({**run, "artifacts": artifacts["items"]})
+        print_json({**shown, "artifacts": artifacts["items"]})
         return
-    _print_facts(run)
-    _print_parts(run, artifacts["items"])
-    if text := run["output"] or run.get("output_partial"):
+    _print_facts(shown)
+    _print_parts(shown, artifacts["items"])
+    if text := shown["output"] or shown.get("output_partial"):
         say()
         print_markdown(text)
 
 
 @app.command("watch")
-def watch(run_id: RunArgument, as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+def watch(run: RunArgument, as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """Follow a run live, from its first event; the exit status is that of `crewmesh run`.
 
     Ctrl-C stops watching; the run goes on.
     """
+    known = run_id(run)
 
-    async def act(client: MeshClient) -> int:
+    async def act(client: AsyncClient) -> int:
         from crewmesh.cli.live.outcome import finish
         from crewmesh.cli.live.session import watch_run
 
-        state = await watch_run(client, await client.get(_path(run_id)), as_json=as_json)
+        state = await watch_run(client, (await client.runs.get(known)).raw, as_json=as_json)
         return await finish(client, state, save_dir=None, as_json=as_json)
 
     raise typer.Exit(call(data_dir, act))
@@ -102,40 +139,31 @@ def watch(run_id: RunArgument, as_json: JsonOption = False, data_dir: DataDirOpt
 
 @app.command("cancel")
 def cancel(
-    run_id: RunArgument,
+    run: RunArgument,
     reason: Annotated[str, typer.Option("--reason", help="Kept with the run.")] = "",
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
     """Cancel a run; harmless when it has ended."""
+    known = run_id(run)
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        return await client.cancel_run(_id(run_id), reason)
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.runs.cancel(known, reason=reason)).raw
 
-    run = call(data_dir, act)
+    cancelled = call(data_dir, act)
     if as_json:
-        print_json(run)
-    elif run["status"] in ("queued", "running", "waiting"):
-        say(f"Run {run['id']} is being cancelled.")
+        print_json(cancelled)
+    elif cancelled["status"] in ("queued", "running", "waiting"):
+        say(f"Run {known} is being cancelled.")
     else:
-        say(f"Run {run['id']} has ended: {run['status']}.")
+        say(f"Run {known} has ended: {cancelled['status']}.")
 
 
-def _id(text: str) -> str:
-    from uuid import UUID
-
-    from crewmesh.cli.errors import UsageError
-
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise UsageError(
-            f"{text!r} is no run's id", next_step="`crewmesh runs ls` lists runs with their ids"
-        ) from None
-
-
-def _path(run_id: str) -> str:
-    return f"/v1/runs/{_id(run_id)}"
+app.command("events")(events.events)
+app.command("artifacts")(events.artifacts)
+app.command("retry")(steering.retry)
+app.command("answer")(steering.answer)
+app.command("compare")(compare.compare)
 
 
 def _took(run: dict[str, Any]) -> str:
@@ -158,11 +186,21 @@ def _print_facts(run: dict[str, Any]) -> None:
         "usage": f"{plural(usage.get('total_tokens', 0), 'token')} in "
         f"{plural(usage.get('model_calls', 0), 'model call')}{_cost(usage)}",
         "inputs": ", ".join(f"{k}={one_line(str(v), 80)}" for k, v in run["inputs"].items()),
+        "webhook": _webhook(run.get("webhook")),
         "error": ": ".join(filter(None, (run["error"] or {}).values())),
     }
     for name, value in facts.items():
         if value:
             say(f"{name:<9} {clean(str(value))}")
+
+
+def _webhook(state: dict[str, Any] | None) -> str:
+    if state is None:
+        return ""
+    last = state.get("last_error") or state.get("last_status") or ""
+    return (
+        f"{state['url']}: {state['status']}, tried {plural(state['tries'], 'time')} {last}".rstrip()
+    )
 
 
 def _cost(usage: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from crewmesh.cli.errors import UsageError
 from crewmesh.cli.text import ago
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(
     no_args_is_help=True, help="Set, list and remove keys that runs find in their environment."
@@ -28,9 +28,8 @@ NameArgument = Annotated[
 def list_secrets(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """List your organisation's secrets; their values are never shown."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get("/v1/secrets")
-        return page
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.secrets.list()).raw
 
     page = call(data_dir, act)
     if as_json:
@@ -53,9 +52,8 @@ def set_secret(
     """Set a secret; its value is asked for, or read from standard input."""
     value = _read_value(name)
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        secret: dict[str, Any] = await client.put(_path(name), {"value": value})
-        return secret
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.secrets.set(name, value)).raw
 
     secret = call(data_dir, act)
     if as_json:
@@ -70,8 +68,8 @@ def remove_secret(
 ) -> None:
     """Remove a secret."""
 
-    async def act(client: MeshClient) -> None:
-        await client.delete(_path(name))
+    async def act(client: AsyncClient) -> None:
+        await client.secrets.delete(name)
 
     call(data_dir, act)
     if as_json:
@@ -94,9 +92,3 @@ def _read_value(name: str) -> str:
             next_step=f"type it when asked, or: printf %s VALUE | crewmesh secrets set {name}",
         )
     return value
-
-
-def _path(name: str) -> str:
-    from urllib.parse import quote
-
-    return f"/v1/secrets/{quote(name, safe='')}"

@@ -12,13 +12,14 @@ from crewmesh.cli.commands.common import (
     JsonOption,
     LimitOption,
     call,
+    fetch,
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_table, say, tell
 from crewmesh.cli.text import ago, clean, one_line
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Look at conversations, delete them.")
 
@@ -37,11 +38,8 @@ def list_sessions(
 ) -> None:
     """List conversations, newest first."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get(
-            "/v1/sessions", crew=crew, limit=limit, cursor=cursor
-        )
-        return page
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.sessions.list(crew=crew, limit=limit, cursor=cursor)).raw
 
     page = call(data_dir, act)
     if as_json:
@@ -66,21 +64,19 @@ def list_sessions(
 
 @app.command("show")
 def show_session(
-    session_id: SessionArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
+    name: SessionArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
 ) -> None:
     """Show a conversation from its first message to its last."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        session = await client.get(session_path(session_id))
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        found = await client.sessions.get(session_id(name))
         messages: list[dict[str, Any]] = []
         cursor: str | None = None
         while True:
-            page = await client.get(
-                session_path(session_id) + "/messages", limit=200, cursor=cursor
-            )
-            messages += page["items"]
-            if (cursor := page["next_cursor"]) is None:
-                return {**session, "messages": messages}
+            page = await client.sessions.messages(found.id, limit=200, cursor=cursor)
+            messages += page.raw["items"]
+            if (cursor := page.next_cursor) is None:
+                return {**found.raw, "messages": messages}
 
     session = call(data_dir, act)
     if as_json:
@@ -95,26 +91,39 @@ def show_session(
 
 
 @app.command("rm")
-def remove_session(session_id: SessionArgument, data_dir: DataDirOption = None) -> None:
+def remove_session(name: SessionArgument, data_dir: DataDirOption = None) -> None:
     """Delete a conversation, with its messages and what the crew remembers of it."""
 
-    async def act(client: MeshClient) -> None:
-        await client.delete(session_path(session_id))
+    async def act(client: AsyncClient) -> None:
+        await client.sessions.delete(session_id(name))
 
     call(data_dir, act)
-    tell(f"Deleted session {session_id}.")
+    tell(f"Deleted session {name}.")
 
 
-def session_path(session_id: str) -> str:
-    """Return a session's path in the REST interface; what isn't an id names none."""
+@app.command("forget")
+def forget(
+    name: SessionArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
+) -> None:
+    """Delete what the crew remembers of a conversation; its messages stay."""
+    known = session_id(name)
+    answer = fetch(data_dir, lambda client: client.sessions.forget(known))
+    if as_json:
+        print_json(answer)
+        return
+    say(f"Deleted {answer['deleted']} memories.")
+
+
+def session_id(text: str) -> str:
+    """Return the id of a session that a text names; raise UsageError for what isn't one."""
     from uuid import UUID
 
     from crewmesh.cli.errors import UsageError
 
     try:
-        return f"/v1/sessions/{UUID(session_id)}"
+        return str(UUID(text))
     except ValueError:
         raise UsageError(
-            f"{session_id!r} is no session's id",
+            f"{text!r} is no session's id",
             next_step="`crewmesh sessions ls` lists sessions with their ids",
         ) from None

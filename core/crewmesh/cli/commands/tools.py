@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, fetch
 from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.text import clean, one_line
-
-if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
 
 app = typer.Typer(no_args_is_help=True, help="See which tools agents may use.")
 
@@ -19,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="See which tools agents may use.")
 @app.command("ls")
 def list_tools(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """List the tools that a definition may name."""
-    page = call(data_dir, _get_tools)
+    page = _get_tools(data_dir)
     if as_json:
         print_json(page)
         return
@@ -40,7 +38,7 @@ def show_tool(
     from crewmesh.cli.errors import UsageError
     from crewmesh.cli.inputs import describe
 
-    tools = {tool["name"]: tool for tool in call(data_dir, _get_tools)["items"]}
+    tools = {tool["name"]: tool for tool in _get_tools(data_dir)["items"]}
     if name not in tools:
         raise UsageError(
             f"there is no tool {name!r}",
@@ -66,6 +64,5 @@ def show_tool(
         print_table(["ARGUMENT", "", "WHAT"], rows)
 
 
-async def _get_tools(client: MeshClient) -> dict[str, Any]:
-    page: dict[str, Any] = await client.get("/v1/tools")
-    return page
+def _get_tools(data_dir: Path | None) -> dict[str, Any]:
+    return fetch(data_dir, lambda client: client.tools.list())

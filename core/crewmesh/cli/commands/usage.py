@@ -10,7 +10,7 @@ from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
 from crewmesh.cli.console import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 _GROUPS = ("day", "crew", "model")
 
@@ -36,10 +36,9 @@ def usage(
 ) -> None:
     """Show what your organisation's model calls consumed and cost."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        query = {"group_by": by, "from": after, "to": before}
-        answer: dict[str, Any] = await client.get("/v1/usage", **query)
-        return answer
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        report = client.mesh.usage(group_by=by.split(","), after=after, before=before)
+        return (await report).raw
 
     answer = call(data_dir, act)
     if as_json:

@@ -19,7 +19,7 @@ from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.text import ago
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Add, list, change and remove users.")
 
@@ -39,9 +39,8 @@ def list_users(
 ) -> None:
     """List people and service accounts, newest first."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get("/v1/users", limit=limit, cursor=cursor)
-        return page
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.users.list(limit=limit, cursor=cursor)).raw
 
     page = call(data_dir, act)
     if as_json:
@@ -67,13 +66,14 @@ def add_user(
     data_dir: DataDirOption = None,
 ) -> None:
     """Add a person or a service account."""
-    body = {"email": email, "role": role, "name": name, "service_account": service}
-    if password:
-        body["password"] = read_password(confirm=True)
+    secret = read_password(confirm=True) if password else None
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        user: dict[str, Any] = await client.post("/v1/users", body)
-        return user
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (
+            await client.users.create(
+                email, role, name=name, service_account=service, password=secret
+            )
+        ).raw
 
     user = call(data_dir, act)
     if as_json:
@@ -106,10 +106,8 @@ def change_user(
     if not changes:
         raise UsageError("nothing to change", next_step="see crewmesh users set --help")
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        user_id = await _id_of(client, user)
-        changed: dict[str, Any] = await client.patch(f"/v1/users/{user_id}", changes)
-        return changed
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.users.update(await _id_of(client, user), **changes)).raw
 
     changed = call(data_dir, act)
     if as_json:
@@ -124,9 +122,9 @@ def remove_user(
 ) -> None:
     """Remove a user, their keys and their tokens. Their runs stay."""
 
-    async def act(client: MeshClient) -> str:
+    async def act(client: AsyncClient) -> str:
         user_id = await _id_of(client, user)
-        await client.delete(f"/v1/users/{user_id}")
+        await client.users.delete(user_id)
         return user_id
 
     user_id = call(data_dir, act)
@@ -143,21 +141,15 @@ def read_password(*, confirm: bool) -> str:
     return sys.stdin.readline().rstrip("\n")
 
 
-async def _id_of(client: MeshClient, user: str) -> str:
-    from urllib.parse import quote
-
+async def _id_of(client: AsyncClient, user: str) -> str:
     from crewmesh.cli.errors import UsageError
 
     if "@" not in user:
-        return quote(user, safe="")
-    cursor = None
-    while True:
-        page = await client.get("/v1/users", limit=200, cursor=cursor)
-        for found in page["items"]:
-            if found["email"].lower() == user.lower():
-                return str(found["id"])
-        if (cursor := page["next_cursor"]) is None:
-            raise UsageError(f"nobody here has the address {user}", next_step="crewmesh users ls")
+        return user
+    async for found in client.users.iterate():
+        if found.email.lower() == user.lower():
+            return found.id
+    raise UsageError(f"nobody here has the address {user}", next_step="crewmesh users ls")
 
 
 def _state(user: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.text import ago, clean
 
 if TYPE_CHECKING:
-    from crewmesh.cli.client import MeshClient
+    from crewmesh.client import AsyncClient
 
 CrewArgument = Annotated[str, typer.Argument(metavar="CREW", help="The crew's name.")]
 
@@ -32,11 +32,8 @@ def list_versions(
 ) -> None:
     """List a crew's versions, newest first."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        page: dict[str, Any] = await client.get(
-            crew_path(name) + "/versions", limit=limit, cursor=cursor
-        )
-        return page
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.crews.versions(name, limit=limit, cursor=cursor)).raw
 
     page = call(data_dir, act)
     if as_json:
@@ -70,10 +67,8 @@ def diff(
 ) -> None:
     """Show what changed from version A to version B."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        query = {"from": first, "to": second}
-        answer: dict[str, Any] = await client.get(crew_path(name) + "/diff", **query)
-        return answer
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.crews.diff(name, first, second)).raw
 
     answer = call(data_dir, act)
     if as_json:
@@ -92,11 +87,8 @@ def roll_back(
 ) -> None:
     """Go back to a version; runs that were accepted keep theirs."""
 
-    async def act(client: MeshClient) -> dict[str, Any]:
-        crew: dict[str, Any] = await client.post(
-            crew_path(name) + "/rollback", {"version": version}
-        )
-        return crew
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.crews.roll_back(name, version)).raw
 
     crew = call(data_dir, act)
     if as_json:
@@ -108,18 +100,11 @@ def roll_back(
 def remove(name: CrewArgument, as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """Remove a crew; runs of it that were accepted go on."""
 
-    async def act(client: MeshClient) -> None:
-        await client.delete(crew_path(name))
+    async def act(client: AsyncClient) -> None:
+        await client.crews.delete(name)
 
     call(data_dir, act)
     if as_json:
         print_json({"removed": name})
         return
     say(f"Removed {name}.")
-
-
-def crew_path(name: str) -> str:
-    """Return where a crew is in the mesh's REST interface."""
-    from urllib.parse import quote
-
-    return f"/v1/crews/{quote(name, safe='')}"

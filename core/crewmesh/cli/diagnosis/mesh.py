@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
-from crewmesh.cli.client import MeshClient
+from crewmesh.cli.client import open_client
 from crewmesh.cli.connection import resolve_connection
 from crewmesh.cli.diagnosis.finding import Finding, fault, ok, warning
-from crewmesh.cli.errors import ApiError, CliError
+from crewmesh.cli.errors import CliError
 from crewmesh.cli.text import duration
+from crewmesh.client import ApiError, AsyncClient, MeshError
 
 _MOST_SKEW_SECONDS = 30.0
 
@@ -22,7 +22,7 @@ async def check_mesh(data_dir: Path | None, own_version: str) -> list[Finding]:
     except CliError as error:
         return [fault("address", f"{error.what}: {error.why}", error.next_step)]
     findings = [ok("address", f"{connection.url} from {connection.source}")]
-    async with MeshClient(connection) as client:
+    async with open_client(connection) as client:
         reached = await check_reachable(client)
         findings.append(reached)
         if reached.state == "ok":
@@ -31,27 +31,29 @@ async def check_mesh(data_dir: Path | None, own_version: str) -> list[Finding]:
                 await check_key(client),
                 check_clock(client.clock_offset_seconds),
                 await check_version(client, own_version),
+                await check_workers(client),
+                await check_crews(client),
             ]
     return findings
 
 
-async def check_reachable(client: MeshClient) -> Finding:
+async def check_reachable(client: AsyncClient) -> Finding:
     """Check that the gateway answers."""
     began = time.monotonic()
     try:
-        await client.get("/healthz")
-    except CliError as error:
+        await client.mesh.health()
+    except MeshError as error:
         return fault(
             "gateway", f"{error.what}: {error.why}", "check the address and start the mesh"
         )
     return ok("gateway", f"answers in {(time.monotonic() - began) * 1000:.0f} ms")
 
 
-async def check_readiness(client: MeshClient) -> list[Finding]:
+async def check_readiness(client: AsyncClient) -> list[Finding]:
     """Check every dependency that the gateway tells of."""
     try:
-        dependencies = await client.get_readiness()
-    except CliError as error:
+        dependencies = (await client.mesh.readiness()).dependencies
+    except MeshError as error:
         return [fault("ready", f"{error.what}: {error.why}", "look into the gateway's log")]
     return [
         ok(name, "serving")
@@ -61,15 +63,15 @@ async def check_readiness(client: MeshClient) -> list[Finding]:
     ]
 
 
-async def check_key(client: MeshClient) -> Finding:
+async def check_key(client: AsyncClient) -> Finding:
     """Check that the key is accepted."""
     try:
-        me = await client.get("/v1/me")
+        me = await client.account.me()
     except ApiError as error:
         return fault("key", error.what, "set CREWMESH_API_KEY, or run `crewmesh login`")
-    except CliError as error:
+    except MeshError as error:
         return fault("key", f"{error.what}: {error.why}", error.next_step)
-    return ok("key", f"{me['user']['email']}, {me['role']}")
+    return ok("key", f"{me.user.email}, {me.role}")
 
 
 def check_clock(offset_seconds: float) -> Finding:
@@ -84,13 +86,12 @@ def check_clock(offset_seconds: float) -> Finding:
     )
 
 
-async def check_version(client: MeshClient, own_version: str) -> Finding:
+async def check_version(client: AsyncClient, own_version: str) -> Finding:
     """Check that the mesh and this command line are of one version."""
     try:
-        document: dict[str, Any] = await client.get("/openapi.json")
-    except CliError as error:
+        theirs = (await client.mesh.info()).version
+    except MeshError as error:
         return warning("version", f"the mesh's is unknown: {error.what}", "upgrade the mesh")
-    theirs = str(document["info"]["version"])
     if theirs == own_version:
         return ok("version", theirs)
     return warning(
@@ -98,3 +99,33 @@ async def check_version(client: MeshClient, own_version: str) -> Finding:
         f"the mesh has {theirs}, this command line {own_version}",
         f"install crewmesh {theirs} here, or upgrade the mesh",
     )
+
+
+async def check_workers(client: AsyncClient) -> Finding:
+    """Check that there is a worker for what is queued."""
+    try:
+        fleet = await client.mesh.workers()
+    except MeshError as error:
+        return warning("workers", f"unknown: {error.what}", error.next_step)
+    if not fleet.items:
+        step = "start a worker; runs that are accepted wait for it"
+        return fault("workers", "none was seen in the last minute", step)
+    free = sum(worker.free_slots for worker in fleet.items)
+    if not free and fleet.queue.queued:
+        step = "start more workers, or give them more slots (CREWMESH_SLOTS)"
+        return warning("workers", f"all are busy, {fleet.queue.queued} runs wait", step)
+    return ok("workers", f"{len(fleet.items)}, with {free} free slots")
+
+
+async def check_crews(client: AsyncClient) -> Finding:
+    """Check that every crew can be run."""
+    try:
+        broken = [crew async for crew in client.crews.iterate() if crew.error]
+    except MeshError as error:
+        return warning("crews", f"unknown: {error.what}", error.next_step)
+    if broken:
+        first = broken[0]
+        detail = f"{', '.join(crew.name for crew in broken)} can't be run: {first.error}"
+        step = f"correct it and push it again; `crewmesh crews show {first.name}` has more"
+        return warning("crews", detail, step)
+    return ok("crews", "all can be run")

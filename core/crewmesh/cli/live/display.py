@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from crewmesh.cli.client import Event, MeshClient
+from crewmesh.cli.client import Event, watch
 from crewmesh.cli.console import print_json_line, stderr, tell
 from crewmesh.cli.live.plain import describe
 from crewmesh.cli.live.state import RunState, apply
+from crewmesh.client import AsyncClient
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -32,17 +33,17 @@ class Display(Protocol):
         """Tell the person something about the watching itself."""
 
 
-def choose_display(client: MeshClient, *, as_json: bool) -> Display:
+def choose_display(client: AsyncClient, *, as_json: bool) -> Display:
     """Return the display that fits where our output goes."""
     if as_json:
         return JsonDisplay()
     return TerminalDisplay(client) if stderr().is_terminal else PlainDisplay()
 
 
-async def follow(client: MeshClient, state: RunState, display: Display) -> RunState:
+async def follow(client: AsyncClient, state: RunState, display: Display) -> RunState:
     """Show the run's events as they come, and return its state at the end."""
     with display.open(state):
-        async for event in client.watch(state.run_id):
+        async for event in watch(client, state.run_id):
             before, state = state, apply(state, event)
             display.show(before, state, event)
     return state
@@ -84,7 +85,7 @@ class PlainDisplay:
 class TerminalDisplay:
     """A view that is drawn anew several times a second, and stays when the run has ended."""
 
-    def __init__(self, client: MeshClient) -> None:
+    def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._console = stderr()
         self._live: Live | None = None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crewmesh.cli.client import MeshClient
 from crewmesh.cli.console import print_error, print_markdown, stderr, tell
 from crewmesh.cli.errors import CliError, ExitStatus
 from crewmesh.cli.live.state import RunState
 from crewmesh.cli.text import file_name, plural
+from crewmesh.client import AsyncClient
 
 _EXIT_STATUSES = {
     "succeeded": ExitStatus.OK,
@@ -23,7 +23,7 @@ _NEXT_STEPS = {
 
 
 async def finish(
-    client: MeshClient, state: RunState, *, save_dir: Path | None, as_json: bool
+    client: AsyncClient, state: RunState, *, save_dir: Path | None, as_json: bool
 ) -> ExitStatus:
     """Print an ended run's answer or error, save its files, and return the exit status."""
     if not as_json:
@@ -41,7 +41,7 @@ def exit_status(state: RunState) -> ExitStatus:
     return _EXIT_STATUSES[state.status]
 
 
-async def print_outcome(client: MeshClient, state: RunState) -> None:
+async def print_outcome(client: AsyncClient, state: RunState) -> None:
     """Print an ended run's answer on stdout, or its error on stderr."""
     if state.status == "succeeded":
         _print_answer(await _full_answer(client, state))
@@ -49,7 +49,7 @@ async def print_outcome(client: MeshClient, state: RunState) -> None:
         _print_failure(state)
 
 
-async def save_files(client: MeshClient, state: RunState, save_dir: Path) -> list[Path]:
+async def save_files(client: AsyncClient, state: RunState, save_dir: Path) -> list[Path]:
     """Write the answer and every artifact into `save_dir`; return the files."""
     try:
         save_dir.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ async def save_files(client: MeshClient, state: RunState, save_dir: Path) -> lis
         paths[0].write_text(await _full_answer(client, state) + "\n", encoding="utf-8")
         for artifact in state.artifacts:
             path = _free_name(save_dir / file_name(str(artifact["name"])), paths)
-            await client.save_artifact(dict(artifact), path)
+            await client.artifacts.save(str(artifact["id"]), path)
             paths.append(path)
     except OSError as error:
         raise CliError(
@@ -68,9 +68,9 @@ async def save_files(client: MeshClient, state: RunState, save_dir: Path) -> lis
     return paths
 
 
-async def _full_answer(client: MeshClient, state: RunState) -> str:
+async def _full_answer(client: AsyncClient, state: RunState) -> str:
     # An event's text may have been cut; the run's own has not.
-    return str((await client.get(f"/v1/runs/{state.run_id}"))["output"] or "")
+    return (await client.runs.get(state.run_id)).output or ""
 
 
 def _print_answer(answer: str) -> None:
@@ -80,7 +80,7 @@ def _print_answer(answer: str) -> None:
     print_markdown(answer)
 
 
-def _tell_artifacts(client: MeshClient, state: RunState) -> None:
+def _tell_artifacts(client: AsyncClient, state: RunState) -> None:
     tell(f"\n{plural(len(state.artifacts), 'artifact')} (`--save DIR` saves them):")
     for artifact in state.artifacts:
         tell(f"  {file_name(str(artifact['name']))}  {client.url}/v1/artifacts/{artifact['id']}")

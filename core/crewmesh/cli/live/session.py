@@ -8,14 +8,14 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from crewmesh.cli.client import MeshClient
 from crewmesh.cli.errors import CliError, ExitStatus
 from crewmesh.cli.live.display import choose_display, follow
 from crewmesh.cli.live.state import RunState, from_run
+from crewmesh.client import AsyncClient, MeshError
 
 
 async def watch_own_run(
-    client: MeshClient, run: Mapping[str, Any], tasks: list[Mapping[str, Any]], *, as_json: bool
+    client: AsyncClient, run: Mapping[str, Any], tasks: list[Mapping[str, Any]], *, as_json: bool
 ) -> RunState:
     """Follow a run that was started here: Ctrl-C cancels it, a second one stops watching."""
     state, display = from_run(run, tasks), choose_display(client, as_json=as_json)
@@ -24,8 +24,8 @@ async def watch_own_run(
 
     async def cancel() -> None:
         try:
-            await client.cancel_run(state.run_id, "Ctrl-C at the command line")
-        except CliError as error:
+            await client.runs.cancel(state.run_id, reason="Ctrl-C at the command line")
+        except MeshError as error:
             display.note(f"the run could not be cancelled: {error.what}")
 
     def interrupt() -> None:
@@ -46,7 +46,7 @@ async def watch_own_run(
     return state
 
 
-async def watch_run(client: MeshClient, run: Mapping[str, Any], *, as_json: bool) -> RunState:
+async def watch_run(client: AsyncClient, run: Mapping[str, Any], *, as_json: bool) -> RunState:
     """Follow any run from its first event: Ctrl-C stops watching, the run goes on."""
     display = choose_display(client, as_json=as_json)
     following = asyncio.ensure_future(follow(client, from_run(run, run["tasks"]), display))

@@ -10,15 +10,16 @@ from typing import Any
 
 from rich.text import Text
 
-from crewmesh.cli.client import MeshClient
+from crewmesh.cli.client import open_client
 from crewmesh.cli.commands.run import get_crew, upload
 from crewmesh.cli.connection import Connection
 from crewmesh.cli.console import say, stderr
-from crewmesh.cli.errors import ApiError, CliError, ExitStatus
+from crewmesh.cli.errors import CliError, ExitStatus
 from crewmesh.cli.live.display import choose_display, follow
 from crewmesh.cli.live.outcome import exit_status, print_outcome, save_files
 from crewmesh.cli.live.state import RunState, from_run
 from crewmesh.cli.mesh.directory import MeshDirectory
+from crewmesh.client import AsyncClient, NotFoundError
 
 CREW = "data-analyst"
 DATASET = "seattle-weather"
@@ -36,12 +37,12 @@ async def run_demo(connection: Connection, directory: MeshDirectory) -> ExitStat
             why=f"{directory.api_key_file} is gone",
             next_step="put it back, or start the demo with another --data-dir",
         )
-    async with MeshClient(connection) as client:
+    async with open_client(connection) as client:
         crew = await get_crew(client, CREW)
         dataset = await _find_or_upload(client)
         _announce()
         inputs = {"data": dataset["id"], "question": QUESTION}
-        run = await client.start_run({"crew": CREW, "inputs": inputs})
+        run = (await client.runs.start(CREW, inputs)).raw
         state = await _follow(client, from_run(run, crew["tasks"]))
         await print_outcome(client, state)
         if state.status == "succeeded":
@@ -58,22 +59,19 @@ def _announce() -> None:
     console.print(text, soft_wrap=not console.is_terminal)
 
 
-async def _follow(client: MeshClient, state: RunState) -> RunState:
+async def _follow(client: AsyncClient, state: RunState) -> RunState:
     try:
         return await follow(client, state, choose_display(client, as_json=False))
     except asyncio.CancelledError:
-        await client.cancel_run(state.run_id, "the mesh was stopped")
+        await client.runs.cancel(state.run_id, reason="the mesh was stopped")
         raise
 
 
-async def _find_or_upload(client: MeshClient) -> dict[str, Any]:
+async def _find_or_upload(client: AsyncClient) -> dict[str, Any]:
     try:
-        dataset: dict[str, Any] = await client.get(f"/v1/datasets/{DATASET}")
-    except ApiError as error:
-        if error.http_status != 404:
-            raise
+        return (await client.datasets.get(DATASET)).raw
+    except NotFoundError:
         return await upload(client, _sample_file(), DATASET)
-    return dataset
 
 
 def _sample_file() -> Path:
