@@ -311,7 +311,7 @@ def _api_error(response: httpx2.Response) -> ApiError:
         ],
         why=f"{status} {problem.get('code') or response.reason_phrase}"
         + (f", request {problem['request_id']}" if problem.get("request_id") else ""),
-        next_step=_NEXT_STEPS.get(status, ""),
+        next_step=_NEXT_STEPS_BY_CODE.get(problem.get("code", ""), _NEXT_STEPS.get(status, "")),
     )
 
 
@@ -321,6 +321,11 @@ _NEXT_STEPS = {
     429: "wait a little and try again",
     500: "look into the mesh's logs for this request",
     503: "try again shortly; `crewmesh doctor` shows which part is down",
+}
+_NEXT_STEPS_BY_CODE = {
+    "crew_not_yours": "give it another name: `crewmesh crews push --name NAME`",
+    "crew_version_not_found": "`crewmesh crews versions CREW` lists the versions there are",
+    "policy_denied": "`crewmesh policy show` tells what is allowed; an owner or admin changes it",
 }
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from crewmesh.cli.client import Event
+from crewmesh.cli.client import Event, MeshClient
 from crewmesh.cli.text import clean
 
 _YES = frozenset(("y", "yes"))
@@ -25,6 +25,16 @@ class Question:
     def of(cls, event: Event) -> Question:
         """Return the question that an event asks."""
         return cls(event["run_id"], event["seq"], event["payload"])
+
+    @classmethod
+    async def open_of(cls, client: MeshClient, run: dict[str, Any]) -> Question | None:
+        """Return what a run waits for; None where it waits for nobody."""
+        if run["status"] != "waiting":
+            return None
+        # It is the last thing that a waiting run has said.
+        async for event in client.watch(run["id"], after=run["last_seq"] - 1):
+            return cls.of(event) if event["type"] == "input.requested" else None
+        return None
 
     @property
     def needs_approval(self) -> bool:

@@ -1,4 +1,4 @@
-"""`crewmesh runs`: look at runs, follow them, cancel them."""
+"""`crewmesh runs`: look at runs, follow them, answer what they ask, cancel them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from crewmesh.cli.console import print_json, print_markdown, print_table, say
 from crewmesh.cli.text import ago, clean, duration, one_line, parse_time, plural
 
 if TYPE_CHECKING:
+    from crewmesh.cli.chat.question import Question
     from crewmesh.cli.client import MeshClient
 
-app = typer.Typer(no_args_is_help=True, help="Look at runs, follow them, cancel them.")
+app = typer.Typer(no_args_is_help=True, help="Look at runs, follow them, answer what they ask, cancel them.")
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
@@ -68,11 +69,14 @@ def show_run(
 ) -> None:
     """Show a run: its state, tasks, artifacts and answer."""
 
-    async def act(client: MeshClient) -> tuple[dict[str, Any], dict[str, Any]]:
-        run = await client.get(_path(run_id))
-        return run, await client.get(_path(run_id) + "/artifacts")
+    async def act(client: MeshClient) -> tuple[dict[str, Any], dict[str, Any], Question | None]:
+        from crewmesh.cli.chat.question import Question
 
-    run, artifacts = call(data_dir, act)
+        run = await client.get(_path(run_id))
+        artifacts = await client.get(_path(run_id) + "/artifacts")
+        return run, artifacts, await Question.open_of(client, run)
+
+    run, artifacts, question = call(data_dir, act)
     if as_json:
         print_json({**run, "artifacts": artifacts["items"]})
         return
@@ -81,6 +85,46 @@ def show_run(
     if text := run["output"] or run.get("output_partial"):
         say()
         print_markdown(text)
+    if question is not None:
+        say()
+        _print_question(question)
+
+
+@app.command("answer")
+def answer(
+    run_id: RunArgument,
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            help="y or n where something is to be approved, or what to change; else the answer. "
+            "Without it, what the run asks is shown.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Answer what a waiting run asks a person, once; the run goes on."""
+
+    if text is not None and not text.strip():
+        from crewmesh.cli.errors import UsageError
+
+        raise UsageError("an answer says something", next_step="give it as one word in quotes")
+
+    async def act(client: MeshClient) -> Question:
+        question = await _question(client, run_id)
+        if text is not None:
+            await client.answer_run(question.run_id, question.answered_by(text))
+        return question
+
+    question = call(data_dir, act)
+    if as_json:
+        asked = {"run_id": question.run_id, "seq": question.seq, **question.payload}
+        print_json({"asked": asked, "answer": question.answered_by(text) if text else None})
+    elif text is None:
+        _print_question(question)
+    else:
+        say(f"Answered. Watch it with: crewmesh runs watch {question.run_id}")
 
 
 @app.command("watch")
@@ -119,6 +163,27 @@ def cancel(
         say(f"Run {run['id']} is being cancelled.")
     else:
         say(f"Run {run['id']} has ended: {run['status']}.")
+
+
+async def _question(client: MeshClient, run_id: str) -> Question:
+    from crewmesh.cli.chat.question import Question
+    from crewmesh.cli.errors import CliError
+
+    run = await client.get(_path(run_id))
+    question = await Question.open_of(client, run)
+    if question is None:
+        raise CliError(
+            f"run {run['id']} asks nobody anything: it is {run['status'].replace('_', ' ')}",
+            next_step="`crewmesh runs ls --status waiting` lists the runs that do",
+        )
+    return question
+
+
+def _print_question(question: Question) -> None:
+    for line in question.lines(with_draft=True):
+        say(line)
+    choice = question.hint.rstrip("> ")
+    say(f"\nAnswer with: crewmesh runs answer {question.run_id} ANSWER ({choice})")
 
 
 def _id(text: str) -> str:
