@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -166,7 +167,7 @@ class MeshClient:
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
 
-    async def watch(self, run_id: str, after: int = 0) -> AsyncIterator[Event]:
+    async def watch(self, run_id: str, after: int = 0) -> AsyncGenerator[Event]:
         """Yield the run's events, each once, from the one after `after` to the terminal one.
 
         Connections that break are taken up again after the last event seen, for
@@ -178,14 +179,15 @@ class MeshClient:
             wait: float | None = None
             trouble: Exception | None = None
             try:
-                async for event in self._stream_events(run_id, last_seq):
-                    if event["seq"] <= last_seq:
-                        continue
-                    last_seq, failures = event["seq"], 0
-                    deadline = loop.time() + self._patience_seconds
-                    yield event
-                    if event["type"] in TERMINAL_EVENT_TYPES:
-                        return
+                async with contextlib.aclosing(self._stream_events(run_id, last_seq)) as events:
+                    async for event in events:
+                        if event["seq"] <= last_seq:
+                            continue
+                        last_seq, failures = event["seq"], 0
+                        deadline = loop.time() + self._patience_seconds
+                        yield event
+                        if event["type"] in TERMINAL_EVENT_TYPES:
+                            return
             except httpx2.TransportError as error:
                 trouble = error
             except ApiError as error:
@@ -202,7 +204,7 @@ class MeshClient:
                 ) from trouble
             await asyncio.sleep(wait)
 
-    async def _stream_events(self, run_id: str, after_seq: int) -> AsyncIterator[Event]:
+    async def _stream_events(self, run_id: str, after_seq: int) -> AsyncGenerator[Event]:
         headers = {"Accept": "text/event-stream"}
         if after_seq:
             headers["Last-Event-ID"] = str(after_seq)

@@ -144,6 +144,8 @@ class ScriptedRun:
     def status(self) -> str:
         kind = str(self.events[-1]["type"])
         ended = kind in ("run.succeeded", "run.failed", "run.cancelled", "run.timed_out")
+        if kind == "input.requested":
+            return "waiting"
         return kind.removeprefix("run.") if ended else "running"
 
 
@@ -211,6 +213,7 @@ class FakeMesh:
             ("GET", "/v1/runs/{id}/events"): self._events,
             ("GET", "/v1/runs/{id}/artifacts"): self._artifacts,
             ("POST", "/v1/runs/{id}/cancel"): self._cancel,
+            ("POST", "/v1/runs/{id}/input"): self._nothing,
             ("GET", "/v1/artifacts/{id}"): self._artifact,
             ("GET", "/v1/datasets"): self._list_datasets,
             ("POST", "/v1/datasets"): self._put_dataset,
@@ -340,13 +343,14 @@ class FakeMesh:
             "output_json": None,
             "error": last["payload"] if status == "failed" else None,
             "attempt": 1,
+            "last_seq": last["seq"],
             "max_attempts": 3,
             "usage": {"total_tokens": 120, "model_calls": 1},
             "worker_id": "worker-1",
             "tasks": [task | times for task in tasks],
             "created_at": event(1, "")["at"],
             "started_at": event(1, "", at=0.1)["at"],
-            "finished_at": last["at"] if status != "running" else None,
+            "finished_at": last["at"] if status not in ("running", "waiting") else None,
         }
 
     async def _events(self, request: Request) -> Response:
@@ -367,7 +371,7 @@ class FakeMesh:
                 await asyncio.sleep(self.run.pause_seconds)
                 yield text
                 sent, after = sent + 1, each["seq"]
-            if self.run.status != "running":
+            if self.run.status not in ("running", "waiting"):
                 return
             await asyncio.to_thread(self.run.cancelled.wait)
             self.run.events.append(event(after + 1, "run.cancelled", {"reason": "asked"}, at=9))

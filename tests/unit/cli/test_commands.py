@@ -10,7 +10,7 @@ import pytest
 
 from crewmesh.common.audit_chain import NOTHING, hash_after
 from tests.unit.cli.conftest import Crewmesh
-from tests.unit.cli.fake_mesh import KEY, RUN_ID, FakeMesh, a_whole_run
+from tests.unit.cli.fake_mesh import KEY, RUN_ID, FakeMesh, a_whole_run, event
 
 
 def write_local_mesh(data_dir: Path, url: str, pid: int) -> None:
@@ -44,6 +44,28 @@ def test_a_run_is_shown_with_its_tasks_artifacts_and_answer(
 def test_watching_tells_a_run_from_its_beginning(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
     watched = crewmesh("runs", "watch", RUN_ID, "--json")
     assert [json.loads(line) for line in watched.out.splitlines()] == a_whole_run()
+
+
+def test_what_a_waiting_run_asks_is_shown_and_answered_once(
+    crewmesh: Crewmesh, mesh: FakeMesh
+) -> None:
+    nobody = crewmesh("runs", "answer", RUN_ID, "y")
+    assert nobody.status == 1
+    assert "asks nobody anything: it is succeeded" in nobody.err
+    asked = {"prompt": "Approve the plan?", "draft": "Pay Ada."}
+    mesh.run.events[-1] = event(16, "input.requested", asked, at=2)
+    for shown in (crewmesh("runs", "show", RUN_ID), crewmesh("runs", "answer", RUN_ID)):
+        assert (shown.status, shown.err) == (0, "")
+        assert "Pay Ada.\nApprove the plan?\n" in shown.out
+        assert f"crewmesh runs answer {RUN_ID} ANSWER (y, n, or what to change)" in shown.out
+    assert crewmesh("runs", "answer", RUN_ID, " ").status == 2
+    assert mesh.asked("POST", f"/v1/runs/{RUN_ID}/input") == []
+    assert "Answered." in crewmesh("runs", "answer", RUN_ID, "y").out
+    crewmesh("runs", "answer", RUN_ID, "Pay Bob.", "--json")
+    assert mesh.asked("POST", f"/v1/runs/{RUN_ID}/input") == [
+        {"text": "", "approve": True, "question": 16},
+        {"text": "Pay Bob.", "question": 16},
+    ]
 
 
 def test_cancelling_says_what_became_of_it(crewmesh: Crewmesh, mesh: FakeMesh) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -32,9 +33,9 @@ class Question:
         if run["status"] != "waiting":
             return None
         # It is the last thing that a waiting run has said.
-        async for event in client.watch(run["id"], after=run["last_seq"] - 1):
-            return cls.of(event) if event["type"] == "input.requested" else None
-        return None
+        async with contextlib.aclosing(client.watch(run["id"], run["last_seq"] - 1)) as events:
+            event = await anext(events)
+        return cls.of(event) if event["type"] == "input.requested" else None
 
     @property
     def needs_approval(self) -> bool:

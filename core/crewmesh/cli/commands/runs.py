@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from crewmesh.cli.chat.question import Question
     from crewmesh.cli.client import MeshClient
 
-app = typer.Typer(no_args_is_help=True, help="Look at runs, follow them, answer what they ask, cancel them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Look at runs, follow them, answer what they ask, cancel them."
+)
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
@@ -105,7 +107,6 @@ def answer(
     data_dir: DataDirOption = None,
 ) -> None:
     """Answer what a waiting run asks a person, once; the run goes on."""
-
     if text is not None and not text.strip():
         from crewmesh.cli.errors import UsageError
 

@@ -43,8 +43,7 @@ def _text(before: RunState, after: RunState, event: Event) -> str | None:
         case "log":
             return f"  {one_line(str(payload.get('message', '')), 300)}"
         case "input.requested":
-            answer = f"answer with `crewmesh runs answer {after.run_id}`"
-            return f"waits for a person: {after.asked}; {answer}"
+            return f"waits for a person: {after.asked} (`crewmesh runs answer {after.run_id}`)"
         case "input.received":
             return f"a person {_answered(payload)}"
         case "run.succeeded" | "run.failed" | "run.cancelled" | "run.timed_out":
