@@ -127,6 +127,11 @@ _NEXT_STEPS = {
     500: "look into the mesh's logs for this request",
     503: "try again shortly; `crewmesh doctor` shows which part is down",
 }
+_NEXT_STEPS_BY_CODE = {
+    "crew_not_yours": "give it another name: `crewmesh crews push --name NAME`",
+    "crew_version_not_found": "`crewmesh crews versions CREW` lists the versions there are",
+    "policy_denied": "`crewmesh policy show` tells what is allowed; an owner or admin changes it",
+}
 
 
 def api_error(
@@ -151,7 +156,7 @@ def api_error(
             if isinstance(fault.get("loc"), list)
         ],
         why=f"{status} {code or reason}" + (f", request {request_id}" if request_id else ""),
-        next_step=_NEXT_STEPS.get(status, ""),
+        next_step=_NEXT_STEPS_BY_CODE.get(code, _NEXT_STEPS.get(status, "")),
     )
 
 

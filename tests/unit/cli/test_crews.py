@@ -88,20 +88,22 @@ def test_faults_are_shown_with_the_files_and_lines_where_they_are(
 ) -> None:
     write(tmp_path, agents_yaml=AGENTS, tasks_yaml=TASKS)
     errors = [
-        {"loc": ["body", "agents", "a", "goal"], "msg": "one"},
         {"loc": ["body", "tasks", "t", "output_file"], "msg": "two"},
+        {"loc": ["body", "agents", "a", "goal"], "msg": "one"},
+        {"loc": ["body", "agents", "a", "role"], "msg": "none"},
         {"loc": ["body"], "msg": "three"},
     ]
     problem = {"detail": "it has 3 faults", "code": "invalid_crew", "errors": errors}
     mesh.problems["/v1/crews/mine"] = [JSONResponse(problem, 422)]
     pushed = crewmesh("crews", "push", str(tmp_path), "--name", "mine")
     assert pushed.status == 2
-    for line in (
-        "agents.yaml:3: a.goal: one",
-        "tasks.yaml:2: t.output_file: two",
+    shown = [line.strip() for line in pushed.err.splitlines()]
+    assert [line for line in shown if line.startswith("- ")] == [
         "- (the whole): three",
-    ):
-        assert line in pushed.err
+        "- agents.yaml:2: a.role: none",
+        "- agents.yaml:3: a.goal: one",
+        "- tasks.yaml:2: t.output_file: two",
+    ]
 
 
 def test_a_fault_in_json_has_its_line_too(

@@ -48,6 +48,14 @@ def test_a_whole_run_is_told_in_plain_lines() -> None:
             {"timeout_seconds": 3},
             "timed out after 3.9 s: it ran into its limit of 3 s",
         ),
+        (
+            "input.requested",
+            {"prompt": "Pay\nAda?"},
+            f"waits for a person: Pay Ada? (`crewmesh runs answer {RUN_ID}`)",
+        ),
+        ("input.received", {"text": "", "approve": True}, "a person approved"),
+        ("input.received", {"text": "too much", "approve": False}, "a person refused: too much"),
+        ("input.received", {"text": "Lisbon"}, "a person answered: Lisbon"),
         ("run.started", {"worker_id": "w2", "attempt": 2}, "started on w2, attempt 2"),
     ],
 )

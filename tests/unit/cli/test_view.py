@@ -83,3 +83,14 @@ def test_markup_in_a_models_words_is_only_words() -> None:
     assert any(
         "[bold]not bold[/bold]" in line for line in lines(render(state, NOW, width=80, height=40))
     )
+
+
+def test_a_waiting_run_says_what_it_asks_and_how_to_answer() -> None:
+    asked = event(10, "input.requested", {"prompt": "Pay Ada?"}, at=1)
+    state = apply(after(9), asked)  # type: ignore[arg-type]
+    shown = lines(render(state, NOW, width=100, height=40))
+    assert "waiting" in shown[0]
+    assert "  ◇ Pay Ada?" in shown
+    assert f"    answer with: crewmesh runs answer {RUN_ID}" in shown
+    answered = apply(state, event(11, "input.received", {"text": ""}))  # type: ignore[arg-type]
+    assert (answered.status, answered.asked) == ("queued", "")

@@ -241,7 +241,9 @@ def test_a_file_at_fault_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"broken\.yaml: .*not YAML"):
         load_definitions(tmp_path)
     (tmp_path / "broken.yaml").write_text("name: broken", encoding="utf-8")
-    with pytest.raises(InvalidInputError, match=r"broken\.yaml: .*crew: Field required") as raised:
+    with pytest.raises(
+        InvalidInputError, match=r"broken\.yaml: .*crew: it is needed, and not there"
+    ) as raised:
         load_definitions(tmp_path)
     assert "crew" in {violation.field for violation in raised.value.violations}
 

@@ -86,6 +86,10 @@ def test_a_model_without_a_key_is_exchanged_and_said_once(monkeypatch: pytest.Mo
     assert "OPENAI_API_KEY" in said[0]
     with exchanged_models(OfflineLLM, always=True, say=said.append, guard=guarded):
         assert type(LLM(model="ollama/llama3")) is OfflineLLM
+    monkeypatch.setenv("OPENAI_API_KEY", "YOUR_API_KEY")
+    with exchanged_models(OfflineLLM, always=False, say=said.append, guard=guarded):
+        assert type(LLM(model="gpt-4o")) is OfflineLLM
+    assert "OPENAI_API_KEY has no key but a template's placeholder" in said[-1]
 
 
 def test_a_model_with_a_key_is_the_projects_own_behind_the_guard(

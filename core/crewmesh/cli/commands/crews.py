@@ -113,8 +113,10 @@ def _print_crew(crew: dict[str, Any]) -> None:
         print_table(["INPUT", "", "WHAT"], rows)
         say()
     agents = [[a["role"], one_line(a["goal"], 100), ", ".join(a["tools"])] for a in crew["agents"]]
-    print_table(["AGENT", "GOAL", "TOOLS"], agents)
-    say()
+    # A flow's agents are made by its methods, when they run.
+    if agents:
+        print_table(["AGENT", "GOAL", "TOOLS"], agents)
+        say()
     tasks = [[t["name"], t["agent"], one_line(t["description"], 100)] for t in crew["tasks"]]
     print_table(["TASK", "AGENT", "WHAT"], tasks)
     say(f"\nRun it with: {example(crew['name'], required, schema)}")
@@ -126,4 +128,7 @@ def _what(crew: dict[str, Any]) -> str:
 
 
 def _default(prop: dict[str, Any]) -> str:
-    return f"default {one_line(str(prop['default']), 40)}" if "default" in prop else "optional"
+    if "default" not in prop:
+        return "optional"
+    default = prop["default"]
+    return f"default {'empty' if default in ('', [], {}) else one_line(str(default), 40)}"

@@ -69,6 +69,6 @@ async def _put(client: AsyncClient, bundle: Bundle) -> dict[str, Any]:
         raise UsageError(
             f"the crew {bundle.name} can't be taken",
             why=error.what,
-            details=[bundle.describe(place[1:], message) for place, message in error.faults],
+            details=bundle.describe_all([(place[1:], msg) for place, msg in error.faults]),
             next_step="correct it and push again; see docs/reference/crew-definition.md",
         ) from None

@@ -42,6 +42,10 @@ def _text(before: RunState, after: RunState, event: Event) -> str | None:
             return f"  made {name} ({size(count)})"
         case "log":
             return f"  {one_line(str(payload.get('message', '')), 300)}"
+        case "input.requested":
+            return f"waits for a person: {after.asked} (`crewmesh runs answer {after.run_id}`)"
+        case "input.received":
+            return f"a person {_answered(payload)}"
         case "run.succeeded" | "run.failed" | "run.cancelled" | "run.timed_out":
             return outcome(after)
     return None
@@ -78,6 +82,12 @@ def _seconds(payload: dict[str, object]) -> str:
 
 def _error(payload: dict[str, object]) -> str:
     return one_line(str(payload.get("error", "")), 300)
+
+
+def _answered(payload: dict[str, object]) -> str:
+    said = one_line(str(payload.get("text") or ""), 160)
+    verdict = {True: "approved", False: "refused"}.get(payload.get("approve"), "answered")  # type: ignore[call-overload]
+    return f"{verdict}: {said}" if said else verdict
 
 
 def _call(before: RunState, payload: dict[str, object]) -> str:

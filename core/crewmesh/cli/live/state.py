@@ -71,6 +71,8 @@ class RunState:
     model_calls: int = 0
     artifacts: tuple[Mapping[str, Any], ...] = ()
     note: str = ""
+    # What a person is asked, while the run waits for one.
+    asked: str = ""
     output: str = ""
     error_code: str = ""
     error: str = ""
@@ -149,6 +151,7 @@ def _run_started(state: RunState, seen: _Seen) -> RunState:
         attempt=int(seen.number("attempt")) or seen.event["attempt"],
         started_at=state.started_at or seen.at,
         tasks=tasks,
+        asked="",
         model_text="",
         thinking=False,
     )
@@ -198,6 +201,16 @@ def _artifact_created(state: RunState, seen: _Seen) -> RunState:
 
 def _log(state: RunState, seen: _Seen) -> RunState:
     return replace(state, note=one_line(seen.text("message"), 200))
+
+
+def _input_requested(state: RunState, seen: _Seen) -> RunState:
+    asked = one_line(seen.text("prompt"), 300) or "an answer"
+    return replace(state, status="waiting", asked=asked, model_text="", thinking=False)
+
+
+def _input_received(state: RunState, seen: _Seen) -> RunState:
+    # It is queued until a worker takes it up again.
+    return replace(state, status="queued", asked="")
 
 
 def _run_succeeded(state: RunState, seen: _Seen) -> RunState:
@@ -281,7 +294,9 @@ def _end_call(state: RunState, seen: _Seen, status: str) -> RunState:
 
 
 def _end_run(state: RunState, seen: _Seen, status: str) -> RunState:
-    return replace(state, status=status, finished_at=seen.at, model_text="", thinking=False)
+    return replace(
+        state, status=status, finished_at=seen.at, asked="", model_text="", thinking=False
+    )
 
 
 _HANDLERS: dict[str, Callable[[RunState, _Seen], RunState]] = {
@@ -300,6 +315,8 @@ _HANDLERS: dict[str, Callable[[RunState, _Seen], RunState]] = {
     "llm.failed": _llm_failed,
     "artifact.created": _artifact_created,
     "log": _log,
+    "input.requested": _input_requested,
+    "input.received": _input_received,
     "run.succeeded": _run_succeeded,
     "run.failed": _run_failed,
     "run.cancelled": _run_cancelled,

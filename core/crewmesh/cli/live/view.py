@@ -137,6 +137,11 @@ def _artifact_lines(state: RunState) -> list[Text]:
 def _note_lines(state: RunState) -> list[Text]:
     if state.error:
         return [Text(f"  ! {one_line(state.error, 500)}", style="red")]
+    if state.asked:
+        return [
+            Text(f"  ◇ {state.asked}", style="yellow"),
+            Text(f"    answer with: crewmesh runs answer {state.run_id}", style="yellow"),
+        ]
     return [Text(f"  ! {state.note}", style="yellow")] if state.note else []
 
 

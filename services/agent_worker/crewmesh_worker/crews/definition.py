@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from crewmesh.common.documents import read_yaml, write_yaml
 from crewmesh.common.errors import InvalidInputError, Violation
 from crewmesh_worker.crews.checks import cross_faults
-from crewmesh_worker.crews.hints import hint
+from crewmesh_worker.crews.hints import PYTHON_REFERENCE, hint
 from crewmesh_worker.crews.inputs import closed_schema
 from crewmesh_worker.crews.model import CrewDefinition
 
@@ -30,6 +30,14 @@ __all__ = [
 _PATTERNS = {
     r"^[a-z][a-z0-9_-]{0,62}$": "lower-case letters, digits, - and _, at most 63, a letter first",
     r"^\w[\w -]{0,99}$": "letters, digits, spaces, - and _, at most 100, no space or - first",
+}
+# Other faults, by their kind, where the library's own words say less.
+_MESSAGES = {
+    "missing": "it is needed, and not there",
+    "string_type": "must be a text",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
 }
 
 
@@ -120,4 +128,6 @@ def _message(fault: Any) -> str:
         return f"no such key: {hint(str(fault['loc'][-1]))}"
     if fault["type"] == "string_pattern_mismatch":
         return _PATTERNS.get(fault["ctx"]["pattern"], str(fault["msg"]))
-    return str(fault["msg"])
+    if isinstance(fault["input"], dict) and set(fault["input"]) == {"python"}:
+        return PYTHON_REFERENCE
+    return _MESSAGES.get(fault["type"], str(fault["msg"]))

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import psutil
 import structlog
+from crewai.events import event_context
 from crewai.events.event_bus import crewai_event_bus
 
 from crewmesh.v1.runner_pb2 import Execute, FromRunner, Ready, ToRunner
@@ -67,6 +68,9 @@ def _serve(connection: Connection, factories: Factories, work_dir: Path) -> None
 
     # A process that a tool forks must not speak in the runner's name.
     os.register_at_fork(after_in_child=detach)
+    # A run that fails leaves pairs of CrewAI's events open: a warning of that helps nobody.
+    pairs = event_context._default_config
+    pairs.mismatch_behavior = pairs.empty_pop_behavior = event_context.MismatchBehavior.SILENT
     # CrewAI's own listeners (console, telemetry) are not wanted, and a run's end with it.
     # Entering a scope costs 2 ms, so a new one is entered only after a run that had some.
     listeners = contextlib.ExitStack()

@@ -190,7 +190,8 @@ class _Part:
         apart = {name for place, name in said.items() if place not in measuring}
         for names in (apart - {"max", "min"}, set(said.values()) & {"max", "min"}):
             if names:
-                return min(names)
+                # The statistics that go with these have the mean and the extremes too.
+                return min(names & {"median", "stddev"} or names)
         return ""
 
     def _take_nouns(self) -> None:

@@ -149,7 +149,9 @@ def skip_keyless_flow_memory() -> None:
 def _reason(model: str, default: str, variable: str, always: bool) -> str:
     if always:
         return f"the model {default} is used instead of {model}, as the mesh is set up"
-    return f"the model {default} is used instead of {model}: {variable} is in no .env and not set"
+    placeholder = "has no key but a template's placeholder"
+    why = placeholder if os.environ.get(variable) else "is in no .env and not set"
+    return f"the model {default} is used instead of {model}: {variable} {why}"
 
 
 def _is_key(value: Any) -> bool:

@@ -44,7 +44,8 @@ def run(arguments: Arguments) -> str:
     secret = os.environ.get(SECRET_VARIABLE, "")
     if not secret:
         raise ToolError(
-            f"webhooks are signed, and there is no secret: set {SECRET_VARIABLE} for the organisation"
+            "webhooks are signed, and there is no secret: set one for the organisation with "
+            f"`crewmesh secrets set {SECRET_VARIABLE}`"
         )
     # The same in every attempt of the run: whoever gets it twice can tell.
     webhook_id = "msg_" + hashlib.sha256(effects.current_key().encode()).hexdigest()[:32]
