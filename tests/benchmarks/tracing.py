@@ -20,7 +20,7 @@ from tests.benchmarks.mesh import embedded_mesh
 from tests.e2e.collector import collecting
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
-ROUNDS, RUNS, WARM_UP = 3, 150, 30
+ROUNDS, RUNS, WARM_UP = 2, 150, 30
 
 
 async def _run(client: aiohttp.ClientSession) -> None:
