@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.conftest import ROOT, Mesh, running_mesh
 
 DOCS = ROOT / "docs"
+# On a busy machine each command takes seconds.
+pytestmark = pytest.mark.timeout(400)
 _COMMANDS = ("crewmesh ", "curl ", "echo ", "printf ")
 
 
@@ -76,6 +78,7 @@ ELSEWHERE = {
     "run-with-compose.md": "tests/containers/stack.py",
     "run-on-kubernetes.md": "tests/unit/deploy/test_chart.py",
     "release.md": "tests/unit/deploy/test_image_locks.py",
+    "use-it-from-django.md": "tests/e2e/test_django.py",
 }
 
 
