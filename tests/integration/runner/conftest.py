@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def runner_settings() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def worker_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", str(HERE))
+        environment.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parents[2]}")
         environment.setenv("CREWMESH_MESH_SECRET", "the mesh's secret")
         yield
 

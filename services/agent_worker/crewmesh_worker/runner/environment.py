@@ -21,6 +21,8 @@ _INHERITED: Final = (
     "TZ",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    # Set where tests are measured only: see `make report`.
+    "COVERAGE_PROCESS_CONFIG",
 )
 
 _FIXED: Final = {

@@ -218,7 +218,7 @@ class Execution:
         reachable = (*choice.all, *choice.models)
         request.environment.update(await self._local_model.environment(reachable))
         if self._log.trace is not None:
-            # By OpenTelemetry's convention for processes: a tool that traces joins the run's trace.
+            # By the convention for processes: for tools to pass on with what they ask of others.
             request.environment["TRACEPARENT"] = self._log.trace.traceparent
         request.cache_dir = str(files.tools_dir(self._identity))
         if isinstance(definition, Project):

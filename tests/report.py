@@ -1,0 +1,181 @@
+"""`make report`: tests with their coverage, and the benchmarks as plots, in build/report."""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "docs" / "benchmarks"
+AIM_PERCENT = 90.0
+
+Plot = Callable[[dict[str, Any], Axes], None]
+
+
+def measure(directory: Path, tests: list[str]) -> int:
+    """Run tests in two processes with branch coverage of everything they start; return their status."""
+    environment = {**os.environ, "COVERAGE_FILE": str(directory / "data" / ".coverage")}
+    (directory / "data").mkdir(parents=True)
+    python = [sys.executable, "-m"]
+    status = subprocess.run(
+        [*python, "coverage", "run", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile",
+         "--no-loadscope-reorder", f"--junit-xml={directory / 'tests.xml'}", *tests],
+        cwd=ROOT, env=environment, check=False,
+    ).returncode  # fmt: skip
+    for step in (
+        ["combine", "--quiet"],
+        ["html", "--quiet", "--directory", str(directory / "coverage")],
+        ["json", "--quiet", "-o", str(directory / "coverage.json")],
+    ):
+        subprocess.run([*python, "coverage", *step], cwd=ROOT, env=environment, check=True)
+    shutil.rmtree(directory / "data")
+    return status
+
+
+def _subjects(results: dict[str, Any], axes: Axes) -> None:
+    for place, measure_name in enumerate(("c1_p50_ms", "c16_runs_per_s")):
+        values = [of[measure_name] for of in results["results"].values()]
+        bars = axes.bar(
+            [x + 0.4 * place for x in range(len(values))], values, 0.38, label=measure_name
+        )
+        axes.bar_label(bars, fmt="%.1f", fontsize=8)
+    axes.set_xticks([x + 0.2 for x in range(len(results["results"]))], list(results["results"]))
+    axes.set_ylabel("ms, or runs/s")
+    axes.legend(["latency, 1 caller, p50 (ms)", "throughput, 16 callers (runs/s)"])
+
+
+def _scaling(results: dict[str, Any], axes: Axes) -> None:
+    for operation, medians in results["p50_ms"].items():
+        axes.plot([int(n) for n in medians], list(medians.values()), marker="o", label=operation)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("finished runs in the store")
+    axes.set_ylabel("median, ms")
+    axes.legend(fontsize=8)
+
+
+def _recovery(results: dict[str, Any], axes: Axes) -> None:
+    seconds = results["seconds"]
+    axes.boxplot(list(seconds.values()), orientation="horizontal", tick_labels=list(seconds))
+    axes.set_xscale("log")
+    axes.set_xlabel("seconds until the last run goes on elsewhere")
+
+
+def _recommender(results: dict[str, Any], axes: Axes) -> None:
+    named = {
+        "answer": "answer_ms",
+        "answer (CPU)": "answer_cpu_ms",
+        "first answer": "first_answer_of_a_process_ms",
+    }
+    for place, (label, key) in enumerate(named.items()):
+        of = results["results"][key]
+        bars = axes.bar(
+            [x + 0.27 * place for x in range(len(of))], list(of.values()), 0.25, label=label
+        )
+        axes.bar_label(bars, fmt="%.1f", fontsize=8)
+    axes.set_xticks([x + 0.27 for x in range(3)], ["p50", "p95", "p99"])
+    axes.set_ylabel("ms")
+    axes.legend()
+
+
+def _tracing(results: dict[str, Any], axes: Axes) -> None:
+    measures = {"services_cpu_ms_per_run": "services' CPU a run", "run_p50_ms": "a run, p50"}
+    for place, how in enumerate(("off", "on")):
+        values = [results["results"][how][key] for key in measures]
+        bars = axes.bar([x + 0.4 * place for x in range(2)], values, 0.38, label=f"tracing {how}")
+        axes.bar_label(bars, fmt="%.1f", fontsize=8)
+    axes.set_xticks([0.2, 1.2], list(measures.values()))
+    axes.set_ylabel("ms")
+    axes.legend()
+
+
+PLOTS: dict[str, tuple[str, Plot]] = {
+    "latest": ("Crewmesh beside bare CrewAI and a wrapper", _subjects),
+    "scaling": ("What operations cost as history grows", _scaling),
+    "recovery": ("How long runs stand still", _recovery),
+    "recommender": ("Recommendations from a million interactions", _recommender),
+    "tracing": ("What tracing costs", _tracing),
+}
+
+
+def plot(directory: Path) -> list[tuple[str, str, str]]:
+    """Draw each benchmark's results; return each one's name, title, and when and where it was measured."""
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, (title, draw) in PLOTS.items():
+        results = json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8"))
+        figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+        draw(results, axes)
+        axes.set_title(title)
+        axes.grid(axis="y", alpha=0.3)
+        figure.savefig(directory / f"{name}.svg")
+        plt.close(figure)
+        machine = results["machine"]
+        if isinstance(machine, dict):
+            machine = ", ".join(f"{key} {value}" for key, value in machine.items())
+        drawn.append((name, title, f"{results['at']}; {machine}"))
+    return drawn
+
+
+def write(directory: Path, drawn: list[tuple[str, str, str]], percent: float | None) -> None:
+    """Write the page that shows all of it."""
+    coverage = (
+        f'<p><a href="coverage/index.html">Coverage</a>: {percent:.1f} % of lines and branches.</p>'
+        if percent is not None
+        else "<p>Coverage wasn't measured.</p>"
+    )
+    figures = "".join(
+        f'<h2>{html.escape(title)}</h2><img src="benchmarks/{name}.svg" alt="{html.escape(title)}">'
+        f"<p>Measured {html.escape(where)}.</p>"
+        for name, title, where in drawn
+    )
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Crewmesh: report</title>'
+        "<style>body{font:16px sans-serif;max-width:60rem;margin:2rem auto}img{max-width:100%}</style>"
+        f"<h1>Tests and benchmarks</h1>{coverage}{figures}</html>"
+    )
+    (directory / "index.html").write_text(page, encoding="utf-8")
+
+
+def main() -> int:
+    """Write the report; return 0 only when all tests passed and enough is covered."""
+    parser = argparse.ArgumentParser(prog="python -m tests.report")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "report")
+    parser.add_argument("--plots-only", action="store_true", help="run no tests")
+    parser.add_argument("tests", nargs="*", help="some tests only; their coverage is no measure")
+    given = parser.parse_args()
+    directory: Path = given.output.resolve()
+    shutil.rmtree(directory, ignore_errors=True)
+    status, percent = 0, None
+    if not given.plots_only:
+        status = measure(directory, given.tests)
+        totals = json.loads((directory / "coverage.json").read_text(encoding="utf-8"))["totals"]
+        percent = totals["percent_covered"]
+        sys.stdout.write(
+            f"{totals['covered_lines']} of {totals['num_statements']} lines, "
+            f"{totals['covered_branches']} of {totals['num_branches']} branches: {percent:.1f} %\n"
+        )
+        if percent < AIM_PERCENT and not given.tests:
+            sys.stdout.write(f"that is less than {AIM_PERCENT:.0f} %\n")
+            status = status or 1
+    write(directory, plot(directory / "benchmarks"), percent)
+    sys.stdout.write(f"{directory / 'index.html'}\n")
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
