@@ -213,11 +213,10 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
     @contextlib.contextmanager
     def _observed(self, method: str, context: Any, *, is_stream: bool) -> Iterator[None]:
         """Count the call, with the status that it ends with, and trace it if its caller does."""
-        parent = dict(context.invocation_metadata() or ()).get(tracing.TRACEPARENT, "")
         started = time.perf_counter()
         code = grpc.StatusCode.OK
         try:
-            with _span_of_call(method, parent) as span:
+            with _span_of_call(method, context) as span:
                 try:
                     yield
                 except BaseException as error:
@@ -254,8 +253,11 @@ def _check_peer(role: str, peers: Collection[str]) -> None:
         )
 
 
-def _span_of_call(method: str, parent: str) -> contextlib.AbstractContextManager[Any]:
+def _span_of_call(method: str, context: Any) -> contextlib.AbstractContextManager[Any]:
     """Trace a call that a traced one made, or one from outside; not the mesh's own errands."""
+    if tracing.tracer() is None:
+        return contextlib.nullcontext()
+    parent = dict(context.invocation_metadata() or ()).get(tracing.TRACEPARENT, "")
     if not parent and not method.startswith(_EDGES):
         return contextlib.nullcontext()
     name = method.lstrip("/")

@@ -43,7 +43,8 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = scope[REQUEST_ID_KEY] = _request_id(Headers(scope=scope).get("x-request-id"))
+        headers = Headers(scope=scope)
+        request_id = scope[REQUEST_ID_KEY] = _request_id(headers.get("x-request-id"))
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = CLIENT_GONE
 
@@ -55,7 +56,7 @@ class RequestMiddleware:
             await send(message)
 
         started = time.perf_counter()
-        parent = Headers(scope=scope).get(tracing.TRACEPARENT, "")
+        parent = headers.get(tracing.TRACEPARENT, "")
         try:
             with tracing.serving(scope["method"], parent, {}) as span:
                 try:
