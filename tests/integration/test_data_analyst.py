@@ -239,6 +239,7 @@ def test_a_question_for_a_median_has_its_statistics_worked_out_and_reported(
     assert done.failures == []
     assert done.tools.count("compute_statistics") == 1
     assert f"**{said(wind.median())}**" in done.answer
+    assert f"the standard deviation {said(wind.std())}." in done.answer
     report = done.read("report.md")
     assert "## Statistics of wind" in report
     assert f"the mean {said(wind.mean())}" in report

@@ -91,14 +91,21 @@ def _statistics_calls(conversation: Conversation) -> list[dict[str, Any]]:
 
 
 def _statistics_answer(conversation: Conversation) -> str:
-    """Return what the queries found, and the statistics after it."""
-    blocks = [_query_answer(conversation)]
+    """Return what the queries found, the statistics after it, and both in the answer."""
+    found = _query_answer(conversation)
+    blocks: list[str] = []
+    said = ""
     if read := _read(conversation):
         results = conversation.results_of("compute_statistics")
         for query, result in zip(statistics_queries(read[0]), results, strict=False):
             if not result.failed:
-                blocks += say_statistics(query, read[1], result.value)
-    return "\n\n".join(blocks)
+                section = say_statistics(query, read[1], result.value)
+                blocks += section
+                # Without a value there is only the title and that.
+                if len(section) > 2:
+                    said += f"\n\n{query.measured.words.capitalize()} has {section[1]}"
+    answer, heading, findings = found.partition("\n\n## Findings")
+    return "\n\n".join([f"{answer}{said}{heading}{findings}", *blocks])
 
 
 def _say(finding: Finding, result: ToolResult) -> str:
