@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import httpx2
-import psycopg
 import pytest
 
 from crewmesh.common.grpc_client import open_channel
 from crewmesh_worker.service import Worker
 from crewmesh_worker.settings import WorkerSettings
-from tests.conftest import API_KEY, MESH_SECRET
+from tests.conftest import API_KEY, MESH_SECRET, new_database
 from tests.integration.conftest import StoreClient, new_key, serving_store
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
 from tests.security.counts import COUNTS
@@ -53,15 +51,6 @@ class FrontWorker(Worker):
         return self.address
 
 
-@contextlib.contextmanager
-def fresh_database(postgres: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield postgres.replace("/postgres?", f"/{name}?")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 @contextlib.asynccontextmanager
 async def serving_worker(store: StoreClient) -> AsyncIterator[str]:
     worker = FrontWorker(
@@ -80,7 +69,7 @@ async def serving_worker(store: StoreClient) -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def serving_front(postgres: str, directory: Path) -> AsyncIterator[Front]:
     async with contextlib.AsyncExitStack() as stack:
-        database_url = stack.enter_context(fresh_database(postgres))
+        database_url = stack.enter_context(new_database(postgres))
         store = await stack.enter_async_context(
             serving_store(database_url, directory, secrets_key=SECRETS_KEY)
         )
