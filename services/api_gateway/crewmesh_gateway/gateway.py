@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from crewmesh.common.authentication import Authenticator
 from crewmesh_gateway.browser.cookies import SessionCookies
@@ -10,6 +11,15 @@ from crewmesh_gateway.browser.sealing import Sealer
 from crewmesh_gateway.mesh import SERVICE, Mesh, error_of
 from crewmesh_gateway.metrics import Metrics
 from crewmesh_gateway.oidc.provider import OidcProvider
+
+
+@dataclass(frozen=True)
+class GraphqlLimits:
+    """What a GraphQL query may ask for, and whether it may ask for the schema."""
+
+    introspection: bool = True
+    max_depth: int = 12
+    max_cost: int = 50_000
 
 
 class Gateway:
@@ -23,6 +33,7 @@ class Gateway:
         max_body_bytes: int,
         max_upload_bytes: int,
         oidc: OidcProvider | None = None,
+        graphql: GraphqlLimits | None = None,
     ) -> None:
         self.mesh = mesh
         self.authenticator = Authenticator(mesh.identities, SERVICE, error_of)
@@ -33,5 +44,6 @@ class Gateway:
         self.metrics = Metrics()
         self.max_body_bytes = max_body_bytes
         self.max_upload_bytes = max_upload_bytes
+        self.graphql = graphql or GraphqlLimits()
         # Set when the process is about to stop: long answers end early then.
         self.draining = asyncio.Event()

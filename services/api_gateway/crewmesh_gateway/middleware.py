@@ -41,6 +41,7 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
+            scope[REQUEST_ID_KEY] = _request_id(Headers(scope=scope).get("x-request-id"))
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)

@@ -51,6 +51,8 @@ _DETAIL_BY_STATUS = {
     504: "the mesh did not answer in time; look whether the call took effect before repeating it",
 }
 
+UNEXPECTED = _DETAIL_BY_STATUS[500]
+
 _CODE_BY_STATUS = {
     400: "malformed_request",
     404: "not_found",
@@ -97,11 +99,7 @@ def problem(
 
 def problem_of_error(error: CrewmeshError, scope: Scope) -> Response:
     """Return the problem that tells of one of the mesh's errors."""
-    status = _STATUS_BY_CODE.get(error.code, 500)
-    detail = error.message
-    if status in _DETAIL_BY_STATUS:
-        log.warning("the mesh failed a call", reason=error.reason, detail=error.message)
-        detail = _DETAIL_BY_STATUS[status]
+    status, detail = told(error)
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -113,9 +111,18 @@ def problem_of_error(error: CrewmeshError, scope: Scope) -> Response:
     )
 
 
+def told(error: CrewmeshError) -> tuple[int, str]:
+    """Return the HTTP status of one of the mesh's errors, and what clients may know of it."""
+    status = _STATUS_BY_CODE.get(error.code, 500)
+    if status in _DETAIL_BY_STATUS:
+        log.warning("the mesh failed a call", reason=error.reason, detail=error.message)
+        return status, _DETAIL_BY_STATUS[status]
+    return status, error.message
+
+
 def unexpected(scope: Scope) -> Response:
     """Return the answer for an error that nobody foresaw; it tells nothing of it."""
-    return problem(scope, 500, "internal", _DETAIL_BY_STATUS[500])
+    return problem(scope, 500, "internal", UNEXPECTED)
 
 
 def add_problem_handlers(app: FastAPI) -> None:

@@ -16,7 +16,7 @@ from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_re
 from crewmesh.common.logging import start_logging
 from crewmesh.common.tracing import configure_tracing, stop_tracing
 from crewmesh_gateway.app import create_app
-from crewmesh_gateway.gateway import Gateway
+from crewmesh_gateway.gateway import Gateway, GraphqlLimits
 from crewmesh_gateway.mesh import Mesh
 from crewmesh_gateway.oidc.provider import OidcProvider
 from crewmesh_gateway.protocol import BoundedProtocol
@@ -41,6 +41,9 @@ async def run(settings: GatewaySettings) -> None:
         max_body_bytes=settings.max_body_kb * 1024,
         max_upload_bytes=settings.max_upload_mb * 1024 * 1024,
         oidc=provider,
+        graphql=GraphqlLimits(
+            settings.graphql_introspection, settings.graphql_max_depth, settings.graphql_max_cost
+        ),
     )
     try:
         await GatewayServer(gateway, settings, stop).serve([listener])
@@ -68,7 +71,7 @@ class GatewayServer(uvicorn.Server):
             uvicorn.Config(
                 create_app(gateway),
                 http=BoundedProtocol,
-                ws="none",
+                ws="websockets-sansio",
                 lifespan="off",
                 log_config=None,
                 log_level="warning",

@@ -23,6 +23,11 @@ class GatewaySettings(MeshSettings):
     )
     max_body_kb: int = Field(1024, ge=1, le=8192, description="longest JSON body, in KiB")
     max_upload_mb: int = Field(256, ge=1, description="largest dataset, in MiB")
+    graphql_introspection: bool = Field(True, description="whether /graphql tells its schema")
+    graphql_max_depth: int = Field(12, ge=1, description="how deep a GraphQL query may nest")
+    graphql_max_cost: int = Field(
+        50_000, ge=1, description="how many things a GraphQL query may ask for, at most"
+    )
     drain_seconds: int = Field(10, ge=0, description="how long a stop lets requests finish")
     oidc_issuer: str = Field(
         "",

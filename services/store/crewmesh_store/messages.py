@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -12,6 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from crewmesh.common.errors import InvalidInputError, NotFoundError, Violation
 from crewmesh.v1 import budget_pb2
 from crewmesh_store.database import Row
+
+_MAX_BATCH = 1000
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:
@@ -53,6 +57,24 @@ def parse_id(text: str, what: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise NotFoundError(f"there is no {what} {text[:64]!r}") from None
+
+
+def batch_of_ids(texts: Sequence[str], field: str) -> list[UUID]:
+    """Return the ids of a batch, without what is none; raise InvalidInputError for too many."""
+    check_batch(texts, field, _MAX_BATCH)
+    ids = []
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            ids.append(UUID(text))
+    return ids
+
+
+def check_batch(items: Sequence[str], field: str, most: int) -> None:
+    """Raise InvalidInputError for more items than a call may ask for."""
+    if len(items) > most:
+        raise InvalidInputError(
+            f"a call asks for {most} at most", violations=[Violation(field, f"at most {most}")]
+        )
 
 
 def page_bounds(

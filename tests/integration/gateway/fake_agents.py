@@ -90,6 +90,7 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
         # What was asked about crews.
         self.crew_calls: list[Any] = []
         self.created = True
+        self.crews = [CREW]
         self.waits: list[float] = []
         self.watches: list[agent_pb2.WatchRunRequest] = []
         self.open_watches = 0
@@ -139,7 +140,7 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
         self._enter(context)
         self.crew_calls.append(request)
         more = CREW.name if request.page_size == 1 else ""
-        return agent_pb2.ListCrewsResponse(crews=[CREW], next_page_token=more)
+        return agent_pb2.ListCrewsResponse(crews=self.crews, next_page_token=more)
 
     async def GetCrew(self, request: Any, context: Any) -> Any:
         self._enter(context)

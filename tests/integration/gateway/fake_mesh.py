@@ -19,7 +19,7 @@ from crewmesh.v1 import (
     limit_pb2_grpc,
     run_store_pb2_grpc,
 )
-from crewmesh_gateway.gateway import Gateway
+from crewmesh_gateway.gateway import Gateway, GraphqlLimits
 from crewmesh_gateway.mesh import Mesh
 from crewmesh_gateway.oidc.provider import OidcProvider
 from crewmesh_gateway.service import GatewayServer, listen
@@ -129,6 +129,11 @@ async def serving_gateway(mesh: FakeMesh, **settings: Any) -> AsyncIterator[Serv
         max_body_bytes=configured.max_body_kb * 1024,
         max_upload_bytes=configured.max_upload_mb * 1024 * 1024,
         oidc=OidcProvider(provider) if (provider := configured.oidc()) else None,
+        graphql=GraphqlLimits(
+            configured.graphql_introspection,
+            configured.graphql_max_depth,
+            configured.graphql_max_cost,
+        ),
     )
     stop = asyncio.Event()
     server = GatewayServer(gateway, configured, stop)

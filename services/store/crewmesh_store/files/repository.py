@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from crewmesh.common.errors import NotFoundError, StateError
@@ -88,6 +89,15 @@ class FileRepository:
     async def list_artifacts(self, org_id: str, run_id: UUID) -> list[file_pb2.Artifact]:
         """Return a run's artifacts in the order of their making."""
         rows = await self._database.fetch(SQL["list_artifacts"], org_id=org_id, run_id=run_id)
+        return [_artifact_from_row(row) for row in rows]
+
+    async def list_artifacts_of(
+        self, org_id: str, run_ids: Sequence[UUID]
+    ) -> list[file_pb2.Artifact]:
+        """Return many runs' artifacts, each run's in the order of their making."""
+        rows = await self._database.fetch(
+            SQL["list_artifacts_of_runs"], org_id=org_id, run_ids=list(run_ids)
+        )
         return [_artifact_from_row(row) for row in rows]
 
     async def get_artifact(self, org_id: str, artifact_id: str) -> file_pb2.Artifact:

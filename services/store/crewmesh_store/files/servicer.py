@@ -13,7 +13,7 @@ from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import file_pb2, file_pb2_grpc
 from crewmesh_store.files.objects import Objects, artifact_key, dataset_key
 from crewmesh_store.files.repository import FileRepository
-from crewmesh_store.messages import page_bounds, parse_id
+from crewmesh_store.messages import batch_of_ids, page_bounds, parse_id
 from crewmesh_store.runs.repository import RunRepository
 
 DATASET_MEDIA_TYPES = frozenset(
@@ -123,6 +123,14 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             raise NotFoundError(f"there is no run {request.run_id!r}")
         artifacts = await self._files.list_artifacts(org_id, parse_id(request.run_id, "run"))
         return file_pb2.ListArtifactsResponse(artifacts=artifacts)
+
+    async def BatchListArtifacts(
+        self, request: file_pb2.BatchListArtifactsRequest, context: Any
+    ) -> file_pb2.BatchListArtifactsResponse:
+        artifacts = await self._files.list_artifacts_of(
+            caller().require_org(), batch_of_ids(request.run_ids, "run_ids")
+        )
+        return file_pb2.BatchListArtifactsResponse(artifacts=artifacts)
 
     async def ReadArtifact(
         self, request: file_pb2.ReadArtifactRequest, context: Any

@@ -347,12 +347,37 @@ class RunRepository:
         row = await self._database.fetch_one(statement, run_id=run_id(run), org_id=org_id)
         if row is None:
             return None
-        message = run_from_row(row)
-        if tasks:
-            message.tasks.extend(tasks_from_events(row["task_events"]))
-            if row["webhook"] is not None:
-                message.webhook.CopyFrom(webhook_from_json(row["webhook"]))
-        return message
+        return _with_tasks(row) if tasks else run_from_row(row)
+
+    async def get_many(self, runs: Sequence[UUID], org_id: str) -> list[run_pb2.Run]:
+        """Return those of the runs that are the organisation's, with their tasks."""
+        rows = await self._database.fetch(
+            SQL["get_runs_with_tasks"], run_ids=list(runs), org_id=org_id
+        )
+        return [_with_tasks(row) for row in rows]
+
+    async def list_of_crews(
+        self, crews: Sequence[str], org_id: str, limit: int
+    ) -> list[run_pb2.Run]:
+        """Return at most `limit` runs of each crew, newest first."""
+        rows = await self._database.fetch(
+            SQL["list_runs_of_crews"], crews=list(crews), org_id=org_id, limit=limit
+        )
+        return [run_from_row(row) for row in rows]
+
+    async def read_events_of(
+        self, runs: Sequence[UUID], org_id: str, after_seq: int, limit: int, max_bytes: int
+    ) -> list[run_pb2.RunEvent]:
+        """Return a page of each run's events; together they hold about `max_bytes` at most."""
+        rows = await self._database.fetch(
+            SQL["read_events_of_runs"],
+            run_ids=list(runs),
+            org_id=org_id,
+            after_seq=after_seq,
+            limit=limit,
+            max_bytes=max_bytes // max(1, len(runs)),
+        )
+        return [event_from_row(str(row["run_id"]), row) for row in rows]
 
     async def list_page(
         self,
@@ -470,3 +495,11 @@ def _refusal(append: run_store_pb2.Append, head: Row | None) -> run_store_pb2.Ap
     else:
         outcome = run_store_pb2.APPEND_OUTCOME_OUT_OF_ORDER
     return run_store_pb2.AppendResult(outcome=outcome, last_seq=head["last_seq"])
+
+
+def _with_tasks(row: Row) -> run_pb2.Run:
+    message = run_from_row(row)
+    message.tasks.extend(tasks_from_events(row["task_events"]))
+    if row["webhook"] is not None:
+        message.webhook.CopyFrom(webhook_from_json(row["webhook"]))
+    return message

@@ -21,7 +21,7 @@ from crewmesh.common.errors import (
 from crewmesh.common.events import TERMINAL_EVENT_TYPES
 from crewmesh.common.grpc_server import caller
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
-from crewmesh_store.messages import duration, page_bounds
+from crewmesh_store.messages import batch_of_ids, check_batch, duration, page_bounds
 from crewmesh_store.metrics import StoreMetrics
 from crewmesh_store.runs.dispatch import AttachedWorker, Dispatcher
 from crewmesh_store.runs.follower import Follower
@@ -39,6 +39,7 @@ _REATTACH_SECONDS: Final = 0.5
 # What a watcher that doesn't keep up holds at each hop, about.
 _EVENTS_PER_READ: Final = 500
 _BYTES_PER_READ: Final = 256 * 1024
+_MAX_CREWS: Final = 200
 # Well within what one message may have.
 _BYTES_PER_PAGE: Final = 4 * 1024 * 1024
 _MAX_WAIT_SECONDS: Final = 60.0
@@ -199,6 +200,34 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         return agent_pb2.ListRunsResponse(
             runs=runs[:limit], next_page_token=runs[limit - 1].id if more else ""
         )
+
+    async def BatchGetRuns(
+        self, request: run_store_pb2.BatchGetRunsRequest, context: Any
+    ) -> run_store_pb2.BatchGetRunsResponse:
+        ids = batch_of_ids(request.run_ids, "run_ids")
+        runs = await self._runs.get_many(ids, caller().require_org())
+        return run_store_pb2.BatchGetRunsResponse(runs=runs)
+
+    async def BatchListRuns(
+        self, request: run_store_pb2.BatchListRunsRequest, context: Any
+    ) -> run_store_pb2.BatchListRunsResponse:
+        check_batch(request.crews, "crews", _MAX_CREWS)
+        limit, _ = page_bounds(request.page_size, "")
+        runs = await self._runs.list_of_crews(request.crews, caller().require_org(), limit)
+        return run_store_pb2.BatchListRunsResponse(runs=runs)
+
+    async def BatchListRunEvents(
+        self, request: run_store_pb2.BatchListRunEventsRequest, context: Any
+    ) -> run_store_pb2.BatchListRunEventsResponse:
+        limit, _ = page_bounds(request.page_size, "", default=100, limit=1000)
+        events = await self._runs.read_events_of(
+            batch_of_ids(request.run_ids, "run_ids"),
+            caller().require_org(),
+            request.after_seq,
+            limit,
+            _BYTES_PER_PAGE,
+        )
+        return run_store_pb2.BatchListRunEventsResponse(events=events)
 
     async def ListRunEvents(
         self, request: agent_pb2.ListRunEventsRequest, context: Any

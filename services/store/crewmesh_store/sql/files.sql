@@ -25,6 +25,10 @@ FROM runs WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running'
 ON CONFLICT (id) DO UPDATE SET name = artifacts.name WHERE artifacts.run_id = excluded.run_id
 RETURNING *;
 
+-- name: list_artifacts_of_runs
+SELECT * FROM artifacts
+WHERE org_id = %(org_id)s::uuid AND run_id = ANY(%(run_ids)s::uuid[]) ORDER BY id;
+
 -- name: list_artifacts
 SELECT * FROM artifacts WHERE org_id = %(org_id)s AND run_id = %(run_id)s ORDER BY id;
 

@@ -449,6 +449,20 @@ SELECT r.*, (
 ) AS webhook
 FROM runs r WHERE r.id = %(run_id)s AND r.org_id = %(org_id)s;
 
+-- name: get_runs_with_tasks
+SELECT r.*, (
+    SELECT json_agg(json_build_array(e.type, e.task, e.agent, e.at, e.payload) ORDER BY e.seq)
+    FROM run_events e
+    WHERE e.run_id = r.id AND e.type IN ('task.started', 'task.completed', 'task.failed')
+) AS task_events, (
+    SELECT json_build_object(
+        'url', d.url, 'status', d.status, 'tries', d.tries, 'last_status', d.last_status,
+        'last_error', d.last_error, 'next_try_at', d.next_try_at, 'delivered_at', d.delivered_at
+    )
+    FROM deliveries d WHERE r.has_webhook AND d.run_id = r.id
+) AS webhook
+FROM runs r WHERE r.id = ANY(%(run_ids)s::uuid[]) AND r.org_id = %(org_id)s::uuid;
+
 -- name: list_runs
 -- Newest first, from below a given id.
 SELECT * FROM runs
@@ -477,6 +491,32 @@ WHERE org_id = %(org_id)s
     AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
 ORDER BY id DESC
 LIMIT %(limit)s;
+
+-- name: list_runs_of_crews
+SELECT r.*
+FROM unnest(%(crews)s::text[]) AS wanted (name)
+CROSS JOIN LATERAL (
+    SELECT * FROM runs WHERE org_id = %(org_id)s::uuid AND crew = wanted.name
+    ORDER BY id DESC LIMIT %(limit)s
+) r
+ORDER BY r.id DESC;
+
+-- name: read_events_of_runs
+-- Of each run a page, which ends early where it holds max_bytes of payloads.
+SELECT run_id, seq, at, attempt, type, task, agent, payload
+FROM (
+    SELECT e.*, sum(octet_length(e.payload)) OVER (PARTITION BY e.run_id ORDER BY e.seq)
+        - octet_length(e.payload) AS bytes_before
+    FROM runs r
+    CROSS JOIN LATERAL (
+        SELECT run_id, seq, at, attempt, type, task, agent, payload::text AS payload
+        FROM run_events
+        WHERE run_id = r.id AND seq > %(after_seq)s::bigint ORDER BY seq LIMIT %(limit)s
+    ) e
+    WHERE r.id = ANY(%(run_ids)s::uuid[]) AND r.org_id = %(org_id)s::uuid
+) measured
+WHERE bytes_before < %(max_bytes)s::bigint
+ORDER BY run_id, seq;
 
 -- name: read_events
 -- A page ends early where it holds max_bytes of payloads; `found` counts what it would hold else.

@@ -1,0 +1,1 @@
+"""GraphQL: the same mesh, in the shape that a query asks for."""

@@ -1,0 +1,31 @@
+"""Errors as GraphQL tells them: with the codes that REST has, in `extensions`."""
+
+from __future__ import annotations
+
+import structlog
+from graphql import GraphQLError
+
+from crewmesh.common.errors import CrewmeshError
+from crewmesh_gateway.problems import UNEXPECTED, told
+
+log = structlog.get_logger(__name__)
+
+
+def name_error(error: GraphQLError, request_id: str) -> None:
+    """Give an error the `extensions` that clients rely on: code, status, errors, request_id.
+
+    Of what nobody foresaw, nothing is told.
+    """
+    cause = error.original_error
+    extensions = dict(error.extensions or {})
+    if isinstance(cause, CrewmeshError):
+        status, error.message = told(cause)
+        extensions |= {"code": cause.reason.lower(), "status": status}
+        if cause.violations:
+            extensions["errors"] = [{"loc": [v.field], "msg": v.message} for v in cause.violations]
+    elif cause is not None and not isinstance(cause, GraphQLError):
+        log.error("unexpected error", exc_info=cause)
+        extensions |= {"code": "internal", "status": 500}
+        error.message = UNEXPECTED
+    extensions.setdefault("code", "invalid_query")
+    error.extensions = {**extensions, "request_id": request_id}

@@ -1,0 +1,86 @@
+"""Loads what many resolvers of a level ask for by one call to the store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from strawberry.dataloader import DataLoader
+
+from crewmesh.v1.file_pb2 import Artifact, BatchListArtifactsRequest
+from crewmesh.v1.run_pb2 import Run, RunEvent
+from crewmesh.v1.run_store_pb2 import (
+    BatchGetRunsRequest,
+    BatchListRunEventsRequest,
+    BatchListRunsRequest,
+)
+from crewmesh_gateway.mesh import Mesh
+
+Call = Callable[[Any, Any], Awaitable[Any]]
+Item = TypeVar("Item")
+Key = TypeVar("Key")
+
+# What the store takes at once.
+_MAX_RUNS = 1000
+_MAX_CREWS = 200
+
+
+class Loaders:
+    """One connection's loaders; each asks once for all keys of a level, and keeps nothing.
+
+    Runs are keyed by id, runs of crews by (crew, how many), events by (run, after, how many).
+    """
+
+    def __init__(self, call: Call, mesh: Mesh) -> None:
+        self._call = call
+        self._mesh = mesh
+        self.runs: DataLoader[str, Run | None] = DataLoader(
+            self._load_runs, max_batch_size=_MAX_RUNS, cache=False
+        )
+        self.runs_of_crews: DataLoader[tuple[str, int], list[Run]] = DataLoader(
+            self._load_runs_of_crews, max_batch_size=_MAX_CREWS, cache=False
+        )
+        self.events: DataLoader[tuple[str, int, int], list[RunEvent]] = DataLoader(
+            self._load_events, max_batch_size=_MAX_RUNS, cache=False
+        )
+        self.artifacts: DataLoader[str, list[Artifact]] = DataLoader(
+            self._load_artifacts, max_batch_size=_MAX_RUNS, cache=False
+        )
+
+    async def _load_runs(self, ids: list[str]) -> list[Run | None]:
+        answer = await self._call(self._mesh.fleet.BatchGetRuns, BatchGetRunsRequest(run_ids=ids))
+        found: dict[str, Run] = {run.id: run for run in answer.runs}
+        return [found.get(run_id) for run_id in ids]
+
+    async def _load_runs_of_crews(self, keys: list[tuple[str, int]]) -> list[list[Run]]:
+        # A query asks for one number, or for a few by other names.
+        found: dict[tuple[str, int], list[Run]] = {}
+        for (limit,), crews in _grouped((key[1:], key[0]) for key in dict.fromkeys(keys)):
+            request = BatchListRunsRequest(crews=crews, page_size=limit)
+            answer = await self._call(self._mesh.fleet.BatchListRuns, request)
+            by_crew = dict(_grouped((run.crew, run) for run in answer.runs))
+            found |= {(crew, limit): by_crew.get(crew, []) for crew in crews}
+        return [found[key] for key in keys]
+
+    async def _load_events(self, keys: list[tuple[str, int, int]]) -> list[list[RunEvent]]:
+        found: dict[tuple[str, int, int], list[RunEvent]] = {}
+        for (after, limit), runs in _grouped((key[1:], key[0]) for key in dict.fromkeys(keys)):
+            request = BatchListRunEventsRequest(run_ids=runs, after_seq=after, page_size=limit)
+            answer = await self._call(self._mesh.fleet.BatchListRunEvents, request)
+            by_run = dict(_grouped((event.run_id, event) for event in answer.events))
+            found |= {(run, after, limit): by_run.get(run, []) for run in runs}
+        return [found[key] for key in keys]
+
+    async def _load_artifacts(self, runs: list[str]) -> list[list[Artifact]]:
+        request = BatchListArtifactsRequest(run_ids=runs)
+        answer = await self._call(self._mesh.files.BatchListArtifacts, request)
+        by_run = dict(_grouped((artifact.run_id, artifact) for artifact in answer.artifacts))
+        return [by_run.get(run, []) for run in runs]
+
+
+def _grouped(pairs: Iterable[tuple[Key, Item]]) -> Sequence[tuple[Key, list[Item]]]:
+    groups: defaultdict[Key, list[Item]] = defaultdict(list)
+    for key, item in pairs:
+        groups[key].append(item)
+    return list(groups.items())

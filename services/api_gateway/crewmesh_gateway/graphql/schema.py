@@ -1,0 +1,302 @@
+"""What can be asked, done and followed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import cast
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import DisableIntrospection, QueryDepthLimiter, SchemaExtension
+from strawberry.scalars import JSON
+from strawberry.types import ExecutionContext
+
+from crewmesh.common.errors import InvalidInputError, Violation
+from crewmesh.v1.agent_pb2 import (
+    CancelRunRequest,
+    CrewFormat,
+    DeleteCrewRequest,
+    GetCrewRequest,
+    GetRunRequest,
+    ListCrewsRequest,
+    ListRunsRequest,
+    PutCrewRequest,
+    RespondToRunRequest,
+    RetryRunRequest,
+    RollbackCrewRequest,
+    RunSpec,
+    StartRunRequest,
+)
+from crewmesh.v1.identity_pb2 import (
+    CreateApiKeyRequest,
+    ListUsersRequest,
+    RevokeApiKeyRequest,
+    UpdateUserRequest,
+)
+from crewmesh.v1.run_pb2 import RunStatus
+from crewmesh_gateway.bodies import dump_json
+from crewmesh_gateway.gateway import GraphqlLimits
+from crewmesh_gateway.graphql.context import GraphInfo
+from crewmesh_gateway.graphql.errors import name_error
+from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS, CostLimit
+from crewmesh_gateway.graphql.types import (
+    ApiKey,
+    CreatedApiKey,
+    Crew,
+    CrewPage,
+    Limit,
+    Run,
+    RunEvent,
+    RunPage,
+    User,
+    checked_limit,
+)
+from crewmesh_gateway.relay import Relay
+from crewmesh_gateway.translate import STATUS_NUMBERS
+from crewmesh_gateway.watch import RunWatch
+
+# A socket says so often that it lives; a watch that is silent looks for its end.
+_SILENCE_SECONDS = 15.0
+
+
+@strawberry.type
+class Query:
+    """What can be asked."""
+
+    @strawberry.field(description="The crews, by name.")
+    async def crews(
+        self,
+        info: GraphInfo,
+        limit: Limit = DEFAULT_LIMITS["crews"],
+        cursor: str | None = None,
+    ) -> CrewPage:
+        """Return a page of crews."""
+        mesh = info.context.mesh
+        request = ListCrewsRequest(page_size=checked_limit(limit), page_token=cursor or "")
+        answer = await mesh.call(mesh.mesh.agents.ListCrews, request)
+        return CrewPage(
+            items=[Crew.of(crew) for crew in answer.crews],
+            next_cursor=answer.next_page_token or None,
+        )
+
+    @strawberry.field(description="A crew.")
+    async def crew(self, info: GraphInfo, name: str) -> Crew:
+        """Return a crew in its current version."""
+        mesh = info.context.mesh
+        return Crew.of((await mesh.call(mesh.mesh.agents.GetCrew, GetCrewRequest(name=name))).crew)
+
+    @strawberry.field(description="Runs that pass the filters, newest first.")
+    async def runs(
+        self,
+        info: GraphInfo,
+        limit: Limit = DEFAULT_LIMITS["runs"],
+        cursor: str | None = None,
+        status: str | None = None,
+        crew: str | None = None,
+        session_id: str | None = None,
+        text: str | None = None,
+    ) -> RunPage:
+        """Return a page of runs."""
+        if status is not None and status not in STATUS_NUMBERS:
+            raise InvalidInputError(
+                f"{status!r} is no status",
+                violations=[Violation("status", f"one of {', '.join(STATUS_NUMBERS)}")],
+            )
+        mesh = info.context.mesh
+        request = ListRunsRequest(
+            page_size=checked_limit(limit),
+            page_token=cursor or "",
+            status=STATUS_NUMBERS[status] if status else RunStatus.RUN_STATUS_UNSPECIFIED,
+            crew=crew or "",
+            session_id=session_id or "",
+            text=(text or "").strip(),
+        )
+        answer = await mesh.call(mesh.mesh.agents.ListRuns, request)
+        return RunPage(
+            items=[Run.of(run) for run in answer.runs], next_cursor=answer.next_page_token or None
+        )
+
+    @strawberry.field(description="A run.")
+    async def run(self, info: GraphInfo, id: strawberry.ID) -> Run:  # noqa: A002 - the schema's name
+        """Return a run."""
+        mesh = info.context.mesh
+        answer = await mesh.call(mesh.mesh.agents.GetRun, GetRunRequest(run_id=id))
+        return Run.of(answer.run)
+
+    @strawberry.field(description="People and service accounts, newest first.")
+    async def users(self, info: GraphInfo, limit: Limit = DEFAULT_LIMITS["users"]) -> list[User]:
+        """Return the organisation's users."""
+        mesh = info.context.mesh
+        request = ListUsersRequest(page_size=checked_limit(limit))
+        answer = await mesh.call(mesh.mesh.identities.ListUsers, request)
+        return [User.of(user) for user in answer.users]
+
+
+@strawberry.type
+class Mutation:
+    """What can be done."""
+
+    @strawberry.mutation(description="Start a run; with a key, once however often it is sent.")
+    async def start_run(
+        self,
+        info: GraphInfo,
+        crew: str,
+        inputs: JSON | None = None,
+        idempotency_key: str | None = None,
+        session_id: str | None = None,
+        timeout_seconds: int | None = None,
+    ) -> Run:
+        """Start a run."""
+        mesh = info.context.mesh
+        spec = RunSpec(
+            crew=crew,
+            inputs_json=dump_json(inputs if inputs is not None else {}),
+            idempotency_key=idempotency_key or "",
+            session_id=session_id or "",
+            timeout_seconds=timeout_seconds or 0,
+        )
+        answer = await mesh.call(mesh.mesh.agents.StartRun, StartRunRequest(spec=spec))
+        return Run.of(answer.run)
+
+    @strawberry.mutation(description="Ask for a run to be cancelled; harmless when it has ended.")
+    async def cancel_run(self, info: GraphInfo, id: strawberry.ID, reason: str = "") -> Run:  # noqa: A002
+        """Cancel a run."""
+        mesh = info.context.mesh
+        request = CancelRunRequest(run_id=id, reason=reason)
+        return Run.of((await mesh.call(mesh.mesh.agents.CancelRun, request)).run)
+
+    @strawberry.mutation(description="Start another run of what a run that has ended was asked.")
+    async def retry_run(
+        self,
+        info: GraphInfo,
+        id: strawberry.ID,  # noqa: A002
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Retry a run."""
+        mesh = info.context.mesh
+        request = RetryRunRequest(run_id=id, idempotency_key=idempotency_key or "")
+        return Run.of((await mesh.call(mesh.mesh.agents.RetryRun, request)).run)
+
+    @strawberry.mutation(description="Answer a run that waits; `question` is the event's `seq`.")
+    async def answer_run(
+        self,
+        info: GraphInfo,
+        id: strawberry.ID,  # noqa: A002
+        text: str,
+        approve: bool | None = None,
+        question: int | None = None,
+    ) -> Run:
+        """Answer a run."""
+        mesh = info.context.mesh
+        request = RespondToRunRequest(
+            run_id=id, text=text, approve=approve, question_seq=question or 0
+        )
+        return Run.of((await mesh.call(mesh.mesh.agents.RespondToRun, request)).run)
+
+    @strawberry.mutation(description="Bring a crew, or the next version of one.")
+    async def put_crew(self, info: GraphInfo, name: str, definition: JSON) -> Crew:
+        """Bring a crew."""
+        mesh = info.context.mesh
+        request = PutCrewRequest(
+            name=name,
+            content=dump_json(definition).encode(),
+            format=CrewFormat.CREW_FORMAT_JSON,
+        )
+        return Crew.of((await mesh.call(mesh.mesh.agents.PutCrew, request)).crew)
+
+    @strawberry.mutation(description="Make a version the current one.")
+    async def roll_back_crew(self, info: GraphInfo, name: str, version: str) -> Crew:
+        """Roll a crew back."""
+        mesh = info.context.mesh
+        request = RollbackCrewRequest(name=name, version=version)
+        return Crew.of((await mesh.call(mesh.mesh.agents.RollbackCrew, request)).crew)
+
+    @strawberry.mutation(description="Remove a crew; runs of it that were accepted go on.")
+    async def delete_crew(self, info: GraphInfo, name: str) -> bool:
+        """Delete a crew."""
+        mesh = info.context.mesh
+        await mesh.call(mesh.mesh.agents.DeleteCrew, DeleteCrewRequest(name=name))
+        return True
+
+    @strawberry.mutation(description="Create an API key of yours, or of a service account.")
+    async def create_api_key(
+        self,
+        info: GraphInfo,
+        name: str,
+        scopes: list[str] | None = None,
+        user_id: strawberry.ID | None = None,
+    ) -> CreatedApiKey:
+        """Create a key."""
+        mesh = info.context.mesh
+        request = CreateApiKeyRequest(name=name, scopes=scopes or [], user_id=user_id or "")
+        answer = await mesh.call(mesh.mesh.identities.CreateApiKey, request)
+        return CreatedApiKey(key=ApiKey.of(answer.api_key), secret=answer.secret)
+
+    @strawberry.mutation(description="Revoke an API key, at once and for good.")
+    async def revoke_api_key(self, info: GraphInfo, id: strawberry.ID) -> bool:  # noqa: A002
+        """Revoke a key."""
+        mesh = info.context.mesh
+        await mesh.call(mesh.mesh.identities.RevokeApiKey, RevokeApiKeyRequest(id=id))
+        mesh.gateway.authenticator.forget(lambda principal: principal.api_key_id == id)
+        return True
+
+    @strawberry.mutation(description="Give a user another name.")
+    async def rename_user(self, info: GraphInfo, id: strawberry.ID, name: str) -> User:  # noqa: A002
+        """Rename a user."""
+        mesh = info.context.mesh
+        request = UpdateUserRequest(id=id, name=name)
+        return User.of((await mesh.call(mesh.mesh.identities.UpdateUser, request)).user)
+
+
+@strawberry.type
+class Subscription:
+    """What can be followed."""
+
+    @strawberry.subscription(
+        description="A run's events after a number, each once, to the one that ends it. To go on "
+        "after a break, give the last `seq` that you saw."
+    )
+    async def run_events(
+        self,
+        info: GraphInfo,
+        id: strawberry.ID,  # noqa: A002
+        after: int = 0,
+    ) -> AsyncGenerator[RunEvent, None]:
+        """Follow a run."""
+        # It needs of a relay what a connection has.
+        watch = RunWatch(cast(Relay, info.context.mesh), id, max(0, after))
+        try:
+            if not await watch.open():
+                return
+            while (batch := await watch.next_batch(_SILENCE_SECONDS)) is not None:
+                for event in batch:
+                    yield RunEvent.of(event)
+        finally:
+            await watch.close()
+
+
+class _Schema(strawberry.Schema):
+    """Tells errors as REST does."""
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Name the errors of an answer; their log line is the gateway's own."""
+        context = execution_context.context if execution_context is not None else None
+        for error in errors:
+            name_error(error, context.mesh.request_id if context is not None else "")
+
+
+def create_schema(limits: GraphqlLimits) -> strawberry.Schema:
+    """Return the schema with its limits."""
+
+    class Cost(CostLimit):
+        max_cost = limits.max_cost
+
+    extensions: list[type[SchemaExtension] | Callable[[], SchemaExtension]] = [
+        Cost,
+        lambda: QueryDepthLimiter(max_depth=limits.max_depth),
+    ]
+    if not limits.introspection:
+        extensions.append(DisableIntrospection)
+    return _Schema(Query, Mutation, Subscription, extensions=extensions)

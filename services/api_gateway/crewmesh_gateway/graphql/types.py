@@ -1,0 +1,309 @@
+"""The types of the schema, made from the mesh's messages."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from strawberry.scalars import JSON
+
+from crewmesh.common.errors import InvalidInputError, Violation
+from crewmesh.common.run_json import run_json
+from crewmesh.v1.crew_pb2 import Crew as CrewMessage
+from crewmesh.v1.file_pb2 import Artifact as ArtifactMessage
+from crewmesh.v1.identity_pb2 import ApiKey as ApiKeyMessage
+from crewmesh.v1.identity_pb2 import User as UserMessage
+from crewmesh.v1.run_pb2 import Run as RunMessage
+from crewmesh.v1.run_pb2 import RunEvent as EventMessage
+from crewmesh_gateway.graphql.context import GraphInfo
+from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS
+from crewmesh_gateway.translate import (
+    STATUS_NAMES,
+    api_key_json,
+    crew_json,
+    event_json,
+    user_json,
+)
+
+_MOST = 200
+
+Limit = Annotated[int, strawberry.argument(description="How many at most, 1 to 200.")]
+
+
+def checked_limit(limit: int) -> int:
+    """Return how many a list holds; raise InvalidInputError out of bounds."""
+    if not 1 <= limit <= _MOST:
+        raise InvalidInputError(
+            f"limit is 1 to {_MOST}", violations=[Violation("limit", f"it must be 1 to {_MOST}")]
+        )
+    return limit
+
+
+def as_json(text: str, default: str = "null") -> Any:
+    """Return the value of a message's JSON text."""
+    return json.loads(text or default)
+
+
+def _moment(message: Message, name: str) -> datetime | None:
+    return _time(getattr(message, name)) if message.HasField(name) else None
+
+
+def _time(timestamp: Timestamp) -> datetime:
+    from datetime import UTC
+
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
+@strawberry.type(description="One entry of a run's log; `seq` is 1, 2, 3, ... without a gap.")
+class RunEvent:
+    """An event."""
+
+    seq: int
+    run_id: strawberry.ID
+    at: datetime
+    attempt: int
+    type: str
+    task: str | None
+    agent: str | None
+    payload: JSON
+
+    @classmethod
+    def of(cls, event: EventMessage) -> RunEvent:
+        """Return a message as the schema has it."""
+        told = event_json(event)
+        told |= {"at": _time(event.at), "payload": as_json(event.payload_json, "{}")}
+        return cls(**told)
+
+
+@strawberry.type(description="A file that a run made; `url` is REST's, with the same credential.")
+class Artifact:
+    """An artifact."""
+
+    id: strawberry.ID
+    run_id: strawberry.ID
+    name: str
+    media_type: str
+    size_bytes: float
+    sha256: str
+    created_at: datetime
+    url: str
+
+    @classmethod
+    def of(cls, artifact: ArtifactMessage) -> Artifact:
+        """Return a message as the schema has it."""
+        return cls(
+            id=strawberry.ID(artifact.id),
+            run_id=strawberry.ID(artifact.run_id),
+            name=artifact.name,
+            media_type=artifact.media_type,
+            size_bytes=artifact.size_bytes,
+            sha256=artifact.sha256,
+            created_at=_time(artifact.created_at),
+            url=f"/v1/artifacts/{artifact.id}",
+        )
+
+
+@strawberry.type(description="One of a run's tasks, with its own events and the run's artifacts.")
+class Task:
+    """A task."""
+
+    name: str
+    agent: str
+    status: str
+    output: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    run_id: strawberry.Private[str]
+
+    @strawberry.field(description="Of the run's events after `after`, those of this task.")
+    async def events(
+        self, info: GraphInfo, after: int = 0, limit: Limit = DEFAULT_LIMITS["events"]
+    ) -> list[RunEvent]:
+        """Return the task's part of the run's page of events."""
+        key = (self.run_id, after, checked_limit(limit))
+        loaded = await info.context.loaders.events.load(key)
+        return [RunEvent.of(event) for event in loaded if event.task == self.name]
+
+
+@strawberry.type(description="What a run's model calls consumed.")
+class Usage:
+    """Tokens and cost."""
+
+    prompt_tokens: float
+    completion_tokens: float
+    total_tokens: float
+    model_calls: int
+    cost_usd: float
+    unpriced_calls: int
+
+
+@strawberry.type(description="Why a run did not succeed.")
+class RunError:
+    """An error's code and message."""
+
+    code: str
+    message: str
+
+
+@strawberry.type(description="One execution of a crew.")
+class Run:
+    """A run."""
+
+    id: strawberry.ID
+    crew: str
+    crew_version: str
+    status: str
+    inputs: JSON
+    output: str | None
+    error: RunError | None
+    attempt: int
+    max_attempts: int
+    session_id: str | None
+    created_by: str
+    usage: Usage
+    last_seq: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    retry_of: str | None
+
+    @classmethod
+    def of(cls, run: RunMessage) -> Run:
+        """Return a message as the schema has it."""
+        told = run_json(run)
+        error = told["error"]
+        return cls(
+            **{name: told[name] for name in _PLAIN},
+            status=STATUS_NAMES[run.status],
+            inputs=as_json(run.inputs_json, "{}"),
+            error=RunError(**error) if error else None,
+            usage=Usage(**told["usage"]),
+            created_at=_time(run.created_at),
+            started_at=_moment(run, "started_at"),
+            finished_at=_moment(run, "finished_at"),
+        )
+
+    @strawberry.field(description="Its tasks, with their state.")
+    async def tasks(self, info: GraphInfo) -> list[Task]:
+        """Return the tasks of all runs of this level by one call."""
+        run = await info.context.loaders.runs.load(self.id)
+        return [
+            Task(**_task(task), run_id=self.id)
+            for task in (run_json(run)["tasks"] if run is not None else ())
+        ]
+
+    @strawberry.field(description="Its events after a number, in their order.")
+    async def events(
+        self, info: GraphInfo, after: int = 0, limit: Limit = DEFAULT_LIMITS["events"]
+    ) -> list[RunEvent]:
+        """Return the events of all runs of this level by one call."""
+        key = (self.id, max(0, after), checked_limit(limit))
+        return [RunEvent.of(event) for event in await info.context.loaders.events.load(key)]
+
+    @strawberry.field(description="What it has made so far.")
+    async def artifacts(self, info: GraphInfo) -> list[Artifact]:
+        """Return the artifacts of all runs of this level by one call."""
+        return [Artifact.of(each) for each in await info.context.loaders.artifacts.load(self.id)]
+
+
+_PLAIN = (
+    *("id", "crew", "crew_version", "output", "attempt", "max_attempts", "session_id"),
+    *("created_by", "last_seq", "retry_of"),
+)
+
+
+def _task(told: dict[str, Any]) -> dict[str, Any]:
+    times = {
+        name: datetime.fromisoformat(told[name]) if told[name] else None
+        for name in ("started_at", "finished_at")
+    }
+    return {**told, **times}
+
+
+@strawberry.type(description="What can be run, in its current version.")
+class Crew:
+    """A crew."""
+
+    name: str
+    description: str
+    version: str
+    kind: str
+    error: str | None
+    source: str
+    inputs: JSON
+
+    @classmethod
+    def of(cls, crew: CrewMessage) -> Crew:
+        """Return a message as the schema has it."""
+        told = crew_json(crew)
+        names = ("name", "description", "version", "kind", "error", "source")
+        return cls(**{n: told[n] for n in names}, inputs=as_json(crew.inputs_schema_json, "{}"))
+
+    @strawberry.field(description="Its newest runs.")
+    async def runs(self, info: GraphInfo, limit: Limit = DEFAULT_LIMITS["runs"]) -> list[Run]:
+        """Return the runs of all crews of this level by one call."""
+        loaded = await info.context.loaders.runs_of_crews.load((self.name, checked_limit(limit)))
+        return [Run.of(run) for run in loaded]
+
+
+@strawberry.type(description="One page; `nextCursor` is null on the last one.")
+class RunPage:
+    """A page of runs."""
+
+    items: list[Run]
+    next_cursor: str | None
+
+
+@strawberry.type(description="One page; `nextCursor` is null on the last one.")
+class CrewPage:
+    """A page of crews."""
+
+    items: list[Crew]
+    next_cursor: str | None
+
+
+@strawberry.type(description="A person or a service account.")
+class User:
+    """A member of the organisation."""
+
+    id: strawberry.ID
+    email: str
+    name: str
+    role: str
+    service_account: bool
+
+    @classmethod
+    def of(cls, user: UserMessage) -> User:
+        """Return a message as the schema has it."""
+        told = user_json(user)
+        names = ("id", "email", "name", "role", "service_account")
+        return cls(**{name: told[name] for name in names})
+
+
+@strawberry.type(description="An API key without its secret.")
+class ApiKey:
+    """An API key."""
+
+    id: strawberry.ID
+    name: str
+    prefix: str
+    scopes: list[str]
+    user_id: strawberry.ID
+
+    @classmethod
+    def of(cls, key: ApiKeyMessage) -> ApiKey:
+        """Return a message as the schema has it."""
+        told = api_key_json(key)
+        return cls(**{name: told[name] for name in ("id", "name", "prefix", "scopes", "user_id")})
+
+
+@strawberry.type(description="A new API key; the secret is shown this once.")
+class CreatedApiKey:
+    """A key with its secret."""
+
+    key: ApiKey
+    secret: str

@@ -1,0 +1,266 @@
+"""GraphQL before a real store; crews and the steps of runs are the fake workers'."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from crewmesh.v1 import crew_pb2
+from crewmesh_gateway.graphql.context import Connection
+from tests.conftest import API_KEY
+from tests.integration.conftest import StoreClient
+from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
+
+PROTOCOL = "graphql-transport-ws"
+NESTED = """
+query ($limit: Int! = 20) {
+  crews(limit: 10) { items { name runs(limit: $limit) {
+    id status
+    tasks { name events(limit: 10) { seq } }
+    events(limit: 10) { seq type payload }
+    artifacts { name url }
+  } } }
+}
+"""
+
+
+@pytest.fixture
+async def gateway(mesh: FakeMesh, store: StoreClient) -> AsyncIterator[ServedGateway]:
+    mesh.store_target = f"ipv4:127.0.0.1:{store.port}"
+    async with serving_gateway(mesh) as served:
+        yield served
+
+
+async def ask(client: httpx2.AsyncClient, query: str, **variables: Any) -> dict[str, Any]:
+    response = await client.post("/graphql", json={"query": query, "variables": variables})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+async def make_runs(store: StoreClient, crew: str, count: int) -> None:
+    """Make runs that have a log, whatever their worker."""
+    for _ in range(count):
+        await store.create(crew=crew)
+
+
+def crews(*names: str) -> list[crew_pb2.Crew]:
+    source = crew_pb2.CREW_SOURCE_UPLOADED
+    return [crew_pb2.Crew(name=name, version="1", source=source) for name in names]
+
+
+async def count_calls(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Counter[str], dict[str, Any]]:
+    made: Counter[str] = Counter()
+    call = Connection.call
+
+    async def counted(self: Connection, method: Any, request: Any, **more: Any) -> Any:
+        made[type(request).__name__.removesuffix("Request")] += 1
+        return await call(self, method, request, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "call", counted)
+        answer = await ask(client, NESTED)
+    return made, answer
+
+
+async def test_each_level_is_one_call_however_much_there_is(
+    mesh: FakeMesh,
+    store: StoreClient,
+    client: httpx2.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mesh.agents.crews = crews("a")
+    await make_runs(store, "a", 1)
+    few, _ = await count_calls(client, monkeypatch)
+    mesh.agents.crews = crews("a", "b", "c")
+    for crew in ("a", "b", "c"):
+        await make_runs(store, crew, 4)
+    many, answer = await count_calls(client, monkeypatch)
+    levels = ("ListCrews", "BatchListRuns", "BatchGetRuns", "BatchListRunEvents")
+    assert few == many == dict.fromkeys((*levels, "BatchListArtifacts"), 1)
+    assert "errors" not in answer
+    found = answer["data"]["crews"]["items"]
+    assert [len(crew["runs"]) for crew in found] == [5, 4, 4]
+    run = found[0]["runs"][0]
+    assert run["events"][0] == {
+        "seq": 1,
+        "type": "run.queued",
+        "payload": {"crew": "a", "crew_version": "1", "priority": 0},
+    }
+
+
+async def test_mutations_start_and_steer_runs(mesh: FakeMesh, client: httpx2.AsyncClient) -> None:
+    start = """mutation ($key: String) {
+      startRun(crew: "data-analyst", inputs: {question: "Why?"}, idempotencyKey: $key) { id inputs }
+    }"""
+    first = (await ask(client, start, key="k"))["data"]["startRun"]
+    again = (await ask(client, start, key="k"))["data"]["startRun"]
+    assert first == again == {"id": first["id"], "inputs": {"question": "Why?"}}
+    cancel = "mutation ($id: ID!) { cancelRun(id: $id) { status } }"
+    assert await ask(client, cancel, id=first["id"]) == {
+        "data": {"cancelRun": {"status": "cancelled"}}
+    }
+    answer = 'mutation ($id: ID!) { answerRun(id: $id, text: "yes") { status } }'
+    refused = (await ask(client, answer, id=first["id"]))["errors"][0]
+    assert refused["extensions"]["code"] == "run_not_waiting"
+    assert refused["extensions"]["status"] == 409
+
+
+async def test_a_user_is_renamed_and_keys_are_made_and_revoked(client: httpx2.AsyncClient) -> None:
+    me = (await client.get("/v1/me")).json()["user"]["id"]
+    rename = 'mutation ($id: ID!) { renameUser(id: $id, name: "Ana") { name } }'
+    assert (await ask(client, rename, id=me))["data"] == {"renameUser": {"name": "Ana"}}
+    create = 'mutation { createApiKey(name: "ci", scopes: ["runs.read"]) { secret key { id } } }'
+    made = (await ask(client, create))["data"]["createApiKey"]
+
+    # Its scope permits to read, not to change.
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    async with httpx2.AsyncClient(base_url=client.base_url, headers=headers) as reader:
+        assert (await ask(reader, "{ runs { items { id } } }"))["data"]["runs"] == {"items": []}
+        refused = (await ask(reader, rename, id=me))["errors"][0]
+        rest = await reader.patch(f"/v1/users/{me}", json={"name": "Eve"})
+        assert refused["extensions"]["code"] == rest.json()["code"]
+        assert refused["extensions"]["status"] == rest.status_code == 403
+        revoke = "mutation ($id: ID!) { revokeApiKey(id: $id) }"
+        await ask(client, revoke, id=made["key"]["id"])
+        gone = await reader.post("/graphql", json={"query": "{ __typename }"})
+        assert gone.status_code == 401
+
+
+async def test_errors_have_rests_codes_and_nothing_internal(
+    mesh: FakeMesh, client: httpx2.AsyncClient
+) -> None:
+    query = "query ($id: ID!) { run(id: $id) { id } }"
+    missing = (await ask(client, query, id="0199aa3c-5f0e-7c41-9d0b-2f6f3f1f7a10"))["errors"][0]
+    assert missing["extensions"]["code"] == "run_not_found"
+    assert missing["path"] == ["run"]
+    mesh.agents.failures = [RuntimeError("a secret of ours")]
+    failed = (await ask(client, "{ crews { items { name } } }"))["errors"][0]
+    assert failed["extensions"]["status"] == 500
+    assert "secret" not in json.dumps(failed)
+    wrong = (await ask(client, "{ nothing }"))["errors"][0]
+    assert wrong["extensions"]["code"] == "invalid_query"
+    assert wrong["extensions"]["request_id"]
+    much = (await ask(client, "{ runs(limit: 1000) { items { id } } }"))["errors"][0]
+    assert much["extensions"]["errors"] == [{"loc": ["limit"], "msg": "it must be 1 to 200"}]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("{ crews(limit: 200) { items { runs(limit: 200) { events(limit: 200) { seq } } } } }", "up to"),
+        ("{ a: crews(limit: 200) { items { runs(limit: 200) { artifacts { id } } } } }", "up to"),
+        ("fragment F on Run { tasks { events(limit: 200) { seq } } } { runs(limit: 200) { items { ...F } } }", "up to"),
+        ("{ __schema { types { fields { type { fields { type { fields { type { fields { type { name } } } } } } } } } } }", "depth"),
+    ],
+)  # fmt: skip
+async def test_queries_that_ask_for_too_much_are_refused(
+    mesh: FakeMesh, client: httpx2.AsyncClient, query: str, words: str
+) -> None:
+    (error,) = (await ask(client, query))["errors"]
+    assert words in error["message"]
+    assert mesh.agents.callers == []
+
+
+async def test_the_schema_is_told_unless_it_is_switched_off(
+    mesh: FakeMesh, store: StoreClient, client: httpx2.AsyncClient
+) -> None:
+    query = "{ __schema { queryType { name } } }"
+    assert (await ask(client, query))["data"]
+    mesh.store_target = f"ipv4:127.0.0.1:{store.port}"
+    async with serving_gateway(mesh, graphql_introspection=False, graphql_max_depth=3) as closed:
+        deep = await ask(closed.client, "{ crews { items { runs { events { seq } } } } }")
+        assert "depth" in deep["errors"][0]["message"]
+        assert "errors" in await ask(closed.client, query)
+        assert (await ask(closed.client, "{ runs { items { id } } }"))["data"]
+
+
+async def test_who_may_not_is_refused_before_anything_is_read(gateway: ServedGateway) -> None:
+    body = {"query": "{ __typename }"}
+    async with httpx2.AsyncClient(base_url=gateway.url) as stranger:
+        assert (await stranger.post("/graphql", json=body)).status_code == 401
+        # By the console's cookie, from our own pages only.
+        signed_in = await stranger.post(
+            "/v1/auth/session", json={"api_key": API_KEY}, headers={"Sec-Fetch-Site": "same-origin"}
+        )
+        assert signed_in.status_code == 200
+        own = await stranger.post("/graphql", json=body, headers={"Sec-Fetch-Site": "same-origin"})
+        other = await stranger.post("/graphql", json=body, headers={"Sec-Fetch-Site": "cross-site"})
+        by_get = await stranger.get("/graphql", params=body, headers={"Accept": "application/json"})
+        assert (own.status_code, other.status_code) == (200, 403)
+        assert by_get.status_code == 400
+    assert (await gateway.client.post("/graphql", content=b"x" * 2_000_000)).status_code == 413
+
+
+async def subscribe(socket: ClientConnection, run_id: str, after: int) -> AsyncIterator[int]:
+    """Yield the numbers of a run's events to the end of the subscription."""
+    query = f'subscription {{ runEvents(id: "{run_id}", after: {after}) {{ seq }} }}'
+    message = {"id": "1", "type": "subscribe", "payload": {"query": query}}
+    await socket.send(json.dumps(message))
+    async for text in socket:
+        told = json.loads(text)
+        if told["type"] == "complete":
+            return
+        assert told["type"] == "next", told
+        assert "errors" not in told["payload"], told
+        yield told["payload"]["data"]["runEvents"]["seq"]
+
+
+def socket_url(gateway: ServedGateway) -> str:
+    return gateway.url.replace("http", "ws", 1) + "/graphql"
+
+
+async def open_socket(socket: ClientConnection, payload: dict[str, Any]) -> None:
+    await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+    assert json.loads(await socket.recv())["type"] == "connection_ack"
+
+
+async def test_events_are_followed_from_a_number_on(mesh: FakeMesh, gateway: ServedGateway) -> None:
+    run = mesh.agents.make_run()
+    await run.append("run.queued")
+    await run.append("run.started")
+    async with connect(socket_url(gateway), subprotocols=[PROTOCOL]) as socket:
+        await open_socket(socket, {"authorization": f"Bearer {API_KEY}"})
+        seen = []
+        async for seq in subscribe(socket, run.run.id, 1):
+            seen.append(seq)
+            if seq == 2:
+                await run.end()
+    assert seen == [2, 3]
+
+
+@pytest.mark.parametrize("payload", [{}, {"authorization": "Bearer cm_wrong"}])
+async def test_a_socket_of_a_stranger_is_closed(
+    gateway: ServedGateway, payload: dict[str, str]
+) -> None:
+    async with connect(socket_url(gateway), subprotocols=[PROTOCOL]) as socket:
+        await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4403
+
+
+async def test_another_sites_page_cannot_open_a_socket_by_the_cookie(
+    gateway: ServedGateway,
+) -> None:
+    async with httpx2.AsyncClient(base_url=gateway.url) as browser:
+        same = {"Sec-Fetch-Site": "same-origin"}
+        await browser.post("/v1/auth/session", json={"api_key": API_KEY}, headers=same)
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    headers = {"Cookie": cookie, "Origin": gateway.url}
+    address = socket_url(gateway)
+    async with connect(address, subprotocols=[PROTOCOL], additional_headers=headers) as socket:
+        await open_socket(socket, {})
+    headers["Origin"] = "https://evil.example"
+    with pytest.raises(websockets.InvalidStatus, match="403"):
+        await connect(address, subprotocols=[PROTOCOL], additional_headers=headers)
