@@ -317,6 +317,12 @@ async def _abort(method: str, error: Exception, context: Any) -> None:
     await context.abort_with_status(rpc_status.to_status(status))
 
 
+def request_metadata() -> tuple[tuple[str, str], ...]:
+    """Return what names the outside request, for calls that are made on its account."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    return ((REQUEST_ID_METADATA_KEY, request_id),) if request_id else ()
+
+
 @contextlib.contextmanager
 def rpc_errors() -> Iterator[None]:
     """Raise a failed call's error as the class that the other side raised."""

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from crewmesh.common.grpc_server import caller, rpc_errors
+from crewmesh.common.grpc_server import caller, request_metadata, rpc_errors
 from crewmesh.common.identity import IdentitySigner
 
 Request = TypeVar("Request")
@@ -35,6 +35,6 @@ class StoreRelay:
         with rpc_errors():
             return await method(
                 request,
-                metadata=self._signer.metadata(caller()),
+                metadata=(*self._signer.metadata(caller()), *request_metadata()),
                 timeout=limit if remaining is None else min(remaining, limit),
             )

@@ -17,7 +17,7 @@ from crewmesh.common.errors import (
     NotFoundError,
     Violation,
 )
-from crewmesh.common.grpc_server import rpc_errors
+from crewmesh.common.grpc_server import request_metadata, rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.common.policy import Policy
 from crewmesh.common.tracing import traceparent
@@ -130,7 +130,9 @@ class Admission:
             )
             with rpc_errors():
                 response = await self._store.CreateRun(
-                    request, metadata=self._signer.metadata(identity), timeout=_STORE_SECONDS
+                    request,
+                    metadata=(*self._signer.metadata(identity), *request_metadata()),
+                    timeout=_STORE_SECONDS,
                 )
             if response.HasField("lease"):
                 self.executor.start(response.lease, asked_at)
