@@ -58,24 +58,22 @@ class RequestMiddleware:
 
         started = time.perf_counter()
         parent = headers.get(tracing.TRACEPARENT, "")
-        try:
-            with tracing.serving(scope["method"], parent, {}) as span:
-                try:
-                    await self._app(scope, receive, send_named)
-                finally:
-                    if span is not None:
-                        _describe(span, scope, request_id, status)
-        except asyncio.CancelledError:
-            # The gateway stops, and this request took longer than it may then.
-            if status == CLIENT_GONE:
-                stopping = UnavailableError("the gateway is stopping")
-                await problem_of_error(stopping, scope)(scope, receive, send_named)
-        except Exception:
-            log.exception("unexpected error")
-            if status == CLIENT_GONE:
-                await unexpected(scope)(scope, receive, send_named)
-        finally:
-            self._record(scope, status, time.perf_counter() - started)
+        with tracing.serving(scope["method"], parent, {}) as span:
+            try:
+                await self._app(scope, receive, send_named)
+            except asyncio.CancelledError:
+                # The gateway stops, and this request took longer than it may then.
+                if status == CLIENT_GONE:
+                    stopping = UnavailableError("the gateway is stopping")
+                    await problem_of_error(stopping, scope)(scope, receive, send_named)
+            except Exception:
+                log.exception("unexpected error")
+                if status == CLIENT_GONE:
+                    await unexpected(scope)(scope, receive, send_named)
+            finally:
+                if span is not None:
+                    _describe(span, scope, request_id, status)
+                self._record(scope, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
