@@ -35,7 +35,13 @@ def project(tmp_path: Path, name: str) -> Project:
 
 @pytest.fixture
 async def pools(tmp_path: Path) -> AsyncIterator[ProjectPools]:
-    pools = ProjectPools(kept=1, slots=2, scratch_dir=tmp_path / "scratch", cache_dir=tmp_path)
+    pools = ProjectPools(
+        kept=1,
+        slots=2,
+        scratch_dir=tmp_path / "scratch",
+        cache_dir=tmp_path,
+        confinement={"confined": True},
+    )
     yield pools
     await pools.stop()
 
