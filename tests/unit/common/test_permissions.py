@@ -100,6 +100,7 @@ RPCS = {
     "FileService/ReadArtifact": "artifacts.read",
     "IdentityService/Authenticate": "",
     "IdentityService/SignIn": "",
+    "IdentityService/SignInExternally": "",
     "IdentityService/RefreshTokens": "",
     "IdentityService/SignOut": "",
     "IdentityService/GetKeySet": "",
