@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import grpc
 
-from crewmesh.common import tracing
+from crewmesh.common.call_tracing import client_interceptors
 from crewmesh.common.mesh_tls import TlsDirectory
 from crewmesh.common.renewing_channel import RenewingChannel
 from crewmesh.v1 import (
@@ -145,7 +145,7 @@ def open_channel(target: str, tls: TlsDirectory | None = None, role: str = "") -
     `target` is a gRPC name: `dns:///store:8082`, `ipv4:127.0.0.1:1,127.0.0.1:2`. With `tls`, only
     a server whose certificate names `role` is spoken to.
     """
-    interceptors = tracing.client_interceptors()
+    interceptors = client_interceptors()
     if tls is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS, interceptors=interceptors)
     options = (*_OPTIONS, ("grpc.ssl_target_name_override", role))

@@ -10,13 +10,16 @@ import logging.handlers
 import signal
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from crewmesh.common import tracing
+
+if TYPE_CHECKING:
+    # Runners log, too, and these settings bring gRPC.
+    from crewmesh.common.settings import Settings
 from crewmesh.common.lifecycle import fail
-from crewmesh.common.settings import Settings
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,8 @@
 """Traces, by OpenTelemetry: on only where an OTLP endpoint is set.
 
-Off, nothing of OpenTelemetry is imported, no interceptor is in any call's way, and each
-function here returns at once. On, spans go to that endpoint by OTLP over HTTP and nowhere else.
+Off, nothing of OpenTelemetry is imported, and each function here returns at once. On, spans go to
+that endpoint by OTLP over HTTP and nowhere else. Runners import this, so gRPC is elsewhere: see
+`call_tracing`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-import grpc
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -133,56 +132,3 @@ def set_failed(span: Span, error_type: str) -> None:
 
     span.set_attribute("error.type", error_type)
     span.set_status(StatusCode.ERROR)
-
-
-def client_interceptors() -> Sequence[grpc.aio.ClientInterceptor] | None:
-    """Return what traces a channel's calls; None while tracing is off."""
-    return [_UnaryClient(), _StreamClient()] if _on is not None else None
-
-
-class _Client:
-    """Traces calls that a traced request makes, from their start to their end.
-
-    Calls that belong to no request (leases, logs of many runs) make no span. A span ends with its
-    call, however that ends: a stream's reader may just go away.
-    """
-
-    async def _trace(self, proceed: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
-        if _on is None or not traceparent():
-            return await proceed(details, request)
-        from opentelemetry import trace
-
-        name = details.method.decode().lstrip("/")
-        attributes = {"rpc.system": "grpc", "rpc.method": name}
-        span = _on.tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
-        with trace.use_span(span, end_on_exit=False):
-            metadata = grpc.aio.Metadata(*(details.metadata or ()), (TRACEPARENT, traceparent()))
-            call = await proceed(details._replace(metadata=metadata), request)
-        call.add_done_callback(lambda _: _end_soon(span, call))
-        return call
-
-
-_ending: set[asyncio.Task[None]] = set()
-
-
-def _end_soon(span: Span, call: Any) -> None:
-    task = asyncio.ensure_future(_end(span, call))
-    _ending.add(task)
-    task.add_done_callback(_ending.discard)
-
-
-async def _end(span: Span, call: Any) -> None:
-    code = await call.code()
-    if code is not grpc.StatusCode.OK:
-        set_failed(span, code.name)
-    span.end()
-
-
-class _UnaryClient(_Client, grpc.aio.UnaryUnaryClientInterceptor):
-    async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await self._trace(continuation, details, request)
-
-
-class _StreamClient(_Client, grpc.aio.UnaryStreamClientInterceptor):
-    async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await self._trace(continuation, details, request)
