@@ -228,7 +228,8 @@ async def worker(spin: Any, runner_settings: dict[str, Any], tmp_path: Path) -> 
     settings = RunnerSettings(**runner_settings, scratch_dir=tmp_path / "scratch")
     arguments = [settings.model_dump_json(), request.SerializeToString().hex(), str(tmp_path)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", WORKER, *arguments), env={**os.environ, "PYTHONPATH": str(HERE)}
+        *(sys.executable, "-c", WORKER, *arguments),
+        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[2]}"},
     )
     await until(started.exists)
     yield process

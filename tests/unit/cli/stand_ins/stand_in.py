@@ -42,7 +42,9 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     host, port = listener.getsockname()
-    ready = {"url": f"http://{host}:{port}"} if name == "gateway" else {"address": f"{host}:{port}"}
+    ready = {"address": f"{host}:{port}", "metrics": f"{host}:9"}
+    if name == "gateway":
+        ready = {"url": f"http://{host}:{port}"}
     if not (notes / f"{name}.hangs").exists():
         draft = ready_file.with_suffix(".draft")
         draft.write_text(json.dumps(ready))
