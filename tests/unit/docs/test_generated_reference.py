@@ -56,7 +56,10 @@ def test_every_reason_has_its_status() -> None:
     page = errors.page()
     for reason, status in (("IDEMPOTENCY_KEY_REUSED", 409), ("QUEUE_FULL", 429)):
         assert re.search(rf"^\| `{reason}` \| {status} \| \S", page, re.MULTILINE)
-    for cls in CrewmeshError.__subclasses__():
+    # Others have imported more.
+    for cls in (
+        c for c in CrewmeshError.__subclasses__() if c.__module__ == CrewmeshError.__module__
+    ):
         assert f"`{cls.__name__}`" in page
 
 
