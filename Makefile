@@ -18,7 +18,7 @@ demo: setup try-console  ## the same, but stop after that run; exit status 0 onl
 
 test: setup console local-model tools  ## every test, in two processes; a file's tests go one after another
 	cd console && $(NPM) run --silent test
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 30 --durations-min 10
 
 test-local: setup local-model  ## every crew that comes with it on the local model, minutes
 	$(BIN)/pytest -m long tests --ignore tests/security

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from crewmesh.common.errors import InvalidInputError
 from crewmesh.common.grpc_server import rpc_errors
@@ -35,7 +36,8 @@ class WorkerFiles:
         self._store = store
         self._signer = signer
         self._cache_dir = cache_dir
-        self._fetching: dict[str, asyncio.Lock] = {}
+        # Each for as long as somebody fetches that dataset.
+        self._fetching = WeakValueDictionary[str, asyncio.Lock]()
 
     def tools_dir(self, identity: Identity) -> Path:
         """Return where runs of the organisation keep what they have made of its datasets."""
@@ -58,7 +60,8 @@ class WorkerFiles:
         dataset = await self.find_dataset(dataset_id, identity)
         suffix = _SUFFIXES.get(dataset.media_type, "")
         path = self._cache_dir / identity.org_id / f"{dataset.id}{suffix}"
-        async with self._fetching.setdefault(dataset.id, asyncio.Lock()):
+        lock = self._fetching.setdefault(dataset.id, asyncio.Lock())
+        async with lock:
             if not path.exists():
                 await self._download(dataset.id, identity, path)
         return path
