@@ -203,6 +203,8 @@ class Mesh:
             "CREWMESH_STORE_TARGET": self._target(name, "store"),
             "CREWMESH_SLOTS": str(SLOTS),
             "CREWMESH_SCRATCH_DIR": str(self._scratch(name)),
+            # The ledger is there, which runs write.
+            "CREWMESH_RUNNER_WRITABLE": str(self.ledger.parent),
             "CREWMESH_DATASET_CACHE_DIR": str(self._root / "cache"),
             "CREWMESH_CREWS_DIR": str(_CREWS),
             "CREWMESH_RUNNER_BUILDER": "tests.chaos.crews.build:build_crew",

@@ -36,7 +36,7 @@ OF_RUNS = {
 }
 UNCHANGING = {
     "alembic_version", "audit_heads", "audit_log", "budget_spending", "budgets", "crew_limits", "crew_versions", "crews",
-    "datasets", "memories", "orgs", "policies", "reservations", "run_transitions", "secrets",
+    "datasets", "external_identities", "memories", "orgs", "policies", "reservations", "run_transitions", "secrets",
     "session_messages", "sessions", "shared_crew_versions", "users",
 }  # fmt: skip
 # What the mesh changes all the time: their rows are counted.

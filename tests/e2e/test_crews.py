@@ -269,8 +269,8 @@ async def test_faults_are_told_with_their_files_and_lines(mesh: Mesh, tmp_path: 
     places = re.findall(r"- (\S+yaml:\d+: \S+):", pushed.err)
     assert places == [
         "agents.yaml:5: writer.allow_code_execution",
-        "tasks.yaml:6: write.output_file",
         "agents.yaml:6: writer.tools[1]",
+        "tasks.yaml:6: write.output_file",
     ]
 
 

@@ -79,6 +79,11 @@ ELSEWHERE = {
     "run-on-kubernetes.md": "tests/unit/deploy/test_chart.py",
     "release.md": "tests/unit/deploy/test_image_locks.py",
     "use-it-from-django.md": "tests/e2e/test_django.py",
+    "call-from-python.md": "tests/e2e/test_client.py",
+    "confine-runs.md": "tests/integration/runner/test_runner_confinement.py",
+    "encrypt-the-mesh.md": "tests/e2e/test_mesh_tls.py",
+    "find-what-is-wrong.md": "tests/unit/cli/test_doctor.py",
+    "sign-in-by-a-provider.md": "tests/integration/gateway/test_oidc.py",
 }
 
 
