@@ -65,6 +65,8 @@ class Save(BaseTool):
 
     name: str = SAVE
     description: str = "Save a task's file."
+    # What it answers is our own, so that nobody is asked whether to pay after it.
+    outside: bool = False
     key: str
 
     def _run(self, task: int) -> str:
