@@ -234,7 +234,7 @@ async def test_a_statement_without_its_condition_finds_no_foreign_run(
     store: StoreClient, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = (await store.create()).run
-    for name in ("get_run", "get_run_with_tasks"):
+    for name in ("get_run", "get_runs_with_tasks"):
         careless = re.sub(r"(r\.)?org_id = (%\(org_id\)s)", r"\2::text IS NOT NULL", runs.SQL[name])
         monkeypatch.setitem(cast("Any", runs.SQL), name, careless)
     assert (await store.get(run.id)).id == run.id

@@ -343,11 +343,11 @@ class RunRepository:
 
     async def get(self, run: str, org_id: str, *, tasks: bool = False) -> run_pb2.Run | None:
         """Return a run of the organisation, with the state of its tasks if asked for."""
-        statement = SQL["get_run_with_tasks"] if tasks else SQL["get_run"]
-        row = await self._database.fetch_one(statement, run_id=run_id(run), org_id=org_id)
-        if row is None:
-            return None
-        return _with_tasks(row) if tasks else run_from_row(row)
+        if tasks:
+            found = await self.get_many([run_id(run)], org_id)
+            return found[0] if found else None
+        row = await self._database.fetch_one(SQL["get_run"], run_id=run_id(run), org_id=org_id)
+        return None if row is None else run_from_row(row)
 
     async def get_many(self, runs: Sequence[UUID], org_id: str) -> list[run_pb2.Run]:
         """Return those of the runs that are the organisation's, with their tasks."""

@@ -435,20 +435,6 @@ SELECT * FROM answered;
 -- name: get_run
 SELECT * FROM runs WHERE id = %(run_id)s AND org_id = %(org_id)s;
 
--- name: get_run_with_tasks
-SELECT r.*, (
-    SELECT json_agg(json_build_array(e.type, e.task, e.agent, e.at, e.payload) ORDER BY e.seq)
-    FROM run_events e
-    WHERE e.run_id = r.id AND e.type IN ('task.started', 'task.completed', 'task.failed')
-) AS task_events, (
-    SELECT json_build_object(
-        'url', d.url, 'status', d.status, 'tries', d.tries, 'last_status', d.last_status,
-        'last_error', d.last_error, 'next_try_at', d.next_try_at, 'delivered_at', d.delivered_at
-    )
-    FROM deliveries d WHERE r.has_webhook AND d.run_id = r.id
-) AS webhook
-FROM runs r WHERE r.id = %(run_id)s AND r.org_id = %(org_id)s;
-
 -- name: get_runs_with_tasks
 SELECT r.*, (
     SELECT json_agg(json_build_array(e.type, e.task, e.agent, e.at, e.payload) ORDER BY e.seq)
@@ -461,7 +447,7 @@ SELECT r.*, (
     )
     FROM deliveries d WHERE r.has_webhook AND d.run_id = r.id
 ) AS webhook
-FROM runs r WHERE r.id = ANY(%(run_ids)s::uuid[]) AND r.org_id = %(org_id)s::uuid;
+FROM runs r WHERE r.id = ANY(%(run_ids)s::uuid[]) AND r.org_id = %(org_id)s;
 
 -- name: list_runs
 -- Newest first, from below a given id.
