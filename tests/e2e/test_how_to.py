@@ -8,8 +8,12 @@ import shlex
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import ROOT, running_mesh
 from tests.e2e.test_cli import crewmesh
+
+pytestmark = pytest.mark.long
 
 PAGE = ROOT / "docs" / "how-to" / "add-a-tool.md"
 WORKER = Path("services/agent_worker")

@@ -12,6 +12,8 @@ import yaml
 
 from crewmesh.cli.main import main
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.timeout(400)
 async def test_a_new_project_passes_its_test_on_a_mesh_that_serves_it(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Every crew that comes with Crewmesh, on the small model that runs on this machine.
 
 So small a model says little of use: what is tested is that crews succeed with it, stream, and
-call tools with arguments that fit. `make test-local` runs all of it, `make test` what is short.
+call tools with arguments that fit. `make test-long` runs it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from crewmesh_worker.tools.registry import load_tool, tool_names
 from tests.e2e.conftest import ROOT, Mesh, running_mesh
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(find_weights(None) is None, reason="`make local-model` installs it"),
     pytest.mark.timeout(400),
 ]
@@ -106,7 +107,6 @@ async def test_a_crew_with_a_tool_succeeds(local_mesh: Mesh) -> None:
     await succeed(local_mesh, "recommender")
 
 
-@pytest.mark.long
 @pytest.mark.timeout(1_000)
 @pytest.mark.parametrize("name", sorted(CREWS))
 async def test_every_built_in_crew_succeeds_with_its_sample(roomy_mesh: Mesh, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import grpc
+import pytest
 
 from crewmesh.cli.authority import issue, open_authority
 from crewmesh.common.grpc_client import agent_stub
@@ -12,6 +13,8 @@ from crewmesh.common.mesh_tls import CLIENT, ROLES
 from crewmesh.v1 import agent_pb2
 from tests.conftest import until
 from tests.e2e.conftest import Mesh, running_mesh
+
+pytestmark = pytest.mark.long
 
 
 async def presented(mesh: Mesh, tls: Path) -> bool:

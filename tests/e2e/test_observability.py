@@ -18,6 +18,8 @@ from tests.conftest import until
 from tests.e2e.collector import Collector, Span, collecting
 from tests.e2e.conftest import ROOT, Mesh, running_mesh
 
+pytestmark = pytest.mark.long
+
 BOOKS = ROOT / "docs" / "crews" / "samples" / "books.csv"
 
 

@@ -16,7 +16,7 @@ from tests.e2e.conftest import ROOT, Mesh, running_mesh
 
 DOCS = ROOT / "docs"
 # On a busy machine each command takes seconds.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 _COMMANDS = ("crewmesh ", "curl ", "echo ", "printf ")
 
 

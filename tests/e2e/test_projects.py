@@ -23,7 +23,7 @@ from tests.conftest import until
 from tests.e2e.conftest import ROOT, Mesh, put, running_mesh
 
 # Environments are installed, and CrewAI is imported in each for the first time.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 OWN = Path(__file__).parent / "projects"
 

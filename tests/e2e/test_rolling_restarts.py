@@ -9,6 +9,8 @@ import pytest
 
 from tests.e2e.conftest import ROOT
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.timeout(600)
 async def test_rolling_restarts_under_load_lose_nothing_and_show_at_most_a_reconnect() -> None:

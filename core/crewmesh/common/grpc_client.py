@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import grpc
 
@@ -24,6 +26,8 @@ from crewmesh.v1 import (
     session_store_pb2_grpc,
     tenant_pb2_grpc,
 )
+
+Call = TypeVar("Call", bound=grpc.aio.Call)
 
 # Calls that change nothing, or that carry what makes a repetition harmless: a
 # lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
@@ -137,6 +141,19 @@ _OPTIONS: Sequence[tuple[str, str | int]] = (
     # A replica that is back must be found before the next one is restarted.
     ("grpc.max_reconnect_backoff_ms", 500),
 )
+
+
+@contextlib.contextmanager
+def ending(call: Call) -> Iterator[Call]:
+    """End a stream together with its reader.
+
+    gRPC keeps what is neither read to its end nor cancelled, with all that has come of it, for as
+    long as the process lives.
+    """
+    try:
+        yield call
+    finally:
+        call.cancel()
 
 
 def open_channel(target: str, tls: TlsDirectory | None = None, role: str = "") -> grpc.aio.Channel:

@@ -198,8 +198,9 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             with self._observed(method, context, is_stream=True):
                 try:
                     await self._enter(method, context)
-                    async for response in behaviour(check(request), context):
-                        yield response
+                    async with contextlib.aclosing(behaviour(check(request), context)) as responses:
+                        async for response in responses:
+                            yield response
                 except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
                     await _abort(method, error, context)
 

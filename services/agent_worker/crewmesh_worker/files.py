@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+import grpc
+
 from crewmesh.common.errors import InvalidInputError
+from crewmesh.common.grpc_client import ending
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import file_pb2, file_pb2_grpc, runner_pb2
@@ -129,12 +132,12 @@ class WorkerFiles:
                 await _write(path, call)
 
 
-async def _write(path: Path, parts: AsyncIterable[Any]) -> None:
+async def _write(path: Path, parts: grpc.aio.UnaryStreamCall[Any, Any]) -> None:
     """Write the chunks of a download to a file, which is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent)
     try:
-        with rpc_errors(), os.fdopen(handle, "wb") as file:
+        with rpc_errors(), ending(parts), os.fdopen(handle, "wb") as file:
             async for part in parts:
                 await asyncio.to_thread(file.write, part.chunk)
         Path(draft).replace(path)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any, Final
 
 import structlog
 
 from crewmesh.common.errors import InvalidInputError, UnavailableError, Violation
+from crewmesh.common.grpc_client import ending
 from crewmesh.common.grpc_server import caller, rpc_errors
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import (
@@ -151,18 +153,21 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     ) -> AsyncIterator[agent_pb2.RunCrewResponse]:
         identity = caller()
         created = await self._admit(request.spec, identity)
-        async for events in self._watch(created.run.id, 0, identity.for_run()):
-            yield agent_pb2.RunCrewResponse(events=events)
+        async with aclosing(self._watch(created.run.id, 0, identity.for_run())) as batches:
+            async for events in batches:
+                yield agent_pb2.RunCrewResponse(events=events)
 
     async def WatchRun(
         self, request: agent_pb2.WatchRunRequest, context: Any
     ) -> AsyncIterator[agent_pb2.WatchRunResponse]:
-        async for events in self._watch(request.run_id, request.after_seq, caller()):
-            yield agent_pb2.WatchRunResponse(events=events)
+        watch = self._watch(request.run_id, request.after_seq, caller())
+        async with aclosing(watch) as batches:
+            async for events in batches:
+                yield agent_pb2.WatchRunResponse(events=events)
 
     async def _watch(
         self, run_id: str, cursor: int, identity: Identity
-    ) -> AsyncIterator[list[run_pb2.RunEvent]]:
+    ) -> AsyncGenerator[list[run_pb2.RunEvent]]:
         """Yield the run's events after `cursor`, across restarts of the store."""
         failures = 0
         while True:
@@ -172,10 +177,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                         agent_pb2.WatchRunRequest(run_id=run_id, after_seq=cursor),
                         metadata=self._signer.metadata(identity),
                     )
-                    async for response in call:
-                        failures = 0
-                        cursor = response.events[-1].seq
-                        yield list(response.events)
+                    with ending(call):
+                        async for response in call:
+                            failures = 0
+                            cursor = response.events[-1].seq
+                            yield list(response.events)
                     return
             except UnavailableError as error:
                 failures += 1

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from crewmesh.common.authentication import Caller
 from crewmesh.common.errors import UnavailableError
+from crewmesh.common.grpc_client import ending
 from crewmesh_gateway.authentication import CALLER_KEY, credential_of
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh, Metadata, error_of
@@ -106,8 +107,9 @@ class Relay:
 async def messages(call: grpc.aio.UnaryStreamCall[Ask, Answer]) -> AsyncIterator[Answer]:
     """Yield a stream's messages; raise what its other side raised."""
     try:
-        async for message in call:
-            yield message
+        with ending(call):
+            async for message in call:
+                yield message
     except grpc.aio.AioRpcError as error:
         raise error_of(error) from None
 

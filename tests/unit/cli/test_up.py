@@ -22,7 +22,7 @@ from crewmesh.cli.mesh.directory import MeshDirectory
 STAND_INS = Path(__file__).parent / "stand_ins"
 
 
-def until(holds: Callable[[], object], seconds: float = 20) -> None:
+def until(holds: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it didn't happen in time"

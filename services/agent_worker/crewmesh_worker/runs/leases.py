@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from crewmesh.common.errors import CrewmeshError
+from crewmesh.common.grpc_client import ending
 from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
 from crewmesh.v1 import run_store_pb2, run_store_pb2_grpc
@@ -81,8 +82,9 @@ class LeaseReceiver:
         call = self._store.AttachWorker(
             self._requests(), metadata=self._signer.metadata(), wait_for_ready=True
         )
-        async for message in call:
-            self._take(message)
+        with ending(call):
+            async for message in call:
+                self._take(message)
 
     async def _requests(self) -> AsyncIterator[run_store_pb2.AttachWorkerRequest]:
         yield run_store_pb2.AttachWorkerRequest(hello=self._hello)
