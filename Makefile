@@ -18,7 +18,7 @@ demo: setup try-console  ## the same, but stop after that run; exit status 0 onl
 
 PYTEST = $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 30 --durations-min 10
 
-test: setup console local-model tools  ## what tells most in minutes, in two processes; a file's tests go one after another
+test: setup console tools  ## what tells most in minutes, in two processes; a file's tests go one after another
 	cd console && $(NPM) run --silent test
 	$(PYTEST)
 

@@ -238,7 +238,7 @@ def test_whatever_happens_no_budget_is_exceeded_and_nothing_is_lost(database_url
     run_state_machine_as_test(
         lambda: BudgetMachine(database_url),
         settings=settings(
-            max_examples=40,
+            max_examples=15,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,

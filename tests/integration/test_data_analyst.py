@@ -167,6 +167,7 @@ def seasons(w: pd.DataFrame) -> list[str]:
     return [*extremes, *wettest_months(w), "“Seattle”"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("question", "expected"),
     [
@@ -212,6 +213,7 @@ def weight_and_power(c: pd.DataFrame) -> list[str]:
     return [f"correlation **{c['Weight_in_lbs'].corr(c['Horsepower']):.3f}**"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("question", "expected"),
     [
@@ -282,6 +284,7 @@ def test_progress_is_told_task_by_task_and_word_by_word(analyse: Analyse) -> Non
     assert all(event.usage["total_tokens"] > 0 for event in calls)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("question", ["How many goals did Ronaldo score?", "Who won the election?"])
 def test_a_question_that_the_data_cannot_answer_is_not_answered(
     analyse: Analyse, question: str

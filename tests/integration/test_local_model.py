@@ -25,6 +25,7 @@ from crewmesh_worker.settings import WorkerSettings
 from tests.conftest import MESH_SECRET, until
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(find_weights(None) is None, reason="`make local-model` installs it"),
     pytest.mark.timeout(300),
 ]

@@ -14,7 +14,7 @@ from crewmesh_worker.projects.project import Project
 from tests.conftest import until
 
 # CrewAI is imported in each environment.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 def project(tmp_path: Path, name: str) -> Project:

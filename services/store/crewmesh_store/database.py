@@ -40,6 +40,8 @@ _SILENCE: Final = {
 # It gives up soon, and whoever waits for a connection has it try anew every so often.
 _RECONNECT_SECONDS: Final = 1
 _ASK_SECONDS: Final = 2
+# A Postgres process keeps what it has learnt of tables and statements, and grows with it.
+_LIFETIME_SECONDS: Final = 600
 _ASK_TIMES: Final = 5
 
 
@@ -120,6 +122,7 @@ class Database:
             max_size=connections,
             open=False,
             reconnect_timeout=_RECONNECT_SECONDS,
+            max_lifetime=_LIFETIME_SECONDS,
             configure=_configure,
             kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": 1},
         )

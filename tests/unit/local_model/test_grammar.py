@@ -13,6 +13,8 @@ from crewmesh_worker.local_model.files import find_weights
 from crewmesh_worker.local_model.grammar import json_grammar, without_lengths
 from crewmesh_worker.tools.registry import load_tool, tool_names
 
+pytestmark = pytest.mark.long
+
 SHAPES = [
     task.output_json or task.output_pydantic
     for definition in load_definitions(BUILT_IN).values()
