@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,6 +20,12 @@ from crewmesh_store.migrations import migrate
 
 MESH_SECRET = "test-secret-of-the-mesh-0123456789abcdef"
 API_KEY = "cm_test-key-0123456789abcdefghijklmnopqrstuvw"
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports have made out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:

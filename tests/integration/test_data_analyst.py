@@ -36,6 +36,8 @@ from crewmesh_worker.models import make_llm
 from crewmesh_worker.runner import artifacts
 from crewmesh_worker.runner.checkpoints import resume, to_checkpoint
 
+pytestmark = pytest.mark.long
+
 DATA = Path(vega_datasets.__file__).parent / "_data"
 WEATHER, CARS = DATA / "seattle-weather.csv", DATA / "cars.json"
 MONTHS = pd.date_range("2000-01-01", periods=12, freq="MS").strftime("%B").tolist()
@@ -167,7 +169,6 @@ def seasons(w: pd.DataFrame) -> list[str]:
     return [*extremes, *wettest_months(w), "“Seattle”"]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("question", "expected"),
     [
@@ -213,7 +214,6 @@ def weight_and_power(c: pd.DataFrame) -> list[str]:
     return [f"correlation **{c['Weight_in_lbs'].corr(c['Horsepower']):.3f}**"]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("question", "expected"),
     [
@@ -284,7 +284,6 @@ def test_progress_is_told_task_by_task_and_word_by_word(analyse: Analyse) -> Non
     assert all(event.usage["total_tokens"] > 0 for event in calls)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("question", ["How many goals did Ronaldo score?", "Who won the election?"])
 def test_a_question_that_the_data_cannot_answer_is_not_answered(
     analyse: Analyse, question: str

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 FORKED_THREADS = """
 import asyncio, importlib, json, os, sys
 

@@ -23,6 +23,8 @@ from crewmesh_worker.crews.definition import to_json
 from crewmesh_worker.crews.inputs import validate_inputs
 from crewmesh_worker.runner.pool import RunnerPool, RunnerSettings
 
+pytestmark = pytest.mark.long
+
 TICKETS = Path(__file__).parents[2] / "docs" / "crews" / "samples" / "tickets.jsonl"
 SECRET = "whsec_" + base64.b64encode(b"a secret of the organisation").decode()
 QUIET = {"id": "Q-1", "from": "a@example.com", "subject": "An idea", "body": "A newsletter?"}

@@ -18,6 +18,8 @@ from crewmesh_worker.crews.definition import to_json
 from crewmesh_worker.crews.inputs import validate_inputs
 from crewmesh_worker.runner.pool import RunnerPool, RunnerSettings
 
+pytestmark = pytest.mark.long
+
 BOOKS = Path(__file__).parents[2] / "docs" / "crews" / "samples" / "books.csv"
 
 

@@ -11,6 +11,8 @@ from crewmesh_worker.runner.pool import RunnerPool
 
 from .crews import RunCrew, runs_crews
 
+pytestmark = pytest.mark.long
+
 HISTORY = """user: My name is Ana.
 assistant: Hello, Ana.
 user: What's the weather in Lisbon, Portugal?

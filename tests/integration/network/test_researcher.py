@@ -8,6 +8,8 @@ from pytest_httpserver import HTTPServer
 from .crews import RunCrew
 from .pages import HARBOUR, INJECTION, LIGHTHOUSE
 
+pytestmark = pytest.mark.long
+
 
 async def test_a_question_is_answered_with_the_pages_sentences_each_with_its_source(
     run_crew: RunCrew, httpserver: HTTPServer
