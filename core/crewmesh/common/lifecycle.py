@@ -9,7 +9,9 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
+
+_COLLECT_SECONDS: Final = 60.0
 
 
 def stop_requested() -> asyncio.Event:
@@ -35,11 +37,18 @@ def settle_memory() -> None:
 
     A service's heap is mostly modules and message classes that live as long as it does.
     Looking through all of it again and again costs several percent of its time. What came later
-    is small, so all of it is looked through often enough that garbage doesn't pile up.
+    is small, so all of it is looked through once a minute, in some ms: few objects may hold much,
+    as a stream of gRPC's does that its reader has left (a cycle, and 64 KiB of what had come).
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 5, 5)
+    _collect_each_minute(asyncio.get_running_loop())
+
+
+def _collect_each_minute(loop: asyncio.AbstractEventLoop) -> None:
+    gc.collect()
+    loop.call_later(_COLLECT_SECONDS, _collect_each_minute, loop)
 
 
 def report_ready(path: Path | None, facts: Mapping[str, object]) -> None:
