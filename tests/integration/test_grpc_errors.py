@@ -41,7 +41,7 @@ class Agents(agent_pb2_grpc.AgentServiceServicer):
         await asyncio.Event().wait()
 
 
-async def admit(_: Any) -> Identity:
+async def admit(*_: Any) -> Identity:
     return Identity("test", "org", "somebody", "viewer")
 
 

@@ -21,7 +21,7 @@ async def ask(target: str) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
-async def nobody(_: object) -> Identity:
+async def nobody(*_: object) -> Identity:
     raise AssertionError("health needs no credentials")
 
 

@@ -40,6 +40,7 @@ async def test_limits_are_replaced_as_a_whole(store: StoreClient) -> None:
         max_running=3,
         max_queued=7,
         crews=[CrewLimit(crew="a", max_running=1), CrewLimit(crew="b", max_running=2)],
+        max_requests_per_minute=600,
     )
     assert await set_limits(store, limits) == limits
     assert await get_limits(store) == limits

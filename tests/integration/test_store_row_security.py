@@ -24,6 +24,7 @@ from tests.integration.conftest import StoreClient
 NOBODYS = {
     "alembic_version": set[str](),
     "refresh_tokens": set[str](),
+    "request_counts": set[str](),
     "run_transitions": {"SELECT"},
     "shared_crew_versions": {"SELECT"},
     "sign_in_failures": set[str](),

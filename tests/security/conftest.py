@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx2
@@ -52,12 +53,13 @@ class FrontWorker(Worker):
 
 
 @contextlib.asynccontextmanager
-async def serving_worker(store: StoreClient) -> AsyncIterator[str]:
+async def serving_worker(store: StoreClient, **settings: Any) -> AsyncIterator[str]:
     worker = FrontWorker(
         WorkerSettings(
             store_target=f"ipv4:127.0.0.1:{store.port}",
             worker_address="127.0.0.1:0",
             mesh_secret=MESH_SECRET,
+            **settings,
         )
     )
     try:

@@ -26,7 +26,10 @@ class Leaker(BaseLLM):
         with llm_call_context():
             self._emit_call_started_event(messages, from_task=task, from_agent=agent)
             for secret in secrets:
-                self._emit_stream_chunk_event(f" {secret} ", from_task=task, from_agent=agent)
+                half = len(secret) // 2
+                for piece in (f" {secret} ", f" {secret[:half]}", f"{secret[half:]} "):
+                    self._emit_stream_chunk_event(piece, from_task=task, from_agent=agent)
+                    print("meanwhile")  # noqa: T201 - the next piece is an event of its own then
             self._emit_call_completed_event(said, LLMCallType.LLM_CALL, task, agent)
         if "fail" in str(messages):
             raise ValueError(said)

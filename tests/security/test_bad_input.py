@@ -22,7 +22,7 @@ from tests.security.conftest import SECRETS_KEY, Front
 from tests.security.counts import count
 
 # What is written where nothing was asked to be stored.
-NOT_STORED = {"sign_in_failures", "signing_keys", "workers"}
+NOT_STORED = {"request_counts", "sign_in_failures", "signing_keys", "workers"}
 ISSUER = "crewmesh"
 
 

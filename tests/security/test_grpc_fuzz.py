@@ -152,13 +152,16 @@ def names(method: MethodDescriptor) -> str:
     return f"{method.containing_service.name}.{method.name}"
 
 
-@pytest.mark.parametrize("method", list(methods()), ids=names)
+TAKING_SOMETHING = [method for method in methods() if method.input_type.fields]
+
+
+@pytest.mark.parametrize("method", TAKING_SOMETHING, ids=names)
 async def test_no_message_is_answered_by_a_crash(front: Front, method: MethodDescriptor) -> None:
     await fuzz(front, method, 12)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("method", list(methods()), ids=names)
+@pytest.mark.parametrize("method", TAKING_SOMETHING, ids=names)
 async def test_no_message_of_many_is_answered_by_a_crash(
     front: Front, method: MethodDescriptor
 ) -> None:

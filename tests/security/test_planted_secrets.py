@@ -62,6 +62,8 @@ async def test_planted_secrets_are_found_nowhere(tmp_path_factory: pytest.TempPa
 async def plant(mesh: Mesh) -> tuple[dict[str, str], list[str]]:
     """Give the mesh secrets; return them, and what it said of those that it refused."""
     secrets = {**PLANTED, "webhook": WEBHOOK, "password": PASSWORD}
+    # A line that is printed by itself.
+    secrets["PLANTED_PEM's line"] = PLANTED["PLANTED_PEM"].splitlines()[1]
     for name, value in PLANTED.items():
         await read(mesh, "PUT", f"/v1/secrets/{name}", json={"value": value})
     person = {"email": "ana@example.org", "role": "viewer", "password": PASSWORD}
@@ -105,10 +107,18 @@ async def leak(mesh: Mesh) -> list[str]:
         }
         run = await read(mesh, "POST", "/v1/runs?wait=60", json=body)
         run_id = json.loads(run)["id"]
-        told += [run, await read(mesh, "GET", f"/v1/runs/{run_id}/events?limit=1000")]
+        events = await read(mesh, "GET", f"/v1/runs/{run_id}/events?limit=1000")
+        told += [run, events, streamed(events)]
         assert json.loads(run)["status"] == ("failed" if topic == "fail" else "succeeded"), run
     assert f"{len(PLANTED)} secrets" in told[0]
     return told
+
+
+def streamed(events: str) -> str:
+    """Return what the model streamed, its pieces put together again."""
+    chunks = [e["payload"] for e in json.loads(events)["items"] if e["type"] == "llm.chunk"]
+    assert len(chunks) > 2 * len(PLANTED)
+    return "".join(chunk["text"] for chunk in chunks)
 
 
 async def read(mesh: Mesh, method: str, path: str, **content: Any) -> str:

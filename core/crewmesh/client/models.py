@@ -370,11 +370,12 @@ class Tokens(Model):
 
 
 class Limits(Model):
-    """How much of the mesh the organisation may use at once; `crews` is by name."""
+    """How much of the mesh the organisation may use; `crews` is by name."""
 
     max_running: int | None
     max_queued: int
     crews: dict[str, int] = {}
+    max_requests_per_minute: int | None = None
 
 
 class Policy(Model):

@@ -59,7 +59,7 @@ class Authenticator:
         Raises UnauthenticatedError for one that isn't valid, and the store's error when it
         can't be asked.
         """
-        digest = hashlib.sha256(credential.encode()).digest()
+        digest = _digest_of(credential)
         remembered = self._remembered.get(digest)
         if remembered is not None and remembered[0] > self._clock():
             if isinstance(remembered[1], UnauthenticatedError):
@@ -71,6 +71,11 @@ class Authenticator:
             self._asked[digest] = asking
             asking.add_done_callback(lambda _: self._asked.pop(digest))
         return await asyncio.shield(asking)
+
+    def knows(self, credential: str) -> bool:
+        """Say whether a credential was good when the store was last asked about it."""
+        remembered = self._remembered.get(_digest_of(credential))
+        return remembered is not None and isinstance(remembered[1], Caller)
 
     def forget(self, concerns: Callable[[identity_pb2.Principal], bool]) -> None:
         """Ask the store again about those whose key or role has just changed."""
@@ -111,3 +116,7 @@ class Authenticator:
             scopes=tuple(principal.scopes),
             api_key_id=principal.api_key_id,
         )
+
+
+def _digest_of(credential: str) -> bytes:
+    return hashlib.sha256(credential.encode()).digest()

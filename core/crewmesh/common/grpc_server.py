@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import structlog
@@ -56,8 +57,9 @@ _OPTIONS = (
 _ANYONES_FAULTS_BYTES = 5 * 1024
 _MESH_FAULTS_BYTES = 96 * 1024
 
-# Takes a call's metadata and returns who makes it, or raises UnauthenticatedError.
-Authenticate = Callable[[Mapping[str, str]], Awaitable[Identity]]
+# Takes a call's metadata and the network address that it comes from ("" where there is none), and
+# returns who makes it, or raises UnauthenticatedError.
+Authenticate = Callable[[Mapping[str, str], str], Awaitable[Identity]]
 
 _caller: ContextVar[Identity] = ContextVar("caller")
 
@@ -236,11 +238,17 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             structlog.contextvars.bind_contextvars(request_id=request_id)
         if self._peers is not None and IDENTITY_METADATA_KEY in metadata:
             _check_peer(role_of_peer(context.auth_context()), self._peers)
-        identity = await self._authenticate(metadata)
+        identity = await self._authenticate(metadata, _address_of(context.peer()))
         if identity.org_id:
             structlog.contextvars.bind_contextvars(org_id=identity.org_id)
         check_access(method, identity)
         _caller.set(identity)
+
+
+def _address_of(peer: str) -> str:
+    """Return the address in gRPC's name of a peer, such as `ipv6:%5B::1%5D:50551`."""
+    family, _, place = peer.partition(":")
+    return unquote(place).rpartition(":")[0].strip("[]") if family.startswith("ip") else ""
 
 
 def _check_peer(role: str, peers: Collection[str]) -> None:

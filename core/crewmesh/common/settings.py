@@ -101,6 +101,23 @@ class MeshSettings(Settings):
         return self
 
 
+class EdgeSettings(MeshSettings):
+    """Base of the settings of services that people and programs outside may call."""
+
+    requests_per_minute: int = Field(
+        60_000,
+        ge=0,
+        le=1_000_000,
+        description="of one API key, or one person signed in, over all edges of the mesh; 0: no limit",
+    )
+    address_requests_per_minute: int = Field(
+        6_000,
+        ge=0,
+        le=1_000_000,
+        description="of one network address, without a credential that is known to be good; 0: no limit",
+    )
+
+
 def _values_from_files(cls: type[Settings]) -> dict[str, str]:
     values = {}
     for name in cls.model_fields:

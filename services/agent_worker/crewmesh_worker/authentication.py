@@ -12,6 +12,7 @@ from crewmesh.common.identity import (
     IdentitySigner,
     IdentityVerifier,
 )
+from crewmesh.common.request_limits import RequestLimiter, Standing
 from crewmesh.v1 import identity_pb2_grpc
 
 
@@ -23,19 +24,35 @@ class CallAuthenticator:
         verifier: IdentityVerifier,
         store: identity_pb2_grpc.IdentityServiceAsyncStub,
         signer: IdentitySigner,
+        limiter: RequestLimiter,
     ) -> None:
         self._verifier = verifier
         self._authenticator = Authenticator(store, signer.service)
         self._signer = signer
+        self._limiter = limiter
 
-    async def __call__(self, metadata: Mapping[str, str]) -> Identity:
-        """Return the caller; raise UnauthenticatedError without valid credentials."""
+    async def __call__(self, metadata: Mapping[str, str], address: str) -> Identity:
+        """Return the caller.
+
+        Raises UnauthenticatedError without valid credentials, and ExhaustedError for who asks
+        too often. What the gateway passes on it has counted itself.
+        """
         if token := metadata.get(IDENTITY_METADATA_KEY):
             return self._verifier.verify(token)
         scheme, _, credential = metadata.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not credential:
+        is_bearer = scheme.lower() == "bearer" and credential
+        if not is_bearer or not self._authenticator.knows(credential):
+            _require(await self._limiter.take_for_address(address))
+        if not is_bearer:
             raise UnauthenticatedError(
                 "no credentials; send metadata `authorization: Bearer <API key>`"
             )
         own = self._signer.metadata()
-        return (await self._authenticator.authenticate(credential, own)).identity
+        caller = await self._authenticator.authenticate(credential, own)
+        _require(await self._limiter.take_for(caller))
+        return caller.identity
+
+
+def _require(standing: Standing | None) -> None:
+    if standing is not None:
+        standing.require()

@@ -19,6 +19,7 @@ from crewmesh.common.grpc_client import (
     delivery_stub,
     file_stub,
     identity_stub,
+    limit_stub,
     open_channel,
     run_store_stub,
     session_store_stub,
@@ -36,6 +37,7 @@ from crewmesh.common.lifecycle import (
 from crewmesh.common.logging import start_logging
 from crewmesh.common.mesh_tls import GATEWAY, STORE
 from crewmesh.common.metrics import MetricsServer
+from crewmesh.common.request_limits import RequestLimiter
 from crewmesh.common.tracing import configure_tracing, stop_tracing
 from crewmesh.v1 import agent_pb2_grpc, run_store_pb2, session_pb2_grpc
 from crewmesh_worker.authentication import CallAuthenticator
@@ -91,8 +93,11 @@ class Worker:
         project_cache_dir = settings.project_cache_dir or temporary / "crewmesh-projects"
         cache_dir = settings.dataset_cache_dir or temporary / "crewmesh-datasets"
         cache_dir.mkdir(parents=True, exist_ok=True)
+        self._local_model = LocalModel(settings.local_model())
         confinement = settings.confinement()
-        self._projects = Projects(project_cache_dir)
+        if confinement["ports"] is not None and self._local_model.port is not None:
+            confinement["ports"] += (self._local_model.port,)
+        self._projects = Projects(project_cache_dir, confinement=confinement)
         self._runners = Runners(
             RunnerPool(
                 RunnerSettings(
@@ -123,7 +128,6 @@ class Worker:
             UploadedCrews(crew_store),
             [self._projects],
         )
-        self._local_model = LocalModel(settings.local_model())
         sessions = session_store_stub(self._channel)
         self._executor = Executor(
             self._slots, self._crews, self._runners, self._writer, files,
@@ -139,11 +143,18 @@ class Worker:
         relay = StoreRelay(self._signer)
         self._servicer = AgentServicer(self._crews, admission, self._store, self._signer, relay)
         self._sessions = SessionServicer(self._crews, admission, sessions, relay)
+        self._limiter = RequestLimiter(
+            limit_stub(self._channel),
+            self._signer.metadata,
+            of_caller=settings.requests_per_minute,
+            of_address=settings.address_requests_per_minute,
+        )
         self._server = GrpcServer(
             CallAuthenticator(
                 IdentityVerifier(settings.mesh_secret),
                 identity_stub(self._channel),
                 self._signer,
+                self._limiter,
             ),
             reflect=settings.reflection,
             tls=tls,
@@ -235,6 +246,7 @@ class Worker:
     async def stop(self) -> None:
         """Let calls under way end, then end the runners."""
         await self._server.stop(_STOP_GRACE_SECONDS)
+        await self._limiter.close()
         await self._runners.stop()
         await self._local_model.stop()
         await self._channel.close()
@@ -248,8 +260,12 @@ def _tell_confinement(settings: WorkerSettings) -> None:
         why = "it is off" if settings.runner_confinement == "off" else "the kernel has no Landlock"
         log.warning("runs are not confined to their own files", why=why)
         return
-    ports = settings.runner_ports if "ports" in held else ""
-    log.info("runs are confined", to_own=[h for h in held if h != "ports"], ports=ports or "any")
+    ports = settings.confinement()["ports"] if "ports" in held else None
+    log.info(
+        "runs are confined",
+        to_own=[h for h in held if h != "ports"],
+        ports="any" if ports is None else list(ports),
+    )
 
 
 async def run(settings: WorkerSettings) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from crewmesh.common.mesh_tls import TlsDirectory
-from crewmesh.common.settings import MeshSettings
+from crewmesh.common.settings import EdgeSettings
 from crewmesh_worker.local_model.files import find_weights
 from crewmesh_worker.local_model.settings import LocalModelSettings
 from crewmesh_worker.runner.confinement import available
@@ -26,7 +28,7 @@ _MODEL_VARIABLES = (
 )
 
 
-class WorkerSettings(MeshSettings):
+class WorkerSettings(EdgeSettings):
     """Read from `CREWMESH_...` environment variables."""
 
     worker_address: str = Field("127.0.0.1:8081", description="host:port to listen on")
@@ -95,9 +97,10 @@ class WorkerSettings(MeshSettings):
         "", description="further directories that runs may read and write, with commas"
     )
     runner_ports: str = Field(
-        "",
-        pattern=r"^( *[0-9]{1,5} *(,|$))*$",
-        description="TCP ports that runs may connect to, such as 443, with commas; any without",
+        "53,80,443,11434",
+        pattern=r"^(any|( *[0-9]{1,5} *(,|$))*)$",
+        description="TCP ports that runs may connect to, with commas, besides those of the addresses that "
+        "runs are given here; or `any`, the mesh's own among them",
     )
     dataset_cache_dir: Path | None = Field(None, description="where datasets are kept for runs")
     default_timeout_seconds: int = Field(
@@ -149,8 +152,15 @@ class WorkerSettings(MeshSettings):
             "writable": tuple(
                 Path(p.strip()) for p in self.runner_writable.split(",") if p.strip()
             ),
-            "ports": tuple(int(port) for port in self.runner_ports.split(",") if port.strip()),
+            "ports": self._ports_of_runs(),
         }
+
+    def _ports_of_runs(self) -> tuple[int, ...] | None:
+        if self.runner_ports == "any":
+            return None
+        named = {int(port) for port in self.runner_ports.split(",") if port.strip()}
+        given = filter(None, map(_port_of, self.environment_of_runs().values()))
+        return tuple(sorted({*named, *given}))
 
     def public_tls(self) -> TlsDirectory | None:
         """Return the certificate of the second address; None where nothing listens there."""
@@ -162,7 +172,7 @@ class WorkerSettings(MeshSettings):
 
     @model_validator(mode="after")
     def _check_confinement(self) -> Self:
-        if any(not 0 < port < 65_536 for port in self.confinement()["ports"]):
+        if any(not 0 < port < 65_536 for port in self._ports_of_runs() or ()):
             raise ValueError("CREWMESH_RUNNER_PORTS: a port is between 1 and 65535")
         if self.runner_confinement == "required" and not available():
             raise ValueError(
@@ -208,3 +218,14 @@ class WorkerSettings(MeshSettings):
             network.variable(network.CONTACT): self.network_contact,
             network.variable(network.PRIVATE): "true" if self.private_network else "",
         }
+
+
+def _port_of(value: str) -> int | None:
+    """Return the port of a variable that is a URL, or a host with its port; None of any other."""
+    host_and_port = re.fullmatch(r"[\w.-]+:\d{1,5}", value)
+    if "://" not in value and not host_and_port:
+        return None
+    try:
+        return urlsplit(f"//{value}" if host_and_port else value).port
+    except ValueError:
+        return None

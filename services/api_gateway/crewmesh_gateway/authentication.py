@@ -9,11 +9,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewmesh.common.errors import CrewmeshError, UnauthenticatedError
+from crewmesh.common.request_limits import Standing
 from crewmesh_gateway.browser.cookies import SessionCookies
 from crewmesh_gateway.browser.origin import require_same_origin
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.oidc.settings import CALLBACK_PATH
 from crewmesh_gateway.problems import REQUEST_ID_KEY, problem_of_error
+from crewmesh_gateway.standing import STANDING_KEY
 
 CALLER_KEY = "crewmesh.caller"
 
@@ -33,13 +35,16 @@ _OPEN_PATHS = frozenset(
         CALLBACK_PATH,
     }
 )
+# Asked by what watches the gateway, from addresses that many may share.
+_UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _BEARER = re.compile(r"bearer +([\x21-\x7e]{1,2048})", re.IGNORECASE)
 
 
 class AuthenticationMiddleware:
     """Lets nothing under /v1, nor GraphQL, pass without a valid credential, but a sign-in.
 
-    It stands before routing and before the body is read, so no route can forget it. What the
+    Nor who asks too often: by credential where there is a good one, else by network address. It
+    stands before routing and before the body is read, so no route can forget it. What the
     caller may do is decided where it is done: by the services' rpcs.
     """
 
@@ -49,19 +54,41 @@ class AuthenticationMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and _is_closed(scope["path"]):
-            try:
-                credential = credential_of(
-                    scope["method"], Headers(scope=scope), self._gateway.cookies
-                )
-                scope[CALLER_KEY] = await self._gateway.authenticator.authenticate(
-                    credential, self._gateway.mesh.metadata(scope[REQUEST_ID_KEY])
-                )
-                structlog.contextvars.bind_contextvars(org_id=scope[CALLER_KEY].identity.org_id)
-            except CrewmeshError as error:
-                await problem_of_error(error, scope)(scope, receive, send)
-                return
+        try:
+            if scope["type"] == "http" and _is_closed(scope["path"]):
+                await self._let_in(scope)
+            elif scope["path"] not in _UNLIMITED_PATHS:
+                await self._take_for_address(scope)
+        except CrewmeshError as error:
+            await problem_of_error(error, scope)(scope, receive, send)
+            return
         await self._app(scope, receive, send)
+
+    async def _let_in(self, scope: Scope) -> None:
+        authenticator = self._gateway.authenticator
+        try:
+            credential = credential_of(scope["method"], Headers(scope=scope), self._gateway.cookies)
+        except CrewmeshError:
+            await self._take_for_address(scope)
+            raise
+        if not authenticator.knows(credential):
+            await self._take_for_address(scope)
+        caller = scope[CALLER_KEY] = await authenticator.authenticate(
+            credential, self._gateway.mesh.metadata(scope[REQUEST_ID_KEY])
+        )
+        structlog.contextvars.bind_contextvars(org_id=caller.identity.org_id)
+        _require(scope, await self._gateway.limiter.take_for(caller))
+
+    async def _take_for_address(self, scope: Scope) -> None:
+        address = scope["client"][0] if scope.get("client") else ""
+        _require(scope, await self._gateway.limiter.take_for_address(address))
+
+
+def _require(scope: Scope, standing: Standing | None) -> None:
+    """Refuse who asks too often; have the answer tell, either way, how they stand."""
+    if standing is not None:
+        scope[STANDING_KEY] = standing
+        standing.require()
 
 
 def _is_closed(path: str) -> bool:

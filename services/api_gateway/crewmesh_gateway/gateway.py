@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from crewmesh.common.authentication import Authenticator
+from crewmesh.common.request_limits import RequestLimiter
 from crewmesh_gateway.browser.cookies import SessionCookies
 from crewmesh_gateway.browser.sealing import Sealer
 from crewmesh_gateway.mesh import SERVICE, Mesh, error_of
@@ -32,11 +34,19 @@ class Gateway:
         mesh_secret: str,
         max_body_bytes: int,
         max_upload_bytes: int,
+        requests_per_minute: int = 0,
+        address_requests_per_minute: int = 0,
         oidc: OidcProvider | None = None,
         graphql: GraphqlLimits | None = None,
     ) -> None:
         self.mesh = mesh
         self.authenticator = Authenticator(mesh.identities, SERVICE, error_of)
+        self.limiter = RequestLimiter(
+            mesh.limits,
+            partial(mesh.metadata, "request-limits"),
+            of_caller=requests_per_minute,
+            of_address=address_requests_per_minute,
+        )
         self.cookies = SessionCookies(mesh_secret)
         # By whom people may sign in, and sign-ins that have begun there.
         self.oidc = oidc

@@ -16,6 +16,7 @@ from crewmesh.common import tracing
 from crewmesh.common.errors import UnavailableError
 from crewmesh_gateway.metrics import Metrics
 from crewmesh_gateway.problems import CLIENT_GONE, REQUEST_ID_KEY, problem_of_error, unexpected
+from crewmesh_gateway.standing import standing_headers
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,11 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] += [(b"x-request-id", request_id.encode()), *_SECURITY_HEADERS]
+                message["headers"] += [
+                    (b"x-request-id", request_id.encode()),
+                    *_SECURITY_HEADERS,
+                    *standing_headers(scope),
+                ]
             await send(message)
 
         started = time.perf_counter()

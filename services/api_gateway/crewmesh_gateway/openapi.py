@@ -17,7 +17,8 @@ events; a broken stream goes on after the last number you saw), and read its ans
 `GET /v1/runs/{run_id}`.
 
 Times are RFC 3339 in UTC, ids are UUIDv7, lists come in pages, and errors are
-`application/problem+json` with a stable `code`. Every answer carries `X-Request-ID`.
+`application/problem+json` with a stable `code`. Every answer carries `X-Request-ID`, and
+`RateLimit` with what is left where requests are limited.
 """
 
 TAGS = [
@@ -52,7 +53,7 @@ _MEANINGS = {
 _ALWAYS = {
     401: "No valid API key or access token",
     403: "Your role does not allow it",
-    429: "Too many; see `Retry-After`",
+    429: "Too many; see `Retry-After` and `RateLimit`",
     500: "Unexpected; tell us the `request_id`",
     503: "A part of the mesh is down; see `Retry-After`",
     504: "The mesh did not answer in time",

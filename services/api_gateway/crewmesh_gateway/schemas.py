@@ -249,6 +249,13 @@ class SetLimits(Input):
             examples=[{"data-analyst": 4}],
         ),
     ]
+    max_requests_per_minute: Annotated[
+        _AtMost | None,
+        Field(
+            description="Requests of each API key and each person signed in; null where only the "
+            "mesh's own limit holds, which this can't raise."
+        ),
+    ] = None
 
 
 class Fault(BaseModel):
@@ -586,6 +593,10 @@ class Limits(BaseModel):
     max_running: Annotated[int | None, Field(description="null where there is no limit.")]
     max_queued: int
     crews: Annotated[dict[str, int], Field(description="By the crew's name.")]
+    max_requests_per_minute: Annotated[
+        int | None,
+        Field(description="Of each API key and each person; null: as the mesh's own limit."),
+    ]
 
 
 class AuditEntry(BaseModel):

@@ -40,6 +40,8 @@ async def run(settings: GatewaySettings) -> None:
         mesh_secret=settings.mesh_secret,
         max_body_bytes=settings.max_body_kb * 1024,
         max_upload_bytes=settings.max_upload_mb * 1024 * 1024,
+        requests_per_minute=settings.requests_per_minute,
+        address_requests_per_minute=settings.address_requests_per_minute,
         oidc=provider,
         graphql=GraphqlLimits(
             settings.graphql_introspection, settings.graphql_max_depth, settings.graphql_max_cost
@@ -50,6 +52,7 @@ async def run(settings: GatewaySettings) -> None:
     finally:
         if provider is not None:
             await provider.close()
+        await gateway.limiter.close()
         await mesh.close()
         await stop_tracing()
 
@@ -77,7 +80,8 @@ class GatewayServer(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=[p.strip() for p in settings.trusted_proxies.split(",")],
                 backlog=_BACKLOG,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=settings.drain_seconds,

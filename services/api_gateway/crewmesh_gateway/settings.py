@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from crewmesh.common.settings import MeshSettings
+from crewmesh.common.settings import EdgeSettings
 from crewmesh_gateway.oidc.settings import OidcSettings, parse_map
 
 
-class GatewaySettings(MeshSettings):
+class GatewaySettings(EdgeSettings):
     """Read from `CREWMESH_...` environment variables."""
 
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -23,6 +24,11 @@ class GatewaySettings(MeshSettings):
     )
     max_body_kb: int = Field(1024, ge=1, le=8192, description="longest JSON body, in KiB")
     max_upload_mb: int = Field(256, ge=1, description="largest dataset, in MiB")
+    trusted_proxies: str = Field(
+        "",
+        description="addresses or networks of proxies whose X-Forwarded-For tells where a request comes "
+        "from, with commas; without one, the connection tells",
+    )
     graphql_introspection: bool = Field(True, description="whether /graphql tells its schema")
     graphql_max_depth: int = Field(12, ge=1, description="how deep a GraphQL query may nest")
     graphql_max_cost: int = Field(
@@ -89,6 +95,17 @@ class GatewaySettings(MeshSettings):
     def _check_oidc(self) -> Self:
         self.oidc()
         return self
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_trusted_proxies(cls, proxies: str) -> str:
+        # Not `*`: then anybody could say where they come from.
+        for proxy in filter(None, map(str.strip, proxies.split(","))):
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"{proxy!r} is no address and no network (10.0.0.0/8)") from None
+        return proxies
 
     def mesh_addresses(self) -> dict[str, str]:
         """Return whom this service calls, by the setting that says so."""

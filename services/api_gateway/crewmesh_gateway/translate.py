@@ -241,6 +241,9 @@ def limits_json(limits: Limits) -> JsonObject:
     return {
         "max_running": limits.max_running if limits.HasField("max_running") else None,
         "max_queued": limits.max_queued,
+        "max_requests_per_minute": limits.max_requests_per_minute
+        if limits.HasField("max_requests_per_minute")
+        else None,
         "crews": {limit.crew: limit.max_running for limit in limits.crews},
     }
 

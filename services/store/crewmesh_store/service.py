@@ -59,6 +59,7 @@ from crewmesh_store.identity.servicer import IdentityServicer
 from crewmesh_store.identity.sign_ins import SignIns
 from crewmesh_store.identity.signing import KeyRing, vault_of_signing_keys
 from crewmesh_store.identity.users import UserRepository
+from crewmesh_store.limits.maintenance import forget_request_counts
 from crewmesh_store.limits.repository import LimitRepository
 from crewmesh_store.limits.servicer import LimitServicer
 from crewmesh_store.metrics import StoreMetrics
@@ -127,9 +128,8 @@ class Store:
         )
         first_pause = timedelta(seconds=settings.webhook_retry_seconds)
         self._deliveries = DeliveryRepository(self._database, first_pause, vault)
-        self._limits_servicer = LimitServicer(
-            LimitRepository(self._database), self._runs_servicer.announce_queued
-        )
+        self._limits = LimitRepository(self._database)
+        self._limits_servicer = LimitServicer(self._limits, self._runs_servicer.announce_queued)
         self._sessions_servicer = SessionStoreServicer(
             SessionRepository(self._database), self._runs_servicer.cancel
         )
@@ -259,6 +259,7 @@ class Store:
             asyncio.create_task(charge_lost_calls(self._budgets)),
             asyncio.create_task(self._retention.run()),
             asyncio.create_task(keep_keys_fresh(self._key_ring, self._sign_ins)),
+            asyncio.create_task(forget_request_counts(self._limits)),
         ]
         if self.metrics_address:
             background.append(asyncio.create_task(self._metrics.keep_fresh(self._database)))
@@ -277,7 +278,7 @@ class Store:
         await self._database.close()
         await asyncio.to_thread(self._metrics_server.stop)
 
-    async def _authenticate(self, metadata: Mapping[str, str]) -> Identity:
+    async def _authenticate(self, metadata: Mapping[str, str], _address: str) -> Identity:
         if not self._ready:
             raise UnavailableError("the store waits for Postgres", retry_after_seconds=1)
         return self._verifier.verify(metadata.get(IDENTITY_METADATA_KEY, ""))

@@ -34,7 +34,7 @@ from tests.integration.gateway.fake_store import (
 )
 
 
-async def _authenticate(metadata: Mapping[str, str]) -> Identity:
+async def _authenticate(metadata: Mapping[str, str], _address: str) -> Identity:
     return IdentityVerifier(MESH_SECRET).verify(metadata.get(IDENTITY_METADATA_KEY, ""))
 
 
@@ -128,6 +128,8 @@ async def serving_gateway(mesh: FakeMesh, **settings: Any) -> AsyncIterator[Serv
         mesh_secret=configured.mesh_secret,
         max_body_bytes=configured.max_body_kb * 1024,
         max_upload_bytes=configured.max_upload_mb * 1024 * 1024,
+        requests_per_minute=configured.requests_per_minute,
+        address_requests_per_minute=configured.address_requests_per_minute,
         oidc=OidcProvider(provider) if (provider := configured.oidc()) else None,
         graphql=GraphqlLimits(
             configured.graphql_introspection,

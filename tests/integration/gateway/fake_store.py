@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -129,10 +130,12 @@ class FakeFleet(run_store_pb2_grpc.RunStoreServiceServicer):
 
 
 class FakeLimits(limit_pb2_grpc.LimitServiceServicer):
-    """One organisation's limits, which only an owner may set."""
+    """One organisation's limits, which only an owner may set, and what was asked by whom."""
 
     def __init__(self) -> None:
         self.limits = limit_pb2.Limits(max_queued=10_000)
+        # As if no time ever passed.
+        self.seconds_taken: Counter[str] = Counter()
 
     async def GetLimits(self, request: Any, context: Any) -> Any:
         return limit_pb2.GetLimitsResponse(limits=self.limits)
@@ -140,6 +143,12 @@ class FakeLimits(limit_pb2_grpc.LimitServiceServicer):
     async def SetLimits(self, request: Any, context: Any) -> Any:
         self.limits.CopyFrom(request.limits)
         return limit_pb2.SetLimitsResponse(limits=self.limits)
+
+    async def CountRequests(self, request: Any, context: Any) -> Any:
+        for count in request.counts:
+            self.seconds_taken[count.subject] += count.seconds
+        until_whole = [self.seconds_taken[count.subject] for count in request.counts]
+        return limit_pb2.CountRequestsResponse(seconds_until_whole=until_whole)
 
 
 class FakeFiles(file_pb2_grpc.FileServiceServicer):

@@ -9,13 +9,19 @@ from crewmesh_gateway.schemas import Limits
 from tests.integration.gateway.fake_mesh import FakeMesh
 from tests.integration.gateway.test_errors import check_problem
 
-LIMITS = {"max_running": 2, "max_queued": 5, "crews": {"data-analyst": 1}}
+LIMITS = {
+    "max_running": 2,
+    "max_queued": 5,
+    "crews": {"data-analyst": 1},
+    "max_requests_per_minute": 1000,
+}
+NONE = {"max_running": None, "max_queued": 10_000, "crews": {}, "max_requests_per_minute": None}
 
 
 async def test_limits_are_shown_and_replaced(client: httpx2.AsyncClient) -> None:
     first = (await client.get("/v1/limits")).json()
     Limits.model_validate(first)
-    assert first == {"max_running": None, "max_queued": 10_000, "crews": {}}
+    assert first == NONE
     for limits in (LIMITS, first):
         put = await client.put("/v1/limits", json=limits)
         assert (put.status_code, put.json()) == (200, limits)
@@ -38,6 +44,8 @@ async def test_who_may_not_set_limits_is_403_and_may_see_them(
         ({"max_running": 0}, ["body", "max_running"]),
         ({"max_running": "2"}, ["body", "max_running"]),
         ({"max_running": 1_000_001}, ["body", "max_running"]),
+        ({"max_requests_per_minute": 0}, ["body", "max_requests_per_minute"]),
+        ({"max_requests_per_minute": 1_000_001}, ["body", "max_requests_per_minute"]),
         ({"max_queued": None}, ["body", "max_queued"]),
         ({"max_queued": 1.5}, ["body", "max_queued"]),
         ({"crews": {"a": 0}}, ["body", "crews", "a"]),
@@ -55,7 +63,7 @@ async def test_limits_that_cannot_be_are_422(
     assert [fault["loc"] for fault in check_problem(response, 422)["errors"]] == [loc]
 
 
-@pytest.mark.parametrize("left_out", list(LIMITS))
+@pytest.mark.parametrize("left_out", ["max_running", "max_queued", "crews"])
 async def test_all_limits_must_be_named_for_all_are_replaced(
     shared_client: httpx2.AsyncClient, left_out: str
 ) -> None:

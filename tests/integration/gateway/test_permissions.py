@@ -119,7 +119,7 @@ class EmptyMesh:
             )
 
     @staticmethod
-    async def _authenticate(metadata: Mapping[str, str]) -> Identity:
+    async def _authenticate(metadata: Mapping[str, str], _address: str) -> Identity:
         return IdentityVerifier(MESH_SECRET).verify(metadata[IDENTITY_METADATA_KEY])
 
     def _handler(self, method: MethodDescriptor) -> Any:

@@ -73,7 +73,12 @@ async def test_keys_are_made_used_and_revoked(client: httpx2.AsyncClient) -> Non
 
 
 async def test_limits_are_shown_and_replaced(client: httpx2.AsyncClient) -> None:
-    limits = {"max_running": 2, "max_queued": 5, "crews": {"b": 1, "a": 3}}
+    limits = {
+        "max_running": 2,
+        "max_queued": 5,
+        "crews": {"b": 1, "a": 3},
+        "max_requests_per_minute": 9,
+    }
     put = await client.put("/v1/limits", json=limits)
     shown = (await client.get("/v1/limits")).json()
 

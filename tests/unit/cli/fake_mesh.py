@@ -174,7 +174,12 @@ class FakeMesh:
         self.pushed: list[bytes] = []
         self.datasets: list[dict[str, Any]] = []
         self.contents: dict[str, bytes] = {}
-        self.limits: dict[str, Any] = {"max_running": None, "max_queued": 10_000, "crews": {}}
+        self.limits: dict[str, Any] = {
+            "max_running": None,
+            "max_queued": 10_000,
+            "crews": {},
+            "max_requests_per_minute": None,
+        }
         self.audit: list[dict[str, Any]] = []
         self.audit_head: dict[str, Any] | None = None
         self.budgets: list[dict[str, Any]] = []

@@ -144,17 +144,20 @@ def test_the_audit_log_is_listed_and_found_whole_or_not(crewmesh: Crewmesh, mesh
 def test_limits_are_shown_and_set_one_by_one(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
     shown = [line.split() for line in crewmesh("limits", "show").out.splitlines()]
     assert shown == [
-        ["RUNS", "OF", "AT", "MOST"],
-        ["running", "in", "all", "none"],
-        ["queued", "in", "all", "10,000"],
+        ["WHAT", "OF", "AT", "MOST"],
+        ["runs", "running", "in", "all", "none"],
+        ["runs", "queued", "in", "all", "10,000"],
+        ["requests", "a", "minute", "each", "key", "or", "person", "none"],
     ]
     put = crewmesh("limits", "set", "--max-running", "4", "--crew", "hello=1", "--crew", "b=2")
-    assert "hello   1" in put.out
+    assert ["runs", "running", "hello", "1"] in [line.split() for line in put.out.splitlines()]
     limits = {"max_running": 4, "max_queued": 10_000, "crews": {"hello": 1, "b": 2}}
-    assert mesh.limits == limits
+    assert mesh.limits == {**limits, "max_requests_per_minute": None}
     changed = ["--max-running", "none", "--max-queued", "9", "--crew", "hello=none", "--json"]
+    changed += ["--max-requests-per-minute", "600"]
     assert crewmesh("limits", "set", *changed).json == mesh.limits
-    assert mesh.limits == {"max_running": None, "max_queued": 9, "crews": {"b": 2}}
+    limits = {"max_running": None, "max_queued": 9, "crews": {"b": 2}}
+    assert mesh.limits == {**limits, "max_requests_per_minute": 600}
     assert crewmesh("limits", "show", "--json").json == mesh.limits
 
 

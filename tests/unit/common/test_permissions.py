@@ -115,6 +115,7 @@ RPCS = {
     "IdentityService/ChangePassword": "profile.write",
     "LimitService/GetLimits": "limits.read",
     "LimitService/SetLimits": "limits.write",
+    "LimitService/CountRequests": "",
     "RunStoreService/CreateRun": "runs.start",
     "RunStoreService/AttachWorker": "",
     "RunStoreService/RenewLeases": "",

@@ -20,6 +20,8 @@ def crews(*limits: tuple[str, int]) -> Limits:
         (Limits(max_queued=1_000_001), ["max_queued"]),
         (Limits(max_running=0, max_queued=1), ["max_running"]),
         (Limits(max_running=1_000_001), ["max_running", "max_queued"]),
+        (Limits(max_queued=1, max_requests_per_minute=1_000_000), []),
+        (Limits(max_queued=1, max_requests_per_minute=0), ["max_requests_per_minute"]),
         (crews(("a", 0), ("b", 1_000_001)), ["crews.a", "crews.b"]),
         (crews(("a", 1), ("a", 2)), ["crews.a"]),
         (crews(("", 1)), ["crews."]),

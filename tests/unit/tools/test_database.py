@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -54,6 +55,67 @@ def test_parquet_and_json_are_known_by_their_content(tmp_path: Path) -> None:
     assert tables.query("SELECT sum(n) FROM one").rows == [[7]]
     assert tables.query("SELECT sum(n) FROM two").rows == [[15]]
     assert tables.query("SELECT sum(n) FROM three").rows == [[15]]
+
+
+ROWS, LIE = 20_000_000, 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def bombs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files of a few kB that unpack to 160 MB and more, or say so."""
+    directory = tmp_path_factory.mktemp("bombs")
+    files = {name: directory / name for name in ("rows", "text", "claims")}
+    for name, sql in (
+        ("rows", f"SELECT 0::BIGINT AS a FROM range({ROWS})"),
+        ("text", "SELECT repeat('x', 1000000) AS a FROM range(300)"),
+    ):
+        duckdb.sql(sql).write_parquet(str(files[name]), compression="zstd")
+    content = files["rows"].read_bytes()
+    # Its number of rows, as the footer writes it.
+    assert content.count(varint(ROWS)) == 1
+    length = int.from_bytes(content[-8:-4], "little")
+    footer = content[-8 - length : -8].replace(varint(ROWS), varint(LIE))
+    head = content[: -8 - length]
+    files["claims"].write_bytes(head + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    return files
+
+
+def varint(number: int) -> bytes:
+    """Return a number as Thrift's compact protocol writes it."""
+    rest, written = number << 1, b""
+    while rest > 127:
+        written += bytes([rest & 127 | 128])
+        rest >>= 7
+    return written + bytes([rest])
+
+
+@pytest.mark.parametrize("bomb", ["rows", "text", "claims"])
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(
+    bombs: dict[str, Path], bomb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database._CONFIG, "memory_limit", "100MB")
+    assert bombs[bomb].stat().st_size < 50_000
+    with pytest.raises(ToolError, match=r"'data' can't be read: unpacked, it takes .* 100MB"):
+        Database({"data": bombs[bomb]}).query("SELECT 1")
+
+
+def test_reading_has_a_limit_of_time(
+    bombs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOAD_SECONDS", 0.02)
+    with pytest.raises(ToolError, match="'data' can't be read within 0 s"):
+        Database({"data": bombs["rows"]}).query("SELECT 1")
+
+
+def test_a_broken_parquet_file_is_an_error_or_is_read(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    duckdb.sql("SELECT range AS a, [range] AS b FROM range(9)").write_parquet(str(whole))
+    content = whole.read_bytes()
+    for at in range(4, len(content), len(content) // 20):
+        for changed in (content[:at] + b"\xff" + content[at + 1 :], content[:at]):
+            broken.write_bytes(changed)
+            with contextlib.suppress(ToolError):
+                Database({"data": broken}).query("SELECT * FROM data")
 
 
 def test_dates_written_as_people_do_become_dates(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`crewmesh limits`: how much an organisation may use at once."""
+"""`crewmesh limits`: how much an organisation may use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crewmesh.cli.errors import UsageError
 if TYPE_CHECKING:
     from crewmesh.client import AsyncClient
 
-app = typer.Typer(no_args_is_help=True, help="See and set how much may run at once.")
+app = typer.Typer(no_args_is_help=True, help="See and set how much may run at once, and be asked.")
 
 _NONE = "none"
 
@@ -45,6 +45,15 @@ def set_limits(
             show_default=False,
         ),
     ] = None,
+    max_requests: Annotated[
+        str | None,
+        typer.Option(
+            "--max-requests-per-minute",
+            metavar="N|none",
+            help="Requests of each API key and each person.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -54,10 +63,14 @@ def set_limits(
         changes["max_running"] = _limit(max_running, "--max-running")
     if max_queued is not None:
         changes["max_queued"] = max_queued
+    if max_requests is not None:
+        changes["max_requests_per_minute"] = _limit(max_requests, "--max-requests-per-minute")
     changes_of_crews = dict(_crew_limit(text) for text in crews or ())
     if not changes and not changes_of_crews:
         raise UsageError(
-            "nothing to set", next_step="name a limit: --max-running, --max-queued or --crew"
+            "nothing to set",
+            next_step="name a limit: --max-running, --max-queued, --crew or "
+            "--max-requests-per-minute",
         )
 
     async def act(client: AsyncClient) -> dict[str, Any]:
@@ -91,10 +104,14 @@ def _print(limits: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(limits)
         return
-    running = limits["max_running"]
     rows = [
-        ["running", "in all", _NONE if running is None else f"{running:,}"],
-        *(["running", crew, f"{limit:,}"] for crew, limit in limits["crews"].items()),
-        ["queued", "in all", f"{limits['max_queued']:,}"],
+        ["runs running", "in all", _number(limits["max_running"])],
+        *(["runs running", crew, _number(limit)] for crew, limit in limits["crews"].items()),
+        ["runs queued", "in all", _number(limits["max_queued"])],
+        ["requests a minute", "each key or person", _number(limits["max_requests_per_minute"])],
     ]
-    print_table(["RUNS", "OF", "AT MOST"], rows)
+    print_table(["WHAT", "OF", "AT MOST"], rows)
+
+
+def _number(limit: int | None) -> str:
+    return _NONE if limit is None else f"{limit:,}"

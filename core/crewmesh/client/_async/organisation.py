@@ -34,7 +34,7 @@ class AsyncLimitsResource(AsyncResource):
         return await self._transport.call(Limits, protocol.get("/v1/limits"))
 
     async def set(self, limits: Json) -> Limits:
-        """Replace all limits: `max_running`, `max_queued` and `crews`."""
+        """Replace all limits: `max_running`, `max_queued`, `crews`, `max_requests_per_minute`."""
         return await self._transport.call(Limits, protocol.put("/v1/limits", limits))
 
 

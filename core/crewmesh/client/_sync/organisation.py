@@ -35,7 +35,7 @@ class LimitsResource(Resource):
         return self._transport.call(Limits, protocol.get("/v1/limits"))
 
     def set(self, limits: Json) -> Limits:
-        """Replace all limits: `max_running`, `max_queued` and `crews`."""
+        """Replace all limits: `max_running`, `max_queued`, `crews`, `max_requests_per_minute`."""
         return self._transport.call(Limits, protocol.put("/v1/limits", limits))
 
 

@@ -37,7 +37,9 @@ class LocalModel:
     def __init__(self, settings: LocalModelSettings | None) -> None:
         self._settings = settings
         self._key = secrets.token_urlsafe(32)
-        self._listener: socket.socket | None = None
+        # Bound from the start on, since runners are held to ports before they know of a run.
+        self._listener = _bind() if settings is not None else None
+        self.port: int | None = self._listener.getsockname()[1] if self._listener else None
         self._keeper: asyncio.Task[None] | None = None
         self.pid: int | None = None
 
@@ -49,14 +51,16 @@ class LocalModel:
         if MODEL not in models or self._settings is None:
             return {}
         if self._keeper is None or self._keeper.done():
-            self._listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
-            self._keeper = asyncio.create_task(self._keep(self._settings, self._listener))
-        assert self._listener is not None
-        port = self._listener.getsockname()[1]
-        return {URL_VARIABLE: f"http://127.0.0.1:{port}/v1", KEY_VARIABLE: self._key}
+            listener = self._listener or _bind(self.port or 0)
+            self._listener = None
+            listener.listen(_BACKLOG)
+            self._keeper = asyncio.create_task(self._keep(self._settings, listener))
+        return {URL_VARIABLE: f"http://127.0.0.1:{self.port}/v1", KEY_VARIABLE: self._key}
 
     async def stop(self) -> None:
         """End the process."""
+        if self._listener is not None:
+            self._listener.close()
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -104,3 +108,11 @@ class LocalModel:
             "OMP_WAIT_POLICY": "passive",
             "GOMP_SPINCOUNT": "0",
         }
+
+
+def _bind(port: int = 0) -> socket.socket:
+    """Return a socket that has a port of this machine, and doesn't listen yet."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound

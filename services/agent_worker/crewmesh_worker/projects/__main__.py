@@ -23,7 +23,7 @@ def main() -> None:
         sys.stdout.write(f"{name}\t{' '.join(message.split())}\n")
         sys.stdout.flush()
 
-    asyncio.run(prepare_projects(directory, cache_dir, say))
+    asyncio.run(prepare_projects(directory, cache_dir, say, {"confined": True}))
 
 
 if __name__ == "__main__":

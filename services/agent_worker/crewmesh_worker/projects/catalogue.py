@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -30,8 +31,15 @@ class Projects:
     has it.
     """
 
-    def __init__(self, cache_dir: Path, projects: Iterable[Project | BrokenProject] = ()) -> None:
+    def __init__(
+        self,
+        cache_dir: Path,
+        projects: Iterable[Project | BrokenProject] = (),
+        confinement: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`confinement`: what their code is held to, as fields of RunnerSettings."""
         self._cache_dir = cache_dir
+        self._confinement = confinement or {}
         self._projects = {project.name: project for project in projects}
         self._holds = Holds(cache_dir)
 
@@ -46,7 +54,7 @@ class Projects:
         def say(name: str, message: str) -> None:
             log.info(f"project {name} {message}", project=name)  # noqa: G004 - for people
 
-        projects = await prepare_projects(directory, self._cache_dir, say)
+        projects = await prepare_projects(directory, self._cache_dir, say, self._confinement)
         self._projects = {project.name: project for project in projects}
         for project in projects:
             if isinstance(project, Project):

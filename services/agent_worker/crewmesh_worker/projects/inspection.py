@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +16,12 @@ from crewmesh_worker.projects.project import Project
 from crewmesh_worker.projects.snapshot import ENV_FILE
 from crewmesh_worker.runner.environment import project_environment
 from crewmesh_worker.runner.overlay import python_command
+from crewmesh_worker.runner.settings import RunnerSettings
 
 _MODULE: Final = "crewmesh_worker.projects.inside"
 # The first import of everything compiles it, which takes a minute on a slow machine.
 _SECONDS: Final = 300.0
+_END_SECONDS: Final = 5.0
 _SHOWN_LINES: Final = 8
 
 
@@ -29,10 +32,15 @@ class ProjectLoadError(CrewmeshError):
 
 
 class Inspectors:
-    """A process for each environment, which asks one project after the other."""
+    """A process for each environment, which asks one project after the other.
 
-    def __init__(self, overlay: Path) -> None:
+    Each project is loaded in a process of its own, confined as its runs are.
+    """
+
+    def __init__(self, overlay: Path, confinement: Mapping[str, Any]) -> None:
+        """`confinement`: what its fields in RunnerSettings are."""
         self._overlay = overlay
+        self._settings = RunnerSettings(slots=1, **confinement)
         self._processes: dict[Path, asyncio.subprocess.Process] = {}
         self._locks: dict[Path, asyncio.Lock] = {}
         self._home = tempfile.TemporaryDirectory()
@@ -67,10 +75,7 @@ class Inspectors:
 
     async def close(self) -> None:
         """End the processes."""
-        for process in self._processes.values():
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+        await asyncio.gather(*(_end(process) for process in self._processes.values()))
         self._home.cleanup()
 
     async def _ask(self, python: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -101,6 +106,7 @@ class Inspectors:
         with (home / "errors").open("wb") as errors:
             process = self._processes[python] = await asyncio.create_subprocess_exec(
                 *python_command(python, self._overlay, _MODULE),
+                self._settings.model_dump_json(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
@@ -110,13 +116,22 @@ class Inspectors:
         return process
 
     async def _drop(self, python: Path) -> None:
-        process = self._processes.pop(python)
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await _end(self._processes.pop(python))
 
     def _said(self) -> str:
         return _last_lines(Path(self._home.name) / "errors")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a process; asked to, it ends what its projects have started first."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 def _last_lines(path: Path) -> str:

@@ -16,9 +16,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -52,17 +52,19 @@ Say = Callable[[str, str], None]
 
 
 async def prepare_projects(
-    directory: Path, cache_dir: Path, say: Say
+    directory: Path, cache_dir: Path, say: Say, confinement: Mapping[str, Any]
 ) -> list[Project | BrokenProject]:
     """Have every project of the directory ready to run; those that can't be are broken.
 
-    What is there already, from an earlier start or another worker, is used as it is.
+    What is there already, from an earlier start or another worker, is used as it is. Their code
+    is held to `confinement`, fields of RunnerSettings, while it is asked what it is.
     """
     found = await asyncio.to_thread(find_projects, directory)
     if not found:
         return []
     at_a_time = asyncio.Semaphore(_AT_A_TIME)
-    inspectors = Inspectors(make_overlay(cache_dir))
+    readable = (*confinement.get("readable", ()), cache_dir)
+    inspectors = Inspectors(make_overlay(cache_dir), {**confinement, "readable": readable})
 
     async def prepare(found: Source | Unusable) -> Project | BrokenProject:
         async with at_a_time:

@@ -6,7 +6,6 @@ import contextlib
 import contextvars
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -27,6 +26,7 @@ from crewmesh_worker.runner.confinement import confine
 from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.execution import execute
 from crewmesh_worker.runner.framing import Connection
+from crewmesh_worker.runner.limits import limit_resources
 from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runner.stream import Ask
@@ -34,8 +34,6 @@ from crewmesh_worker.runner.warm_up import warm_up_crew
 
 log = structlog.get_logger(__name__)
 
-# Of 1000: when memory runs out, the kernel ends a runner before the worker or the zygote.
-_OOM_SCORE = "500"
 _IDLE_SECONDS = 0.05
 
 
@@ -123,19 +121,7 @@ def _isolate(sock: socket.socket, zygote_pid: int, settings: RunnerSettings) -> 
     os.umask(0o077)
     os.closerange(3, sock.fileno())
     os.closerange(sock.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    with contextlib.suppress(OSError):  # some sandboxes have no such file
-        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NOFILE, settings.max_open_files)
-    if settings.address_space_mb is not None:
-        _limit(resource.RLIMIT_AS, settings.address_space_mb * 1024 * 1024)
-
-
-def _limit(what: int, value: int) -> None:
-    hard = resource.getrlimit(what)[1]
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
-    resource.setrlimit(what, (value, value))
+    limit_resources(settings)
 
 
 def _warm_up(work_dir: Path) -> None:

@@ -65,7 +65,7 @@ def confine(settings: RunnerSettings, work_dir: Path) -> None:
     """Confine this thread, and all that it starts from now on; raise OSError where that fails."""
     if not settings.confined or not _ABI:
         return
-    network = AccessNet.CONNECT_TCP if settings.ports else AccessNet.NONE
+    network = AccessNet.NONE if settings.ports is None else AccessNet.CONNECT_TCP
     scopes = Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL
     with Ruleset(handled_net=network, scoped=scopes) as rules:
         for path in {*_SYSTEM, *_own_places(), *map(str, settings.readable)}:
@@ -77,7 +77,7 @@ def confine(settings: RunnerSettings, work_dir: Path) -> None:
         _allow(rules, _SHARED_MEMORY, _SHARED)
         for path in map(str, (work_dir, *settings.writable)):
             _allow(rules, path, _WRITE)
-        for port in settings.ports:
+        for port in settings.ports or ():
             rules.allow_port(port, AccessNet.CONNECT_TCP)
         rules.restrict()
     # With these root reads other processes' environment and memory, Landlock or not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -49,6 +50,18 @@ def child_pids() -> set[int]:
     """Return this single-threaded process's children, zombies included."""
     pid = os.getpid()
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def end_children() -> None:
+    """Kill and reap every child; a subreaper's are the descendants that others left, too."""
+    while True:
+        for pid in child_pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
 
 
 def resident_bytes(pid: int) -> int:

@@ -21,7 +21,7 @@ class RunnerSettings(BaseModel):
     tmpfs with room. `address_space_mb` limits a runner's address space, most of which is
     the zygote's and never touched. Where `confined` and the kernel has Landlock, runners read
     below `readable`, open files by their names below `openable`, write below `writable` and their
-    own directories, and connect to TCP `ports` only, where there are any. `python` is another environment's interpreter, which finds
+    own directories, and connect to TCP `ports` only, or to any where that is None. `python` is another environment's interpreter, which finds
     our packages in `overlay`.
     """
 
@@ -43,5 +43,5 @@ class RunnerSettings(BaseModel):
     readable: tuple[Path, ...] = ()
     openable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
-    ports: tuple[int, ...] = ()
+    ports: tuple[int, ...] | None = None
     max_open_files: int = Field(default=1024, ge=64)

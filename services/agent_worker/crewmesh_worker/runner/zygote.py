@@ -174,13 +174,7 @@ class Zygote:
     def _end_all(self) -> None:
         """Kill and reap every process that is left."""
         signal.set_wakeup_fd(-1)
-        while True:
-            for pid in linux.child_pids():
-                _signal_group(pid, signal.SIGKILL)
-            try:
-                os.wait()
-            except ChildProcessError:
-                return
+        linux.end_children()
 
     def _stop(self, *_: Any) -> None:
         self._stopping = True

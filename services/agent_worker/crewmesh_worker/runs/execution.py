@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -37,6 +37,7 @@ from crewmesh_worker.runner.text import storable
 from crewmesh_worker.runs import outcome as outcomes
 from crewmesh_worker.runs.budget import RunBudget
 from crewmesh_worker.runs.choice import ModelChoice
+from crewmesh_worker.runs.chunks import RedactedEvents
 from crewmesh_worker.runs.events import from_runner, make_event
 from crewmesh_worker.runs.log import RunLog
 from crewmesh_worker.runs.outcome import Outcome
@@ -79,6 +80,7 @@ class Execution:
         self._meter = meter
         self._budget = budget
         self._redactor = Redactor(lease.secrets.values())
+        self._events = RedactedEvents(self._redactor)
         self._memories = memories
         self._local_model = local_model
         self._input_seconds = input_seconds
@@ -277,7 +279,7 @@ class Execution:
             async for message in runner.execute(request):
                 kind = message.WhichOneof("message")
                 if kind == "event":
-                    await self._log_event(message.event)
+                    await self._log_events(self._events.take(message.event))
                 elif kind == "checkpoint":
                     self._log.checkpoint(message.checkpoint)
                 elif kind == "memories":
@@ -291,8 +293,10 @@ class Execution:
                 elif kind == "call_settlement":
                     await self._budget.settle(message.call_settlement)
                 else:
+                    await self._log_events(self._events.rest())
                     return self._ended(message)
         except RunnerDiedError as error:
+            await self._log_events(self._events.rest())
             return self._retry_or_fail("runner_died", str(error))
         raise AssertionError("a runner's messages end with finished, failed or waiting")
 
@@ -311,11 +315,13 @@ class Execution:
         error.message = redact(error.message)
         return outcomes.failed(error, redact(message.failed.output_partial))
 
-    async def _log_event(self, event: runner_pb2.RunnerEvent) -> None:
-        payload_json, call = self._redactor.redact(event.payload_json), None
-        if event.type == "llm.completed":
-            payload_json, call = await self._meter.meter(payload_json)
-        await self._log.add(from_runner(event, payload_json), call)
+    async def _log_events(self, events: Iterable[tuple[runner_pb2.RunnerEvent, str]]) -> None:
+        """Log events, each with its payload without secrets."""
+        for event, payload_json in events:
+            call = None
+            if event.type == "llm.completed":
+                payload_json, call = await self._meter.meter(payload_json)
+            await self._log.add(from_runner(event, payload_json), call)
 
     async def _answer_call(self, runner: Runner, call: runner_pb2.CallRequest) -> None:
         """Tell the runner whether it may call the model; it waits."""

@@ -23,6 +23,8 @@ from crewmesh_worker.tools.registry import ToolError
 
 MAX_ROWS = 100
 STATEMENT_SECONDS = 20.0
+# Of all datasets of a run: a file of a few kB may unpack to any size.
+LOAD_SECONDS = 120.0
 _MAX_CELL_CHARACTERS = 300
 _CONFIG: dict[str, Any] = {
     "threads": 2,
@@ -78,7 +80,7 @@ class Database:
             connection = self._open()
             try:
                 self._require_reading(connection, sql)
-                with _time_limit(connection):
+                with _time_limit(connection, STATEMENT_SECONDS):
                     cursor = connection.execute(sql)
                     columns = [column[0] for column in cursor.description or ()]
                     rows = [[_plain(cell) for cell in row] for row in cursor.fetchmany(max_rows)]
@@ -122,8 +124,9 @@ class Database:
             if not self._datasets:
                 raise ToolError("this run has no dataset: give it one as an input")
             connection = duckdb.connect(":memory:", config=_CONFIG)
-            for name, path in self._datasets.items():
-                _load(connection, name, path)
+            with _time_limit(connection, LOAD_SECONDS):
+                for name, path in self._datasets.items():
+                    _load(connection, name, path)
             connection.execute(_LOCKDOWN)
             self._connection = connection
         return self._connection
@@ -155,11 +158,25 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
         reader = "read_csv"
     try:
         connection.execute(f"CREATE TABLE {quote(name)} AS FROM {reader}(?)", [str(path)])
+        _convert_columns(connection, name)
+    except duckdb.OutOfMemoryException as error:
+        raise ToolError(
+            f"the dataset {name!r} can't be read: unpacked, it takes more than the "
+            f"{_CONFIG['memory_limit']} of memory that a run's data may; give the run an extract of it"
+        ) from error
+    except duckdb.InterruptException as error:
+        raise ToolError(
+            f"the dataset {name!r} can't be read within {LOAD_SECONDS:.0f} s: give the run an "
+            "extract of it"
+        ) from error
     except duckdb.Error as error:
         reason = str(error).replace(str(path), name).splitlines()[0]
         raise ToolError(
             f"the dataset {name!r} can't be read as {reader.removeprefix('read_')}: {reason}"
         ) from error
+
+
+def _convert_columns(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     for column, type_ in _columns(connection, name):
         if type_ == "VARCHAR":
             _convert_dates(connection, quote(name), quote(column))
@@ -204,8 +221,8 @@ def quote(identifier: str) -> str:
 
 
 @contextmanager
-def _time_limit(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    timer = threading.Timer(STATEMENT_SECONDS, connection.interrupt)
+def _time_limit(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    timer = threading.Timer(seconds, connection.interrupt)
     timer.start()
     try:
         yield

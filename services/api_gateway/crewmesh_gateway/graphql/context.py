@@ -35,6 +35,7 @@ class Connection:
         self.request_id: str = connection.scope[REQUEST_ID_KEY]
         self._caller: Caller | None = connection.scope.get(CALLER_KEY)
         self._connection = connection
+        self._is_socket = connection.scope["type"] == "websocket"
         self._credential: str | None = None
 
     @property
@@ -62,6 +63,16 @@ class Connection:
         self._caller = await self.gateway.authenticator.authenticate(
             credential, self.mesh.metadata(self.request_id)
         )
+
+    async def take_request(self) -> None:
+        """Count an operation of a web socket as the request that it is by POST, which was counted.
+
+        Raises ExhaustedError for who asks too often.
+        """
+        if self._is_socket:
+            standing = await self.gateway.limiter.take_for(self.caller)
+            if standing is not None:
+                standing.require()
 
     def metadata(self) -> Metadata:
         """Return the metadata of a call that is made now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from graphql import (
@@ -17,9 +17,25 @@ from graphql import (
 )
 from strawberry.extensions import SchemaExtension
 
+from crewmesh.common.errors import CrewmeshError
+from crewmesh_gateway.graphql.context import Context
+
 # What a list holds when the query doesn't say; as the fields' own defaults.
 DEFAULT_LIMITS = {"crews": 50, "runs": 20, "events": 50, "artifacts": 10, "tasks": 10, "users": 50}
 _MOST = 200
+
+
+class RateLimit(SchemaExtension):
+    """Refuses operations of who asks too often."""
+
+    async def on_execute(self) -> AsyncIterator[None]:
+        """Take a request, before any of it is done."""
+        context: Context = self.execution_context.context
+        try:
+            await context.mesh.take_request()
+        except CrewmeshError as error:
+            raise GraphQLError(error.message, original_error=error) from None
+        yield
 
 
 class CostLimit(SchemaExtension):

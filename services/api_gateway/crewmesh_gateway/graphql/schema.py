@@ -38,7 +38,7 @@ from crewmesh_gateway.bodies import dump_json
 from crewmesh_gateway.gateway import GraphqlLimits
 from crewmesh_gateway.graphql.context import GraphInfo
 from crewmesh_gateway.graphql.errors import name_error
-from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS, CostLimit
+from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS, CostLimit, RateLimit
 from crewmesh_gateway.graphql.types import (
     ApiKey,
     CreatedApiKey,
@@ -294,6 +294,7 @@ def create_schema(limits: GraphqlLimits) -> strawberry.Schema:
         max_cost = limits.max_cost
 
     extensions: list[type[SchemaExtension] | Callable[[], SchemaExtension]] = [
+        RateLimit,
         Cost,
         lambda: QueryDepthLimiter(max_depth=limits.max_depth),
     ]

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from crewmesh.common.request_limits import network_of
 from crewmesh.v1.identity_pb2 import (
     GetKeySetRequest,
     RefreshTokensRequest,
@@ -151,8 +152,8 @@ def gateway_of(request: Request) -> Gateway:
 
 
 def network_address(request: Request) -> str:
-    """Return where a request came from; empty where that isn't known."""
-    return request.client.host if request.client else ""
+    """Return where a request came from, of IPv6 the network; empty where that isn't known."""
+    return network_of(request.client.host) if request.client else ""
 
 
 def _answer(tokens: Tokens) -> Response:

@@ -22,7 +22,7 @@ router = APIRouter(tags=["limits"], route_class=JsonRoute)
     responses={200: {"model": schemas.Limits}, **problems()},
 )
 async def get_limits(relay: RequestRelay) -> Response:
-    """Show how many runs may be running and queued at once, in all and of single crews."""
+    """Show how many runs may be running and queued at once, and how often one may ask."""
     answer = await relay.call(relay.mesh.limits.GetLimits, GetLimitsRequest())
     return Json(limits_json(answer.limits))
 
@@ -36,12 +36,16 @@ async def set_limits(relay: RequestRelay, body: schemas.SetLimits) -> Response:
     """Replace all limits; for owners and admins.
 
     They hold for every run that starts from now on. Runs that are running go on, and those
-    that are queued stay so, even where they are more than the new limits allow.
+    that are queued stay so, even where they are more than the new limits allow. Every gateway
+    holds requests to their limit within 10 seconds, this one at once.
     """
     limits = Limits(
         max_running=body.max_running,
         max_queued=body.max_queued,
+        max_requests_per_minute=body.max_requests_per_minute,
         crews=[CrewLimit(crew=crew, max_running=n) for crew, n in sorted(body.crews.items())],
     )
     answer = await relay.call(relay.mesh.limits.SetLimits, SetLimitsRequest(limits=limits))
+    org_id = relay.caller.identity.org_id
+    relay.gateway.authenticator.forget(lambda principal: principal.org_id == org_id)
     return Json(limits_json(answer.limits))

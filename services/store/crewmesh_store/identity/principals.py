@@ -56,4 +56,5 @@ class Principals:
             role=row["role"],
             api_key_id=str(row["api_key_id"] or ""),
             scopes=row["scopes"],
+            max_requests_per_minute=row["max_requests_per_minute"] or 0,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
@@ -13,6 +14,7 @@ from crewmesh_store.limits.repository import LimitRepository
 
 _MOST: Final = 1_000_000
 _MOST_CREWS: Final = 1_000
+_MOST_COUNTS: Final = 1_000
 
 
 class LimitServicer(limit_pb2_grpc.LimitServiceServicer):
@@ -38,6 +40,19 @@ class LimitServicer(limit_pb2_grpc.LimitServiceServicer):
         self._on_set()
         return limit_pb2.SetLimitsResponse(limits=await self._limits.get(org_id))
 
+    async def CountRequests(
+        self, request: limit_pb2.CountRequestsRequest, context: Any
+    ) -> limit_pb2.CountRequestsResponse:
+        counts = {count.subject: count.seconds for count in request.counts}
+        if len(counts) != len(request.counts) or len(counts) > _MOST_COUNTS:
+            raise InvalidInputError(f"at most {_MOST_COUNTS:,} counts, each of another subject")
+        if not all(0 <= seconds < math.inf for seconds in counts.values()):
+            raise InvalidInputError("seconds are 0 or more")
+        until_whole = await self._limits.count_requests(counts)
+        return limit_pb2.CountRequestsResponse(
+            seconds_until_whole=[until_whole[subject] for subject in counts]
+        )
+
 
 def faults_of(limits: limit_pb2.Limits) -> list[Violation]:
     """Return every fault of the limits; none when they can be set."""
@@ -47,6 +62,9 @@ def faults_of(limits: limit_pb2.Limits) -> list[Violation]:
         faults.append(Violation("max_running", f"{bounds}, or null for no limit"))
     if not 1 <= limits.max_queued <= _MOST:
         faults.append(Violation("max_queued", bounds))
+    requests = limits.max_requests_per_minute
+    if limits.HasField("max_requests_per_minute") and not 1 <= requests <= _MOST:
+        faults.append(Violation("max_requests_per_minute", f"{bounds}, or null for no limit"))
     if len(limits.crews) > _MOST_CREWS:
         faults.append(Violation("crews", f"at most {_MOST_CREWS:,} crews"))
         return faults

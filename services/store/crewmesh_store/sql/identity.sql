@@ -15,14 +15,14 @@ RETURNING id;
 
 -- name: find_principal_of_key
 SELECT k.id AS api_key_id, k.scopes, u.id AS user_id, u.email, u.role, o.id AS org_id,
-    o.name AS org_name
+    o.name AS org_name, o.max_requests_per_minute
 FROM api_keys k JOIN users u ON u.id = k.user_id JOIN orgs o ON o.id = k.org_id
 WHERE k.secret_hash = %(secret_hash)s AND k.revoked_at IS NULL AND u.disabled_at IS NULL
     AND (k.expires_at IS NULL OR k.expires_at > now());
 
 -- name: find_principal_of_family
 SELECT NULL AS api_key_id, '{*}'::text[] AS scopes, u.id AS user_id, u.email, u.role,
-    o.id AS org_id, o.name AS org_name
+    o.id AS org_id, o.name AS org_name, o.max_requests_per_minute
 FROM token_families f JOIN users u ON u.id = f.user_id JOIN orgs o ON o.id = f.org_id
 WHERE f.id = %(family_id)s AND f.revoked_at IS NULL AND f.expires_at > now()
     AND u.disabled_at IS NULL;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,21 @@ from crewmesh_worker.projects.inside.inputs import inputs_schema
 from crewmesh_worker.projects.inside.loading import Loaded, load
 from crewmesh_worker.projects.inside.models import exchanged_models, skip_keyless_flow_memory
 from crewmesh_worker.projects.inside.workspace import Workspace
-from crewmesh_worker.runner.environment import add_variables
+from crewmesh_worker.runner.environment import add_variables, run_environment
 
 
 def inspect(request: dict[str, Any]) -> dict[str, Any]:
     """Load the project as a run would, with no model; return its inputs, agents and tasks.
 
-    This process has the project's variables and modules afterwards, and is of no other use.
+    This process has the project's modules afterwards, and is of no other use.
     """
     workspace = Workspace(Path(request["work_dir"]), lambda path, name: None)
     workspace.fill(Path(request["snapshot"]), None, request["env_file"])
-    os.chdir(workspace.directory)
-    add_variables(dotenv_values(".env"))
-    with exchanged_models(lambda: make_llm("offline"), True, lambda _: None, lambda model: model):
+    with (
+        run_environment(workspace.directory, {}, workspace.home),
+        exchanged_models(lambda: make_llm("offline"), True, lambda _: None, lambda model: model),
+    ):
+        add_variables(dotenv_values(".env"))
         skip_keyless_flow_memory()
         loaded = load(workspace.directory, request["entry"])
         return {"inputs": inputs_schema(loaded), **_parts(loaded)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,11 @@ def told(target: Target, seconds: float) -> Iterator[None]:
             f"{error.certificate_error}"
         ) from error
     except aiohttp.ClientConnectorError as error:
+        if error.errno == errno.EACCES:
+            raise UnreachableError(
+                f"runs may not connect to port {target.port} here; whoever runs the workers can name "
+                "it in CREWMESH_RUNNER_PORTS"
+            ) from error
         raise UnreachableError(
             f"{target.host} can't be reached: it is down, or this machine has no network "
             f"({error.strerror or error})"

@@ -1,0 +1,30 @@
+"""What a runner's process may use of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from pathlib import Path
+from typing import Final
+
+from crewmesh_worker.runner.settings import RunnerSettings
+
+# Of 1000: when memory runs out, the kernel ends a runner before the worker or the zygote.
+_OOM_SCORE: Final = "500"
+
+
+def limit_resources(settings: RunnerSettings) -> None:
+    """Limit this process and all that it starts."""
+    with contextlib.suppress(OSError):  # some sandboxes have no such file
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, settings.max_open_files)
+    if settings.address_space_mb is not None:
+        _limit(resource.RLIMIT_AS, settings.address_space_mb * 1024 * 1024)
+
+
+def _limit(what: int, value: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(what, (value, value))
