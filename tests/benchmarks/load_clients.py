@@ -31,7 +31,11 @@ DEFINITION = {
     "name": CREW,
     "description": "One call of the model in each of its tasks.",
     "version": "1.0.0",
-    "inputs": {"type": "object", "properties": {"topic": {"type": "string"}}},
+    "inputs": {
+        "type": "object",
+        "properties": {"topic": {"type": "string"}},
+        "required": ["topic"],
+    },
     "crew": {
         "agents": {"host": {"role": "Host", "goal": "Introduce topics", "backstory": "Exact."}},
         "tasks": [
