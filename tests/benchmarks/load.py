@@ -200,7 +200,7 @@ starts the next. All of it is on one machine: a mesh by `crewmesh up` with {work
 ({watching_now[peak]:,} at most). The processors were {busy:.0f} % busy, {own:.0f} % with the callers themselves.
 
 **{verdict}** Every accepted run is listed and has ended; what both its watchers saw, {events:,} events in all, is its log, from the first event to the last, in order.
-By their end: {statuses}. By attempts: {attempts}. Asked again for a run: {asked_again} times. Streams that broke: {streams_broken}.
+By their end: {statuses}. By attempts: {attempts}. Answers that said "too busy", after which the caller asked again: {asked_again}. Streams that broke: {streams_broken}.
 
 | | p50, ms | p90 | p99 |
 | --- | ---: | ---: | ---: |

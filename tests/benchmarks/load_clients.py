@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
@@ -98,12 +99,19 @@ class Caller:
         # The same key each time: what was accepted with its answer lost isn't started twice.
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         body = {"crew": CREW, "inputs": {"topic": topic}}
+        run: Json = await self._ask("POST", "/v1/runs", 202, json=body, headers=headers)
+        run_id: str = run["id"]
+        return run_id
+
+    async def _ask(self, method: str, path: str, wanted: int = 200, **given: Any) -> Json:
+        """Return an answer, asked for again as long as the mesh says that it is too busy."""
         while True:
-            async with self._client.post("/v1/runs", json=body, headers=headers) as response:
-                if response.status not in _AGAIN:
-                    assert response.status == 202, await response.text()
-                    run_id: str = (await response.json())["id"]
-                    return run_id
+            with contextlib.suppress(aiohttp.ClientError):
+                async with self._client.request(method, path, **given) as response:
+                    if response.status not in _AGAIN:
+                        assert response.status == wanted, await response.text()
+                        answer: Json = await response.json()
+                        return answer
             self._figures.asked_again += 1
             await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -143,10 +151,9 @@ class Caller:
 
     async def _compare(self, run_id: str, seen: list[list[tuple[int, str]]]) -> None:
         """Note as a fault what a watcher saw that isn't the run's log, or an end that isn't good."""
-        async with self._client.get(f"/v1/runs/{run_id}") as response:
-            run = await response.json()
-        async with self._client.get(f"/v1/runs/{run_id}/events?limit=1000") as response:
-            stored = [(event["seq"], event["type"]) for event in (await response.json())["items"]]
+        run = await self._ask("GET", f"/v1/runs/{run_id}")
+        page = await self._ask("GET", f"/v1/runs/{run_id}/events?limit=1000")
+        stored = [(event["seq"], event["type"]) for event in page["items"]]
         self._figures.statuses[run["status"]] += 1
         self._figures.attempts[run["attempt"]] += 1
         if run["status"] != "succeeded":

@@ -2,8 +2,9 @@
 ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-bookworm
 FROM ${PYTHON_IMAGE}
 COPY requirements.lock /tmp/
-RUN python3 -m venv /opt/collector \
- && /opt/collector/bin/pip install --quiet --no-cache-dir --constraint /tmp/requirements.lock \
+RUN grep -oE '^[A-Za-z0-9._-]+==[^ ;]+' /tmp/requirements.lock >/tmp/versions \
+ && python3 -m venv /opt/collector \
+ && /opt/collector/bin/pip install --quiet --no-cache-dir --constraint /tmp/versions \
       aiohttp opentelemetry-proto pyyaml
 COPY tests/__init__.py /opt/collector/tests/
 COPY tests/e2e/__init__.py tests/e2e/collector.py /opt/collector/tests/e2e/
