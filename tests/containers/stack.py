@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -90,7 +91,8 @@ class Stack:
             "--filter", f"label=com.docker.compose.project={self.project}",
             "--filter", f"label=com.docker.compose.service={service}",
         )  # fmt: skip
-        return sorted(listed.split(), key=lambda name: int(name.rpartition("_")[2]))
+        # podman-compose numbers them with an underscore, docker with a hyphen.
+        return sorted(listed.split(), key=lambda name: int(re.split("[_-]", name)[-1]))
 
     def execute(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a program in a service's first container."""
