@@ -130,11 +130,13 @@ PLOTS: dict[str, tuple[str, Plot]] = {
 
 
 def plot(directory: Path) -> list[tuple[str, str, str]]:
-    """Draw each benchmark's results; return each one's name, title, and when and where it was measured."""
+    """Draw the results of each benchmark that has some; return each one's name, title, and when and where it was measured."""
     directory.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, (title, draw) in PLOTS.items():
-        results = json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8"))
+        if not (measured := BENCHMARKS / f"{name}.json").exists():
+            continue
+        results = json.loads(measured.read_text(encoding="utf-8"))
         figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
         draw(results, axes)
         axes.set_title(title)

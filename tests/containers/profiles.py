@@ -45,6 +45,10 @@ def look(stack: Stack, report: Report) -> None:
     for name, service in described().items():
         if name not in here:
             say(f"      not tried: {name}, whose image {service['image']} isn't on this machine")
+    with _client(stack) as client:
+        body = {"crew": "hello", "inputs": {"topic": "profiles"}}
+        run = client.post("/v1/runs", params={"wait": 60}, json=body).raise_for_status().json()
+        report.check(run["status"] == "succeeded", f"a run: {run['status']}")
     if "s3" in here:
         look_at_objects(stack, report)
     if "otel-collector" in here:
