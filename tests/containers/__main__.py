@@ -10,38 +10,38 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 
+from tests.containers import profiles
 from tests.containers.load import Load, Outcomes
+from tests.containers.report import Report, say
 from tests.containers.stack import Stack, running, wait_until
 
 SERVICES = ("api-gateway", "store", "agent-worker")
 _LARGEST_MB = 250
 _READY_SECONDS = 180
+# What a runner does before its run.
+_CONFINED = """
+import pathlib, tempfile
+from crewmesh_worker.runner.confinement import available, confine
+from crewmesh_worker.runner.settings import RunnerSettings
 
-
-def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-class Report:
-    """What was looked at, and what wasn't as it should be."""
-
-    def __init__(self) -> None:
-        self.faults: list[str] = []
-        self.checks = 0
-
-    def check(self, holds: bool, what: str) -> None:
-        self.checks += 1
-        say(f"  {'ok' if holds else 'NOT'}  {what}")
-        if not holds:
-            self.faults.append(what)
+secret = pathlib.Path("/run/secrets/mesh-secret")
+secret.read_text()
+own = pathlib.Path(tempfile.mkdtemp(dir="/tmp"))
+confine(RunnerSettings(slots=1, confined=True), own)
+(own / "file").write_text("its own")
+try:
+    secret.read_text()
+except PermissionError:
+    print("held")
+else:
+    print("not held" if available() else "no Landlock")
+"""
 
 
 def look_at_images(stack: Stack, prefix: str, tag: str, base: str, report: Report) -> None:
@@ -80,6 +80,7 @@ def look_into(stack: Stack, report: Report) -> None:
         environment = stack.execute(service, "env").stdout
         secret = (stack.secrets / "mesh-secret").read_text(encoding="utf-8")
         report.check(secret not in environment, f"{service} has no secret in its environment")
+    look_at_confinement(stack, report)
     reach = "import socket; socket.create_connection(('{}', {}), 3)"
     for service, host, port, reaches in (
         ("store", "postgres", 5432, True),
@@ -90,6 +91,17 @@ def look_into(stack: Stack, report: Report) -> None:
         done = stack.execute(service, "python", "-c", reach.format(host, port))
         word = "reaches" if reaches else "can't reach"
         report.check((done.returncode == 0) == reaches, f"{service} {word} {host}:{port}")
+
+
+def look_at_confinement(stack: Stack, report: Report) -> None:
+    """Does Landlock hold in a container, where the kernel has it?"""
+    probed = stack.execute("agent-worker", "python", "-c", _CONFINED)
+    if probed.stdout.strip() == "no Landlock":
+        say("      this kernel has no Landlock: runs aren't confined here")
+        return
+    report.check(probed.stdout.strip() == "held", "what is confined can't read the mesh's secret")
+    log = stack.log(stack.containers("agent-worker")[0])
+    report.check('"runs are confined"' in log, "the worker says that runs are confined")
 
 
 def run_once(stack: Stack, report: Report) -> None:
@@ -132,9 +144,13 @@ def tell(outcomes: Outcomes, runs: int, report: Report) -> None:
     report.check(len(outcomes.workers) > 1, f"{len(outcomes.workers)} workers did them")
 
 
-def test(stack: Stack, runs: int, per_second: float, report: Report) -> None:
+def await_ready(stack: Stack) -> None:
     ready = wait_until(_answers(f"{stack.url}/readyz"), _READY_SECONDS, "the gateway is ready")
     say(f"up and ready in {ready:.0f} s, with 1 worker")
+
+
+def test(stack: Stack, runs: int, per_second: float, report: Report) -> None:
+    await_ready(stack)
     for service in (*SERVICES, "postgres"):
         name = stack.containers(service)[0]
         healthy = wait_until(lambda name=name: stack.healthy(name), 60, f"{name} is healthy")
@@ -164,6 +180,9 @@ def main() -> None:
     parser.add_argument("--tag", default="local")
     parser.add_argument("--runs", type=int, default=240)
     parser.add_argument("--per-second", type=float, default=4)
+    parser.add_argument(
+        "--profiles", action="store_true", help="then a second stack, with compose's profiles"
+    )
     options = parser.parse_args()
     report = Report()
     with tempfile.TemporaryDirectory(prefix="crewmesh-containers-") as directory:
@@ -171,6 +190,12 @@ def main() -> None:
         look_at_images(stack, options.prefix, options.tag, options.base, report)
         with running(stack):
             test(stack, options.runs, options.per_second, report)
+    if options.profiles:
+        with tempfile.TemporaryDirectory(prefix="crewmesh-containers-") as directory:
+            stack = profiles.stack(options.engine, options.compose, Path(directory))
+            with running(stack):
+                await_ready(stack)
+                profiles.look(stack, report)
     say(f"{report.checks - len(report.faults)} passed, {len(report.faults)} failed")
     raise SystemExit(1 if report.faults else 0)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import yaml
 from deploy.compose.make_certificates import make_certificates
 from deploy.compose.make_secrets import make_secrets
 
@@ -26,19 +29,23 @@ class Stack:
     engine: str
     compose: str
     directory: Path
+    # What docker-compose.yml reads besides, and its profiles.
+    settings: Mapping[str, str] = field(default_factory=dict)
+    profiles: Sequence[str] = ()
     project: str = field(default_factory=lambda: f"crewmesh-test-{os.getpid()}")
 
     def __post_init__(self) -> None:
         self.secrets = self.directory / "secrets"
         make_secrets(self.secrets)
         make_certificates(self.secrets / "tls")
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {
             **os.environ,
             "CREWMESH_SECRETS_DIR": str(self.secrets),
             "CREWMESH_PORT": str(self.port),
             "COMPOSE_PROJECT_NAME": self.project,
+            **self.settings,
         }
 
     @property
@@ -46,8 +53,24 @@ class Stack:
         return (self.secrets / "api-key").read_text(encoding="utf-8").strip()
 
     def up(self, workers: int) -> None:
-        """Have as many workers, and everything else."""
-        self._compose("up", "--detach", "--no-build", "--scale", f"agent-worker={workers}")
+        """Have as many workers, and everything else of which the images are here."""
+        services = self.services(of_profiles=True) if self.profiles else ()
+        scale = ("--scale", f"agent-worker={workers}")
+        self._compose("up", "--detach", "--no-build", *scale, *services)
+
+    def services(self, *, of_profiles: bool) -> list[str]:
+        """Return the names of services of which the images are here: of no profile, and of ours."""
+        return [
+            name
+            for name, service in described().items()
+            if not (profiles := service.get("profiles", ()))
+            or (of_profiles and set(profiles) & set(self.profiles) and self.has(service["image"]))
+        ]
+
+    def has(self, image: str) -> bool:
+        """Tell whether an image is on this machine."""
+        command = [self.engine, "image", "inspect", image]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def scale_down(self, workers: int) -> None:
         """Stop the newest workers as compose does: asked to end, and given the time to.
@@ -68,7 +91,8 @@ class Stack:
             "--filter", f"label=com.docker.compose.project={self.project}",
             "--filter", f"label=com.docker.compose.service={service}",
         )  # fmt: skip
-        return sorted(listed.split(), key=lambda name: int(name.rpartition("_")[2]))
+        # podman-compose numbers them with an underscore, docker with a hyphen.
+        return sorted(listed.split(), key=lambda name: int(re.split("[_-]", name)[-1]))
 
     def execute(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a program in a service's first container."""
@@ -95,14 +119,14 @@ class Stack:
             self.engine, "ps", "--all", "--format", "{{.Names}}",
             "--filter", f"label=com.docker.compose.project={self.project}",
         ).split()  # fmt: skip
-        parts = []
-        for name in names:
-            shown = subprocess.run(
-                [self.engine, "logs", "--tail", "30", name],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-            )  # fmt: skip
-            parts.append(f"--- {name}\n{shown.stdout}")
-        return "\n".join(parts)
+        return "\n".join(f"--- {name}\n{self.log(name, '--tail', '30')}" for name in names)
+
+    def log(self, name: str, *options: str) -> str:
+        """Return what a container has said."""
+        return subprocess.run(
+            [self.engine, "logs", *options, name],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        ).stdout  # fmt: skip
 
     def run(self, *command: str) -> str:
         """Run a program; say what it said when it fails."""
@@ -117,7 +141,8 @@ class Stack:
 
     def _compose(self, *arguments: str) -> None:
         files = [part for name in _FILES for part in ("--file", name)]
-        self.run(*self.compose.split(), *files, *arguments)
+        profiles = [part for name in self.profiles for part in ("--profile", name)]
+        self.run(*self.compose.split(), *files, *profiles, *arguments)
 
 
 @contextmanager
@@ -143,6 +168,14 @@ def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> float:
     return time.monotonic() - started
 
 
-def _free_port() -> int:
+def described() -> dict[str, dict[str, Any]]:
+    """Return what docker-compose.yml says of each service."""
+    text = (ROOT / _FILES[0]).read_text(encoding="utf-8")
+    services: dict[str, dict[str, Any]] = yaml.safe_load(text)["services"]
+    return services
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

@@ -49,6 +49,27 @@ class Observed:
         assert connected(spans, parent)
         return run["id"], spans, events
 
+    async def upload(self, name: str, file: Path) -> Span:
+        """Upload a dataset as a trace of its own; return the store's span of it."""
+        trace_id = secrets.token_hex(16)
+        headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+        form = aiohttp.FormData({"name": name})
+        form.add_field("file", file.read_bytes(), filename=file.name, content_type="text/csv")
+        async with self.mesh.http.post("/v1/datasets", data=form, headers=headers) as response:
+            assert response.status == 201, await response.text()
+
+        async def has_come() -> bool:
+            # The client's span ends last.
+            return len(self.uploads(trace_id)) == 2
+
+        await until(has_come)
+        return next(span for span in self.uploads(trace_id) if span.service == "crewmesh-store")
+
+    def uploads(self, trace_id: str) -> list[Span]:
+        """Return a trace's calls of PutDataset, of both sides."""
+        spans = self.collector.of_trace(trace_id)
+        return [span for span in spans if span.name == "crewmesh.v1.FileService/PutDataset"]
+
 
 def connected(spans: list[Span], root: str) -> bool:
     """Tell whether every span's parent is there, the first one's being outside."""
@@ -80,10 +101,11 @@ def above(span: Span, spans: list[Span]) -> list[str]:
 
 
 async def test_a_run_is_one_trace_from_rest_to_its_tools(observed: Observed) -> None:
-    form = aiohttp.FormData({"name": "books"})
-    form.add_field("file", BOOKS.read_bytes(), filename="books.csv", content_type="text/csv")
-    async with observed.mesh.http.post("/v1/datasets", data=form) as response:
-        assert response.status == 201, await response.text()
+    upload = await observed.upload("books", BOOKS)
+    assert above(upload, observed.collector.of_trace(upload.trace_id)) == [
+        "crewmesh.v1.FileService/PutDataset",
+        "POST /v1/datasets",
+    ]
     run_id, spans, events = await observed.trace(
         "recommender", data="books", user="reader04", count=3
     )

@@ -12,6 +12,7 @@ import pytest
 from crewmesh.common.grpc_server import acting_as
 from crewmesh.common.identity import Identity
 from crewmesh_store.database import Database
+from tests.conftest import until
 
 
 @pytest.fixture
@@ -49,3 +50,22 @@ async def test_a_statement_that_was_cancelled_costs_no_later_one_its_rows(
         for number in range(4):
             row = await database.fetch_one("SELECT %(number)s::int AS n", number=number)
             assert row == {"n": number}
+
+
+@pytest.mark.parametrize("use", [_fetch, _fetch_of_a_tenant, _fetch_after])
+async def test_no_connection_is_lost_when_many_who_use_or_await_one_are_cancelled(
+    database: Database, use: Any
+) -> None:
+    for step in range(30):
+        crowd = [asyncio.create_task(use(database)) for _ in range(40)]
+        for task in crowd:
+            await asyncio.sleep(0.0002)
+            task.cancel()
+        await asyncio.wait(crowd)
+        assert await database.fetch_one("SELECT %(n)s::int AS n", n=step) == {"n": step}
+
+    async def all_are_back() -> bool:
+        pool = database.statistics()
+        return pool["pool_available"] == pool["pool_size"]
+
+    await until(all_are_back)

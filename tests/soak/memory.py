@@ -47,10 +47,10 @@ class Sampler:
                 self._add(part.name, "RSS", seconds, [part.pid], RESIDENT)
         for part in self._mesh.parts_of("worker"):
             # The zygote and its runners; a runner that is replaced is another's memory.
-            runners = _descendants(part.pid)
+            runners = descendants(part.pid)
             self._add(f"{part.name}'s runners", "PSS", seconds, runners, PROPORTIONAL)
         (postgres,) = self._mesh.parts_of("postgres")
-        family = [postgres.pid, *_descendants(postgres.pid)]
+        family = [postgres.pid, *descendants(postgres.pid)]
         self._add("postgres", "private", seconds, family, PRIVATE)
 
     def _add(
@@ -58,16 +58,17 @@ class Sampler:
     ) -> None:
         series = self.series.setdefault(name, Series(name, measure))
         series.times.append(seconds)
-        series.mib.append(sum(_held(pid, keys) for pid in pids) / MIB)
+        series.mib.append(sum(held(pid, keys) for pid in pids) / MIB)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Return the processes that one has started, and theirs; none when it has just ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return [child.pid for child in psutil.Process(pid).children(recursive=True)]
     return []
 
 
-def _held(pid: int, keys: tuple[str, ...]) -> int:
+def held(pid: int, keys: tuple[str, ...]) -> int:
     """Return the sum of some of a process's accounts in bytes; 0 when it has just ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def client_interceptors() -> Sequence[grpc.aio.ClientInterceptor] | None:
     """Return what traces a channel's calls; None while tracing is off."""
-    return [_UnaryClient(), _StreamClient()] if tracing.tracer() is not None else None
+    return (
+        [_UnaryClient(), _StreamClient(), _UploadClient()] if tracing.tracer() is not None else None
+    )
 
 
 class _Client:
@@ -71,3 +73,8 @@ class _UnaryClient(_Client, grpc.aio.UnaryUnaryClientInterceptor):
 class _StreamClient(_Client, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
         return await self._trace(continuation, details, request)
+
+
+class _UploadClient(_Client, grpc.aio.StreamUnaryClientInterceptor):
+    async def intercept_stream_unary(self, continuation: Any, details: Any, requests: Any) -> Any:
+        return await self._trace(continuation, details, requests)

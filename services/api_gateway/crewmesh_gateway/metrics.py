@@ -30,6 +30,11 @@ class Metrics:
             "Event streams (SSE) that are open now.",
             registry=self.registry,
         )
+        self.open_sockets = Gauge(
+            "crewmesh_gateway_web_sockets_open",
+            "Web sockets (GraphQL's subscriptions) that are open now.",
+            registry=self.registry,
+        )
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request; `route` is the path's template."""

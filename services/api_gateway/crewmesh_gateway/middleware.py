@@ -25,6 +25,9 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 _NO_ROUTE = "unmatched"
 _SERVER_ERROR = 500
+# A web socket's method, and what it is answered with by ASGI's first message.
+_SOCKET = "WEBSOCKET"
+_SOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}
 # Nobody guesses another type than the one that is said, and no address is told to other sites.
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -42,8 +45,7 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            scope[REQUEST_ID_KEY] = _request_id(Headers(scope=scope).get("x-request-id"))
-            await self._app(scope, receive, send)
+            await self._serve_socket(scope, receive, send)
             return
         headers = Headers(scope=scope)
         request_id = scope[REQUEST_ID_KEY] = _request_id(headers.get("x-request-id"))
@@ -78,14 +80,33 @@ class RequestMiddleware:
             finally:
                 if span is not None:
                     _describe(span, scope, request_id, status)
-                self._record(scope, status, time.perf_counter() - started)
+                self._record(scope["method"], scope, status, time.perf_counter() - started)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one web socket, which is counted and logged when it ends."""
+        request_id = scope[REQUEST_ID_KEY] = _request_id(Headers(scope=scope).get("x-request-id"))
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = CLIENT_GONE
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            if status == CLIENT_GONE:
+                status = _SOCKET_STATUS.get(message["type"], status)
+            await send(message)
+
+        started = time.perf_counter()
+        with self._metrics.open_sockets.track_inprogress():
+            try:
+                await self._app(scope, receive, send_noted)
+            finally:
+                self._record(_SOCKET, scope, status, time.perf_counter() - started)
+
+    def _record(self, method: str, scope: Scope, status: int, seconds: float) -> None:
         route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
-        self._metrics.count_request(scope["method"], route, status, seconds)
+        self._metrics.count_request(method, route, status, seconds)
         line: dict[str, Any] = {
             **_ids_of(scope),
-            "method": scope["method"],
+            "method": method,
             "route": route,
             "status": status,
             "duration_ms": round(seconds * 1000, 2),

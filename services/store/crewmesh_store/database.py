@@ -126,6 +126,7 @@ class Database:
             configure=_configure,
             kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": 1},
         )
+        self._returning: set[asyncio.Future[None]] = set()
 
     async def open(self) -> None:
         """Begin to connect; statements wait until there is a connection. Twice does no harm."""
@@ -185,7 +186,7 @@ class Database:
                     await connection.close()
                     raise
                 finally:
-                    await self._pool.putconn(connection)
+                    await self._return(connection)
         except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
             identity = calling()
             if identity is None or not identity.org_id:
@@ -197,6 +198,13 @@ class Database:
             raise UnavailableError(
                 "the database is not available", retry_after_seconds=1
             ) from error
+
+    async def _return(self, connection: psycopg.AsyncConnection[Row]) -> None:
+        """Give a connection back, whoever is cancelled meanwhile: the pool would miss it for ever."""
+        returning = asyncio.ensure_future(self._pool.putconn(connection))
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+        await asyncio.shield(returning)
 
     async def _take_connection(self) -> psycopg.AsyncConnection[Row]:
         for _ in range(_ASK_TIMES - 1):

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from crewmesh.v1 import crew_pb2
 from crewmesh_gateway.graphql.context import Connection
-from tests.conftest import API_KEY
+from tests.conftest import API_KEY, until
 from tests.integration.conftest import StoreClient
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
 
@@ -234,8 +234,18 @@ async def test_events_are_followed_from_a_number_on(mesh: FakeMesh, gateway: Ser
         async for seq in subscribe(socket, run.run.id, 1):
             seen.append(seq)
             if seq == 2:
+                metrics = (await gateway.client.get("/metrics")).text
+                assert "crewmesh_gateway_web_sockets_open 1.0" in metrics
                 await run.end()
     assert seen == [2, 3]
+    counted = (
+        'crewmesh_gateway_requests_total{method="WEBSOCKET",route="/graphql",status="101"} 1.0'
+    )
+
+    async def is_counted() -> bool:
+        return counted in (await gateway.client.get("/metrics")).text
+
+    await until(is_counted)
 
 
 @pytest.mark.parametrize("payload", [{}, {"authorization": "Bearer cm_wrong"}])

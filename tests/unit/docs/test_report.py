@@ -32,3 +32,14 @@ def test_the_report_quotes_the_benchmarks_as_they_stand() -> None:
     recovery = (report.BENCHMARKS / "recovery.md").read_text(encoding="utf-8")
     for row in re.findall(r"^\| (a\w* .*?) \| \d+ \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE):
         assert re.search(rf"^\| {row[0]} \|.*\| {row[1]} \| {row[2]} \|$", recovery, re.MULTILINE)
+    holding = text.split("### Holding")[1].split("###")[0]
+    (chaos,) = re.findall(r"[\d,]+ runs and \d+ faults in \d+ s, \d+ violations", holding)
+    assert chaos in (ROOT / "docs" / "chaos.md").read_text(encoding="utf-8")
+    soak = (ROOT / "docs" / "soak.md").read_text(encoding="utf-8")
+    (minutes, runs, events) = re.findall(
+        r"([\d,]+) minutes of steady load, ([\d,]+) runs that succeeded and ([\d,]+) events",
+        holding,
+    )[0]
+    assert f"a steady load for {minutes} minutes" in " ".join(soak.split())
+    assert f"| runs succeeded | {runs} |" in soak
+    assert f"| events seen | {events} |" in soak

@@ -13,7 +13,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, S3Store, from_url
 
-from crewmesh.common.errors import InvalidInputError, UnavailableError
+from crewmesh.common.errors import InvalidInputError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
@@ -62,7 +62,10 @@ class Objects:
         self._store = _open(url, s3 or S3Options())
 
     async def write(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
-        """Store all chunks under the key; on any error, nothing stays."""
+        """Store all chunks under the key; on any error, nothing stays.
+
+        Raises UnavailableError where the object store can't be written; there may be no such bucket.
+        """
         digest = hashlib.sha256()
         size = 0
 
@@ -75,7 +78,7 @@ class Objects:
 
         try:
             await obstore.put_async(self._store, key, measured())
-        except BaseError as error:
+        except (BaseError, FileNotFoundError) as error:
             raise UnavailableError("the object store can't be written") from error
         except BaseException:
             await self.delete(key)
@@ -83,13 +86,21 @@ class Objects:
         return StoredObject(size, digest.digest())
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
-        """Yield the object's bytes in chunks of about half a MiB."""
+        """Yield the object's bytes in chunks of about half a MiB.
+
+        Raises NotFoundError for an object that isn't there.
+        """
         try:
             result = await obstore.get_async(self._store, key)
             async for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
                 view = memoryview(chunk)
                 for start in range(0, len(view), 2 * _CHUNK_BYTES):
                     yield bytes(view[start : start + 2 * _CHUNK_BYTES])
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                "the object store doesn't have the file's bytes: they were deleted just now, or the "
+                "store's CREWMESH_OBJECT_STORE_URL is another than when they were stored"
+            ) from error
         except BaseError as error:
             raise UnavailableError("the object store can't be read") from error
 
