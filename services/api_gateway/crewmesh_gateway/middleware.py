@@ -23,6 +23,10 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Asked every few seconds by machines: a line for each would drown the others.
 _QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 _NO_ROUTE = "unmatched"
+# What a web socket's handshake, which has no method of its own, is counted and logged as.
+_WEB_SOCKET = "WEBSOCKET"
+_SWITCHING_PROTOCOLS = 101
+_FORBIDDEN = 403
 _SERVER_ERROR = 500
 # Nobody guesses another type than the one that is said, and no address is told to other sites.
 _SECURITY_HEADERS = (
@@ -40,9 +44,8 @@ class RequestMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            scope[REQUEST_ID_KEY] = _request_id(Headers(scope=scope).get("x-request-id"))
-            await self._app(scope, receive, send)
+        if scope["type"] == "websocket":
+            await self._serve_socket(scope, receive, send)
             return
         headers = Headers(scope=scope)
         request_id = scope[REQUEST_ID_KEY] = _request_id(headers.get("x-request-id"))
@@ -75,12 +78,51 @@ class RequestMiddleware:
                     _describe(span, scope, request_id, status)
                 self._record(scope, status, time.perf_counter() - started)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a web socket, whose line and counts are its handshake's, when it has closed."""
+        request_id = scope[REQUEST_ID_KEY] = _request_id(Headers(scope=scope).get("x-request-id"))
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = CLIENT_GONE
+        close_code: int | None = None
+
+        async def receive_noted() -> Message:
+            nonlocal close_code
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                close_code = message.get("code")
+            return message
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status, close_code
+            if message["type"] == "websocket.accept":
+                status = _SWITCHING_PROTOCOLS
+            elif message["type"] == "websocket.http.response.start":
+                status = message["status"]
+            elif message["type"] == "websocket.close":
+                close_code = message.get("code")
+                if status == CLIENT_GONE:
+                    status = _FORBIDDEN  # as the server answers a handshake that is refused
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            with self._metrics.open_sockets.track_inprogress():
+                await self._app(scope, receive_noted, send_noted)
+        except Exception:
+            log.exception("unexpected error")
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            self._record(scope, status, seconds, close_code=close_code)
+
+    def _record(self, scope: Scope, status: int, seconds: float, **more: Any) -> None:
         route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
-        self._metrics.count_request(scope["method"], route, status, seconds)
+        method: str = scope.get("method", _WEB_SOCKET)
+        self._metrics.count_request(method, route, status, seconds)
         line: dict[str, Any] = {
             **_ids_of(scope),
-            "method": scope["method"],
+            **more,
+            "method": method,
             "route": route,
             "status": status,
             "duration_ms": round(seconds * 1000, 2),

@@ -316,6 +316,7 @@ class FakeMesh:
 
     async def _versions(self, request: Request) -> Response:
         version = {"created_at": event(1, "")["at"], "created_by": "u1"}
+        version["created_by_email"] = "owner@localhost"
         items = [
             version | {"version": "2", "current": False},
             version | {"version": "1", "current": True},
