@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crewmesh.common import tracing
 from crewmesh.common.errors import UnavailableError
-from crewmesh_gateway.metrics import Metrics
+from crewmesh_gateway.metrics import WEB_SOCKET, Metrics
 from crewmesh_gateway.problems import CLIENT_GONE, REQUEST_ID_KEY, problem_of_error, unexpected
 
 log = structlog.get_logger(__name__)
@@ -23,8 +23,6 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Asked every few seconds by machines: a line for each would drown the others.
 _QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 _NO_ROUTE = "unmatched"
-# What a web socket's handshake, which has no method of its own, is counted and logged as.
-_WEB_SOCKET = "WEBSOCKET"
 _SWITCHING_PROTOCOLS = 101
 _FORBIDDEN = 403
 _SERVER_ERROR = 500
@@ -76,7 +74,9 @@ class RequestMiddleware:
             finally:
                 if span is not None:
                     _describe(span, scope, request_id, status)
-                self._record(scope, status, time.perf_counter() - started)
+                method, seconds = scope["method"], time.perf_counter() - started
+                self._metrics.count_request(method, _route_of(scope), status, seconds)
+                _log(scope, method, status, seconds)
 
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a web socket, whose line and counts are its handshake's, when it has closed."""
@@ -112,30 +112,36 @@ class RequestMiddleware:
             log.exception("unexpected error")
             raise
         finally:
-            seconds = time.perf_counter() - started
-            self._record(scope, status, seconds, close_code=close_code)
+            self._metrics.count_socket(_route_of(scope), status)
+            _log(scope, WEB_SOCKET, status, time.perf_counter() - started, close_code=close_code)
 
-    def _record(self, scope: Scope, status: int, seconds: float, **more: Any) -> None:
-        route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
-        method: str = scope.get("method", _WEB_SOCKET)
-        self._metrics.count_request(method, route, status, seconds)
-        line: dict[str, Any] = {
-            **_ids_of(scope),
-            **more,
-            "method": method,
-            "route": route,
-            "status": status,
-            "duration_ms": round(seconds * 1000, 2),
-        }
-        if route in _QUIET_ROUTES:
-            log.debug("request", **line)
-        else:
-            log.info("request", **line)
+
+def _log(scope: Scope, method: str, status: int, seconds: float, **more: Any) -> None:
+    """Write a request's one line."""
+    route = _route_of(scope)
+    line: dict[str, Any] = {
+        **_ids_of(scope),
+        "method": method,
+        "route": route,
+        "status": status,
+        "duration_ms": round(seconds * 1000, 2),
+        **more,
+    }
+    if route in _QUIET_ROUTES:
+        log.debug("request", **line)
+    else:
+        log.info("request", **line)
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the path's template, of which there are few."""
+    route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
+    return route
 
 
 def _describe(span: Any, scope: Scope, request_id: str, status: int) -> None:
     """Give a request's span its name, by its route, and what OpenTelemetry's conventions tell."""
-    route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
+    route = _route_of(scope)
     span.update_name(f"{scope['method']} {route}")
     span.set_attributes(
         {

@@ -34,6 +34,7 @@ from crewmesh.v1.identity_pb2 import (
     RevokeApiKeyRequest,
     UpdateUserRequest,
 )
+from crewmesh.v1.run_pb2 import RunStatus
 from crewmesh_gateway import schemas
 from crewmesh_gateway.bodies import dump_json
 from crewmesh_gateway.gateway import GraphqlLimits
@@ -128,7 +129,9 @@ class Query:
         request = ListRunsRequest(
             page_size=asked.limit,
             page_token=asked.cursor or "",
-            status=STATUS_NUMBERS[asked.status] if asked.status else 0,
+            status=STATUS_NUMBERS[asked.status]
+            if asked.status
+            else RunStatus.RUN_STATUS_UNSPECIFIED,
             crew=asked.crew or "",
             session_id=asked.session_id or "",
             text=(asked.text or "").strip(),
