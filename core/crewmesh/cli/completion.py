@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -35,8 +34,10 @@ def _completing(ask: Callable[[AsyncClient, typer.Context], AsyncIterator[Offer]
                 if len(found) == _MOST:
                     return
 
-        def in_time(client: AsyncClient) -> Awaitable[None]:
-            return asyncio.wait_for(collect(client), _SECONDS)
+        async def in_time(client: AsyncClient) -> None:
+            import asyncio
+
+            await asyncio.wait_for(collect(client), _SECONDS)
 
         try:
             call(context.params.get("data_dir"), in_time)

@@ -1,4 +1,4 @@
-"""GraphQL before a real store; crews and the steps of runs are the fake workers'."""
+"""GraphQL; where loaders matter, before a real store. Crews and runs' steps are fake workers'."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ query ($limit: Int! = 20) {
 
 
 @pytest.fixture
-async def gateway(mesh: FakeMesh, store: StoreClient) -> AsyncIterator[ServedGateway]:
+async def stored(mesh: FakeMesh, store: StoreClient) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of a gateway before a real store, which takes seconds to set up."""
     mesh.store_target = f"ipv4:127.0.0.1:{store.port}"
     async with serving_gateway(mesh) as served:
-        yield served
+        yield served.client
 
 
 async def ask(client: httpx2.AsyncClient, query: str, **variables: Any) -> dict[str, Any]:
@@ -79,16 +80,16 @@ async def count_calls(
 async def test_each_level_is_one_call_however_much_there_is(
     mesh: FakeMesh,
     store: StoreClient,
-    client: httpx2.AsyncClient,
+    stored: httpx2.AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mesh.agents.crews = crews("a")
     await make_runs(store, "a", 1)
-    few, _ = await count_calls(client, monkeypatch)
+    few, _ = await count_calls(stored, monkeypatch)
     mesh.agents.crews = crews("a", "b", "c")
     for crew in ("a", "b", "c"):
         await make_runs(store, crew, 4)
-    many, answer = await count_calls(client, monkeypatch)
+    many, answer = await count_calls(stored, monkeypatch)
     levels = ("ListCrews", "BatchListRuns", "BatchGetRuns", "BatchListRunEvents")
     assert few == many == dict.fromkeys((*levels, "BatchListArtifacts"), 1)
     assert "errors" not in answer
@@ -210,13 +211,13 @@ async def test_bounds_of_other_arguments_are_rests(
 
 
 async def test_a_run_says_how_its_webhook_stands(
-    mesh: FakeMesh, store: StoreClient, client: httpx2.AsyncClient
+    mesh: FakeMesh, store: StoreClient, stored: httpx2.AsyncClient
 ) -> None:
     mesh.agents.crews = crews("a")
     await store.create(crew="a", webhook=agent_pb2.Webhook(url="https://example.org/"))
     await store.create(crew="a")
     query = "{ crews { items { runs { webhook { url status tries deliveredAt } } } } }"
-    found = (await ask(client, query))["data"]["crews"]["items"][0]["runs"]
+    found = (await ask(stored, query))["data"]["crews"]["items"][0]["runs"]
     state = {"url": "https://example.org/", "status": "waiting", "tries": 0, "deliveredAt": None}
     assert [run["webhook"] for run in found] == [None, state]
 
@@ -226,15 +227,15 @@ async def test_what_can_be_no_id_is_not_found(client: httpx2.AsyncClient) -> Non
     assert error["extensions"]["status"] == 404
 
 
-async def test_users_come_in_pages(store: StoreClient, client: httpx2.AsyncClient) -> None:
+async def test_users_come_in_pages(stored: httpx2.AsyncClient) -> None:
     for name in ("ana", "eve", "kim"):
         body = {"email": f"{name}@example.org", "role": "viewer"}
-        assert (await client.post("/v1/users", json=body)).status_code == 201
+        assert (await stored.post("/v1/users", json=body)).status_code == 201
     query = """query ($cursor: String) {
       users(limit: 3, cursor: $cursor) { items { email } nextCursor }
     }"""
-    first = (await ask(client, query))["data"]["users"]
-    second = (await ask(client, query, cursor=first["nextCursor"]))["data"]["users"]
+    first = (await ask(stored, query))["data"]["users"]
+    second = (await ask(stored, query, cursor=first["nextCursor"]))["data"]["users"]
     emails = [user["email"].partition("@")[0] for user in first["items"] + second["items"]]
     assert emails == ["kim", "eve", "ana", "owner"]
     assert second["nextCursor"] is None
@@ -243,7 +244,7 @@ async def test_users_come_in_pages(store: StoreClient, client: httpx2.AsyncClien
 async def test_a_tasks_events_are_its_own_from_the_whole_log(
     mesh: FakeMesh,
     store: StoreClient,
-    client: httpx2.AsyncClient,
+    stored: httpx2.AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mesh.agents.crews = crews("a")
@@ -260,7 +261,7 @@ async def test_a_tasks_events_are_its_own_from_the_whole_log(
                 event("log", task="second"),
             )
         )
-    made, answer = await count_calls(client, monkeypatch)
+    made, answer = await count_calls(stored, monkeypatch)
     # A run's events are one level, its tasks' events another.
     assert made["BatchListRunEvents"] == 2
     for run in answer["data"]["crews"]["items"][0]["runs"]:
@@ -270,23 +271,23 @@ async def test_a_tasks_events_are_its_own_from_the_whole_log(
         assert [each["seq"] for each in second["events"]] == [25, 26]
 
 
-async def test_a_user_is_renamed_and_keys_are_made_and_revoked(client: httpx2.AsyncClient) -> None:
-    me = (await client.get("/v1/me")).json()["user"]["id"]
+async def test_a_user_is_renamed_and_keys_are_made_and_revoked(stored: httpx2.AsyncClient) -> None:
+    me = (await stored.get("/v1/me")).json()["user"]["id"]
     rename = 'mutation ($id: ID!) { renameUser(id: $id, name: "Ana") { name } }'
-    assert (await ask(client, rename, id=me))["data"] == {"renameUser": {"name": "Ana"}}
+    assert (await ask(stored, rename, id=me))["data"] == {"renameUser": {"name": "Ana"}}
     create = 'mutation { createApiKey(name: "ci", scopes: ["runs.read"]) { secret key { id } } }'
-    made = (await ask(client, create))["data"]["createApiKey"]
+    made = (await ask(stored, create))["data"]["createApiKey"]
 
     # Its scope permits to read, not to change.
     headers = {"Authorization": f"Bearer {made['secret']}"}
-    async with httpx2.AsyncClient(base_url=client.base_url, headers=headers) as reader:
+    async with httpx2.AsyncClient(base_url=stored.base_url, headers=headers) as reader:
         assert (await ask(reader, "{ runs { items { id } } }"))["data"]["runs"] == {"items": []}
         refused = (await ask(reader, rename, id=me))["errors"][0]
         rest = await reader.patch(f"/v1/users/{me}", json={"name": "Eve"})
         assert refused["extensions"]["code"] == rest.json()["code"]
         assert refused["extensions"]["status"] == rest.status_code == 403
         revoke = "mutation ($id: ID!) { revokeApiKey(id: $id) }"
-        await ask(client, revoke, id=made["key"]["id"])
+        await ask(stored, revoke, id=made["key"]["id"])
         gone = await reader.post("/graphql", json={"query": "{ __typename }"})
         assert gone.status_code == 401
 
@@ -329,11 +330,10 @@ async def test_queries_that_ask_for_too_much_are_refused(
 
 
 async def test_the_schema_is_told_unless_it_is_switched_off(
-    mesh: FakeMesh, store: StoreClient, client: httpx2.AsyncClient
+    mesh: FakeMesh, client: httpx2.AsyncClient
 ) -> None:
     query = "{ __schema { queryType { name } } }"
     assert (await ask(client, query))["data"]
-    mesh.store_target = f"ipv4:127.0.0.1:{store.port}"
     async with serving_gateway(mesh, graphql_introspection=False, graphql_max_depth=3) as closed:
         deep = await ask(closed.client, "{ crews { items { runs { events { seq } } } } }")
         assert "depth" in deep["errors"][0]["message"]
