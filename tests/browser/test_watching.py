@@ -12,6 +12,7 @@ from tests.conftest import until
 from tests.e2e.conftest import Mesh
 
 CALLS = 25_000
+WORDS = 500
 SMALLEST_ROW_PIXELS = 30
 MODEL_CALL = re.compile("Model call: ")
 # Looks at every frame: how many rows there were at most, and how often the log was drawn anew.
@@ -56,7 +57,7 @@ async def test_it_goes_on_where_it_was_when_the_gateway_is_killed_and_restarted(
         Console.opened(chromium, gateway.url) as console,
     ):
         await console.sign_in(mesh.api_key)
-        run = await mesh.start_run("paced", words=1500, pause_ms=4)
+        run = await mesh.start_run("paced", words=WORDS, pause_ms=6)
         await console.open(f"/runs/{run['id']}?tab=timeline")
         sign = console.page.locator("[data-connection]")
         await expect(sign).to_have_text("Live")
@@ -85,7 +86,7 @@ async def test_it_goes_on_where_it_was_when_the_gateway_is_killed_and_restarted(
 
         await until(has_all, 30)
         await expect(console.page.get_by_role("button", name="Task: third")).to_be_visible()
-        await said_everything(console.page, 1500)
+        await said_everything(console.page, WORDS)
 
 
 def cursor_of(request: Any) -> str:
