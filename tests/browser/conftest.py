@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, StorageState, async_playwright, expect
 
 from tests.browser.chromium import FLAGS, chromium_path
 from tests.browser.console import Console
@@ -35,6 +35,14 @@ async def mesh(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> A
         yield running
 
 
+@pytest.fixture(scope="session")
+async def owner(chromium: Browser, mesh: Mesh) -> StorageState:
+    """The session of the owner, who has signed in with their key once."""
+    async with Console.opened(chromium, mesh.url) as console:
+        await console.sign_in(mesh.api_key)
+        return await console.context.storage_state()
+
+
 @pytest.fixture
 async def stranger(chromium: Browser, mesh: Mesh) -> AsyncIterator[Console]:
     """A browser in which nobody has signed in."""
@@ -43,7 +51,7 @@ async def stranger(chromium: Browser, mesh: Mesh) -> AsyncIterator[Console]:
 
 
 @pytest.fixture
-async def console(stranger: Console, mesh: Mesh) -> Console:
-    """A browser in which the owner has signed in with their key."""
-    await stranger.sign_in(mesh.api_key)
-    return stranger
+async def console(chromium: Browser, mesh: Mesh, owner: StorageState) -> AsyncIterator[Console]:
+    """A browser in which the owner has signed in; it has no page open yet."""
+    async with Console.opened(chromium, mesh.url, state=owner) as console:
+        yield console

@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    StorageState,
+    expect,
+)
 
 # A 401 or 503 that a test provokes is written to the browser's log by the browser itself.
 _OF_THE_BROWSER = re.compile(r"Failed to load resource")
@@ -38,9 +45,19 @@ class Console:
         scheme: Literal["light", "dark"] = "light",
         size: Any = DESK,
         provider: str = "",
+        state: StorageState | None = None,
     ) -> AsyncIterator[Console]:
-        """Open a window of its own; when it is closed, nothing may have gone wrong in it."""
-        context = await browser.new_context(base_url=url, viewport=size, color_scheme=scheme)
+        """Open a window of its own; when it is closed, nothing may have gone wrong in it.
+
+        With a `state` of another window it has that one's session.
+        """
+        context = await browser.new_context(
+            base_url=url,
+            viewport=size,
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            storage_state=state,
+        )
         console = cls(context, await context.new_page(), url)
         try:
             yield console
@@ -57,6 +74,10 @@ class Console:
 
     async def open(self, path: str) -> None:
         await self.page.goto(path)
+
+    async def follow(self, path: str) -> None:
+        """Go to a page as its link does: without loading all of it again."""
+        await self.page.evaluate("path => history.pushState({}, '', path)", path)
 
     async def heading(self, text: str) -> None:
         await expect(self.page.get_by_role("heading", level=1, name=text)).to_be_visible()

@@ -23,6 +23,7 @@ HOSTILE = """# A report
 
 
 async def start(console: Console, crew: str) -> None:
+    await console.open("/runs")
     await console.page.get_by_role("link", name="New run").click()
     await console.heading("New run")
     await console.choose("Crew", crew)

@@ -28,15 +28,16 @@ async def sign_in_by_password(console: Console, email: str, password: str = PASS
 
 
 async def test_a_key_signs_in_and_stays_out_of_reach_of_scripts(
-    console: Console, mesh: Mesh
+    stranger: Console, mesh: Mesh
 ) -> None:
-    await expect(console.page.get_by_text("owner@localhost")).to_be_visible()
-    within_reach = await console.page.evaluate(
+    await stranger.sign_in(mesh.api_key)
+    await expect(stranger.page.get_by_text("owner@localhost")).to_be_visible()
+    within_reach = await stranger.page.evaluate(
         "JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])"
     )
     assert mesh.api_key not in within_reach
     assert "crewmesh-" not in within_reach
-    (cookie,) = await console.context.cookies()
+    (cookie,) = await stranger.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     assert mesh.api_key not in cookie["value"]
 
@@ -73,6 +74,7 @@ async def test_a_link_cannot_lead_elsewhere_after_signing_in(
 
 
 async def test_signing_out_ends_it_also_for_the_back_button(console: Console) -> None:
+    await console.open("/runs")
     await console.button("Sign out").click()
     await console.heading("Sign in to Crewmesh")
     assert await console.context.cookies() == []

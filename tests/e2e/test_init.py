@@ -19,7 +19,12 @@ pytestmark = pytest.mark.long
 async def test_a_new_project_passes_its_test_on_a_mesh_that_serves_it(tmp_path: Path) -> None:
     project = tmp_path / "project"
     assert main(["init", str(project)]) == 0
-    assert yaml.safe_load((project / "compose.yml").read_text())["services"]["mesh"]["command"]
+    mesh = yaml.safe_load((project / "compose.yml").read_text())["services"]["mesh"]
+    assert mesh["command"][0] == "crewmesh"
+    # Its options are the command line's; where they lead is mounted.
+    assert main([*mesh["command"][1:], "--help"]) == 0
+    mounted = {volume.split(":")[1] for volume in mesh["volumes"]}
+    assert mounted == {argument for argument in mesh["command"] if argument.startswith("/")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", "."),
         cwd=project,

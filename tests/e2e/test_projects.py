@@ -21,6 +21,7 @@ import uv
 
 from tests.conftest import until
 from tests.e2e.conftest import ROOT, Mesh, put, running_mesh
+from tests.e2e.test_cli import crewmesh
 
 # Environments are installed, and CrewAI is imported in each for the first time.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -132,6 +133,10 @@ async def test_every_project_is_listed_with_its_kind_its_inputs_and_what_is_wron
     assert crews["steps"]["inputs"]["properties"]["directory"]["type"] == "string"
     assert "protobuf" in crews["broken"]["error"]
     assert all(crew["error"] is None for name, crew in crews.items() if name != "broken")
+    examined = await crewmesh(projects, "doctor", "--json")
+    (found,) = (finding for finding in examined.json if finding["check"] == "crews")
+    assert found["state"] == "warning"
+    assert found["detail"].startswith("broken can't be run: ")
 
 
 async def test_a_project_that_cannot_be_run_says_why(projects: Mesh) -> None:

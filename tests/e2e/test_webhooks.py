@@ -108,6 +108,10 @@ async def test_private_addresses_get_nothing_unless_the_operator_allows_it(
     state = await state_of(mesh, run_id, "failed")
     assert "public addresses" in state["last_error"]
     assert receiver.received == []
+    # The run has succeeded, and says so; what became of its webhook is found all the same.
+    listed = await crewmesh(mesh, "runs", "ls", "--webhook", "failed", "--json")
+    assert run_id in [run["id"] for run in listed.json["items"]]
+    assert "failed, tried 1 time" in (await crewmesh(mesh, "runs", "show", run_id)).out
 
 
 # As if the tenant had no policy.

@@ -71,6 +71,10 @@ async def test_a_run_that_has_ended_is_delivered_with_its_tasks(store: StoreClie
     await deliveries.report(delivery, 204)
     state = (await store.get(created.run.id)).webhook
     assert (state.status, state.tries, state.last_status) == ("delivered", 1, 204)
+    for status, found in (("delivered", [created.run.id]), ("failed", []), ("", [created.run.id])):
+        request = agent_pb2.ListRunsRequest(webhook=status)
+        listed = await store.runs.ListRuns(request, metadata=store.person)
+        assert [run.id for run in listed.runs] == found
     assert state.HasField("delivered_at")
     assert await deliveries.claim() == []
 

@@ -6,8 +6,18 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from crewmesh.v1 import agent_pb2, run_pb2
+import psycopg
+
+from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
+from crewmesh_store.runs.repository import SQL
 from tests.integration.conftest import StoreClient, append, ending, event
+
+FILL = """
+    INSERT INTO runs (id, org_id, crew, crew_version, status, inputs, attempt, max_attempts,
+        priority, timeout_seconds, created_by, last_seq)
+    SELECT uuidv7(), %(org_id)s, 'hello', '1', 'succeeded', '{}', 1, 1, 0, 60, 'u', 1
+    FROM generate_series(1, 5000)
+"""
 
 
 async def find(store: StoreClient, text: str, **filters: Any) -> list[str]:
@@ -54,3 +64,23 @@ async def test_found_runs_come_in_pages_and_are_the_organisations_own(store: Sto
     stranger = replace(store.org, org_id=str(uuid.uuid4()))
     listed = await store.runs.ListRuns(request, metadata=store.signer.metadata(stranger))
     assert not listed.runs
+
+
+async def test_a_crew_with_few_runs_is_not_looked_for_among_all(
+    store: StoreClient, database_url: str
+) -> None:
+    rare = [(await store.create(crew="rare")).run.id for _ in range(3)]
+    asked = {"crews": ["rare", "hello"], "org_id": store.org.org_id, "limit": 20}
+    with psycopg.connect(
+        database_url, autocommit=True, cursor_factory=psycopg.ClientCursor
+    ) as connection:
+        connection.execute(FILL, {"org_id": store.org.org_id})
+        connection.execute("ANALYZE runs")
+        explained = connection.execute("EXPLAIN ANALYZE " + SQL["list_runs_of_crews"], asked)
+        plan = "\n".join(line for (line,) in explained)
+    assert "runs_by_crew" in plan, plan
+    # All that is read is shown: 3 of the one, 20 of the other.
+    assert "Rows Removed by Filter" not in plan, plan
+    request = run_store_pb2.BatchListRunsRequest(crews=["rare"], page_size=20)
+    answer = await store.runs.BatchListRuns(request, metadata=store.person)
+    assert [run.id for run in answer.runs] == rare[::-1]

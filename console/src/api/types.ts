@@ -45,6 +45,14 @@ export interface Task {
   finished_at: string | null;
 }
 
+export interface WebhookState {
+  url: string;
+  status: "waiting" | "due" | "delivered" | "failed";
+  tries: number;
+  last_status: number | null;
+  last_error: string | null;
+}
+
 export interface Run {
   id: string;
   crew: string;
@@ -65,6 +73,7 @@ export interface Run {
   created_by: string;
   models: string[];
   budget: { max_tokens: number | null; max_usd: number | null } | null;
+  webhook: WebhookState | null;
   usage: Usage;
   tasks: Task[];
   retry_of: string | null;
@@ -123,6 +132,7 @@ export interface CrewVersion {
   current: boolean;
   created_at: string | null;
   created_by: string | null;
+  created_by_email: string | null;
 }
 
 export interface CrewDiff {

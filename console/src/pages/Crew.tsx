@@ -271,13 +271,14 @@ function Versions({ crew }: { crew: Crew }) {
             <tr>
               <th scope="col">Version</th>
               <th scope="col">Made</th>
+              <th scope="col">By</th>
               <th scope="col">
                 <span className="hidden">Actions</span>
               </th>
             </tr>
           </thead>
           <tbody>
-            {versions.data?.map(({ version, current, created_at }, place, all) => (
+            {versions.data?.map(({ version, current, created_at, ...made }, place, all) => (
               <tr key={version}>
                 <td>
                   <Link
@@ -294,6 +295,7 @@ function Versions({ crew }: { crew: Crew }) {
                     {created_at ? ago(created_at, now) : "–"}
                   </time>
                 </td>
+                <td className="truncate">{made.created_by_email ?? made.created_by ?? "–"}</td>
                 <td className="right">
                   <div className="actions" style={{ justifyContent: "end" }}>
                     {all[place + 1] && (

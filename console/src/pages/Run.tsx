@@ -7,7 +7,7 @@ import { useEffect, useState } from "react";
 import { post } from "../api/client";
 import { useMay } from "../api/me";
 import { artifactsQuery, runQuery } from "../api/queries";
-import { ENDED, type Run } from "../api/types";
+import { ENDED, type Run, type WebhookState } from "../api/types";
 import { ago, compact, cost, duration, moment, shortId } from "../lib/format";
 import { useNow } from "../lib/now";
 import { useTitle } from "../lib/title";
@@ -54,6 +54,13 @@ function Shown({ id }: { id: string }) {
       {run.data.cancel_requested_at && !ENDED.has(run.data.status) && (
         <Notice tone="warn">
           <p>It is being cancelled: its processes are ended now.</p>
+        </Notice>
+      )}
+      {run.data.webhook?.status === "failed" && (
+        <Notice tone="warn">
+          <p>
+            <strong>Its webhook was not delivered.</strong> {webhookWords(run.data.webhook)}
+          </p>
         </Notice>
       )}
       {question && (
@@ -195,6 +202,12 @@ function Facts({ run, followed: { log } }: { run: Run; followed: FollowedRun }) 
   );
 }
 
+function webhookWords({ url, status, tries, last_status, last_error }: WebhookState): string {
+  const last = last_error ?? (last_status ? `the last answer was ${last_status}` : "");
+  const tried = tries === 1 ? "once" : `${tries} times`;
+  return `${url}: ${status}${tries ? `, tried ${tried}` : ""}${last ? `; ${last}` : ""}`;
+}
+
 function Parts({ run, followed }: { run: Run; followed: FollowedRun }) {
   const { tab } = useSearch({ from: "/inside/runs/$id" });
   const navigate = useNavigate({ from: "/runs/$id" });
@@ -267,6 +280,7 @@ function Details({ run }: { run: Run }) {
     ["Time limit", duration(run.timeout_seconds * 1000)],
     ["Session", run.session_id ?? "none"],
     ["Worker", run.worker_id ?? "none yet"],
+    ["Webhook", run.webhook ? webhookWords(run.webhook) : "none"],
     ["Accepted", moment(run.created_at)],
     ["Ended", moment(run.finished_at)],
   ];

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from typing import Self
 
 from crewmesh.client.errors import InvalidInputError, MeshError
 
@@ -22,28 +22,18 @@ class ExitStatus(enum.IntEnum):
 class CliError(MeshError):
     """An expected failure of the command line's own, with its exit status."""
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        why: str = "",
-        next_step: str = "",
-        details: Sequence[str] = (),
-        exit_status: ExitStatus = ExitStatus.FAILED,
-    ) -> None:
-        super().__init__(what, why=why, next_step=next_step, details=details)
-        self.exit_status = exit_status
+    exit_status = ExitStatus.FAILED
+
+    def exiting(self, status: ExitStatus) -> Self:
+        """Return it with another exit status."""
+        self.exit_status = status
+        return self
 
 
 class UsageError(CliError):
     """The command was called in a wrong way; nothing was done."""
 
-    def __init__(
-        self, what: str, *, why: str = "", next_step: str = "", details: Sequence[str] = ()
-    ) -> None:
-        super().__init__(
-            what, why=why, next_step=next_step, details=details, exit_status=ExitStatus.USAGE
-        )
+    exit_status = ExitStatus.USAGE
 
 
 def exit_status_of(error: MeshError) -> ExitStatus:

@@ -227,6 +227,7 @@ class CrewVersion(Model):
     current: bool
     created_at: datetime | None = None
     created_by: str | None = None
+    created_by_email: str | None = None
 
 
 class CrewDiff(Model):

@@ -6,6 +6,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from crewmesh.common.metrics import DURATION_BUCKETS, make_registry
 
+# What stands for the method of a web socket, whose handshake has none of its own here.
+WEB_SOCKET = "WEBSOCKET"
+
 
 class Metrics:
     """One gateway's counters, in a registry of its own."""
@@ -30,9 +33,15 @@ class Metrics:
             "Event streams (SSE) that are open now.",
             registry=self.registry,
         )
+
         self.open_sockets = Gauge(
             "crewmesh_gateway_web_sockets_open",
-            "Web sockets (GraphQL's subscriptions) that are open now.",
+            "Web sockets that are open now.",
+            registry=self.registry,
+        )
+        self.open_subscriptions = Gauge(
+            "crewmesh_gateway_subscriptions_open",
+            "GraphQL subscriptions to runs' events that are open now.",
             registry=self.registry,
         )
 
@@ -40,3 +49,7 @@ class Metrics:
         """Count one answered request; `route` is the path's template."""
         self._requests.labels(method, route, str(status)).inc()
         self._durations.labels(method, route).observe(seconds)
+
+    def count_socket(self, route: str, status: int) -> None:
+        """Count one web socket; how long it was open tells nothing of how fast we are."""
+        self._requests.labels(WEB_SOCKET, route, str(status)).inc()

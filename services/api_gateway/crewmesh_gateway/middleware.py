@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crewmesh.common import tracing
 from crewmesh.common.errors import UnavailableError
-from crewmesh_gateway.metrics import Metrics
+from crewmesh_gateway.metrics import WEB_SOCKET, Metrics
 from crewmesh_gateway.problems import CLIENT_GONE, REQUEST_ID_KEY, problem_of_error, unexpected
 from crewmesh_gateway.standing import standing_headers
 
@@ -24,10 +24,9 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Asked every few seconds by machines: a line for each would drown the others.
 _QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 _NO_ROUTE = "unmatched"
+_SWITCHING_PROTOCOLS = 101
+_FORBIDDEN = 403
 _SERVER_ERROR = 500
-# A web socket's method, and what it is answered with by ASGI's first message.
-_SOCKET = "WEBSOCKET"
-_SOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}
 # Nobody guesses another type than the one that is said, and no address is told to other sites.
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -44,7 +43,7 @@ class RequestMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
             await self._serve_socket(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -80,46 +79,74 @@ class RequestMiddleware:
             finally:
                 if span is not None:
                     _describe(span, scope, request_id, status)
-                self._record(scope["method"], scope, status, time.perf_counter() - started)
+                method, seconds = scope["method"], time.perf_counter() - started
+                self._metrics.count_request(method, _route_of(scope), status, seconds)
+                _log(scope, method, status, seconds)
 
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one web socket, which is counted and logged when it ends."""
+        """Serve a web socket, whose line and counts are its handshake's, when it has closed."""
         request_id = scope[REQUEST_ID_KEY] = _request_id(Headers(scope=scope).get("x-request-id"))
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = CLIENT_GONE
+        close_code: int | None = None
+
+        async def receive_noted() -> Message:
+            nonlocal close_code
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                close_code = message.get("code")
+            return message
 
         async def send_noted(message: Message) -> None:
-            nonlocal status
-            if status == CLIENT_GONE:
-                status = _SOCKET_STATUS.get(message["type"], status)
+            nonlocal status, close_code
+            if message["type"] == "websocket.accept":
+                status = _SWITCHING_PROTOCOLS
+            elif message["type"] == "websocket.http.response.start":
+                status = message["status"]
+            elif message["type"] == "websocket.close":
+                close_code = message.get("code")
+                if status == CLIENT_GONE:
+                    status = _FORBIDDEN  # as the server answers a handshake that is refused
             await send(message)
 
         started = time.perf_counter()
-        with self._metrics.open_sockets.track_inprogress():
-            try:
-                await self._app(scope, receive, send_noted)
-            finally:
-                self._record(_SOCKET, scope, status, time.perf_counter() - started)
+        try:
+            with self._metrics.open_sockets.track_inprogress():
+                await self._app(scope, receive_noted, send_noted)
+        except Exception:
+            log.exception("unexpected error")
+            raise
+        finally:
+            self._metrics.count_socket(_route_of(scope), status)
+            _log(scope, WEB_SOCKET, status, time.perf_counter() - started, close_code=close_code)
 
-    def _record(self, method: str, scope: Scope, status: int, seconds: float) -> None:
-        route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
-        self._metrics.count_request(method, route, status, seconds)
-        line: dict[str, Any] = {
-            **_ids_of(scope),
-            "method": method,
-            "route": route,
-            "status": status,
-            "duration_ms": round(seconds * 1000, 2),
-        }
-        if route in _QUIET_ROUTES:
-            log.debug("request", **line)
-        else:
-            log.info("request", **line)
+
+def _log(scope: Scope, method: str, status: int, seconds: float, **more: Any) -> None:
+    """Write a request's one line."""
+    route = _route_of(scope)
+    line: dict[str, Any] = {
+        **_ids_of(scope),
+        "method": method,
+        "route": route,
+        "status": status,
+        "duration_ms": round(seconds * 1000, 2),
+        **more,
+    }
+    if route in _QUIET_ROUTES:
+        log.debug("request", **line)
+    else:
+        log.info("request", **line)
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the path's template, of which there are few."""
+    route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
+    return route
 
 
 def _describe(span: Any, scope: Scope, request_id: str, status: int) -> None:
     """Give a request's span its name, by its route, and what OpenTelemetry's conventions tell."""
-    route: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
+    route = _route_of(scope)
     span.update_name(f"{scope['method']} {route}")
     span.set_attributes(
         {

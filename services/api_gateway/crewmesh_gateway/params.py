@@ -90,6 +90,17 @@ Cursor = Annotated[
     str | None,
     Query(pattern=CURSOR, description="`next_cursor` of the page before."),
 ]
+CrewFilter = Annotated[str | None, Query(pattern=NAME)]
+SessionFilter = Annotated[str | None, Query(pattern=SESSION_ID)]
+Words = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=200,
+        description="Words that the run's crew, inputs, answer or error begin with, all of "
+        "them; or a run's id, or at least 8 characters from its start or its last group's.",
+    ),
+]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Wait = Annotated[
     float,

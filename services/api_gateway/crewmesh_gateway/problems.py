@@ -139,10 +139,15 @@ def _location(field: str, scope: Scope) -> list[str | int]:
     place = "query" if scope["method"] == "GET" else "body"
     if field == WHOLE:
         return [place]
+    return [place, *parts_of(field)]
+
+
+def parts_of(field: str) -> list[str | int]:
+    """Return the parts of a field such as `tasks[1].agent`, by the names that clients know."""
     # What starts a run is a message of its own in the mesh, and the body in REST.
     field = field.removeprefix("spec.")
     parts = _PART.findall(_PARAMETER_BY_FIELD.get(field, field))
-    return [place, *(int(index) if index else name for index, name in parts)]
+    return [int(index) if index else name for index, name in parts]
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
@@ -152,7 +157,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = list(_faults(error.errors()))
+    faults = list(faults_of(error.errors()))
     detail = (
         "1 fault in the request" if len(faults) == 1 else f"{len(faults)} faults in the request"
     )
@@ -187,7 +192,8 @@ async def _answer_nobody(_request: Request, _error: Exception) -> Response:
     return Response(status_code=CLIENT_GONE)
 
 
-def _faults(errors: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+def faults_of(errors: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Return what pydantic found, as {loc, msg} in our words."""
     for error in errors:
         message = str(error["msg"]).removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Final, TypeVar
@@ -9,7 +10,7 @@ from typing import Annotated, Final, TypeVar
 import grpc
 from fastapi import Security
 from fastapi.security import HTTPBearer
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from crewmesh.common.authentication import Caller
 from crewmesh.common.errors import UnavailableError
@@ -28,23 +29,33 @@ Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
 
 
-class Relay:
-    """Calls the mesh on behalf of a request's caller.
+class MeshCaller(abc.ABC):
+    """Calls the mesh on behalf of who is at the other end of a connection.
 
-    Every call has a deadline, says who asks and for which request, and is cancelled
-    when the client leaves. Failures are raised as the error that the other side raised.
+    Every call has a deadline and says who asks and for which request. Failures are raised as
+    the error that the other side raised.
     """
 
-    def __init__(self, request: Request) -> None:
-        self.gateway: Gateway = request.app.state.gateway
+    def __init__(self, connection: HTTPConnection) -> None:
+        self.gateway: Gateway = connection.app.state.gateway
         self.mesh: Mesh = self.gateway.mesh
-        self.caller: Caller = request.scope[CALLER_KEY]
-        self._request = request
-        self._request_id: str = request.scope[REQUEST_ID_KEY]
+        self.request_id: str = connection.scope[REQUEST_ID_KEY]
+
+    @property
+    @abc.abstractmethod
+    def caller(self) -> Caller:
+        """Who asks."""
+
+    @abc.abstractmethod
+    async def renew(self) -> None:
+        """Check the caller's credential again, for what outlives a short request.
+
+        Raises UnauthenticatedError when it was revoked or has expired.
+        """
 
     def metadata(self) -> Metadata:
         """Return the metadata of a call that is made now."""
-        return self.mesh.metadata(self._request_id, self.caller.identity)
+        return self.mesh.metadata(self.request_id, self.caller.identity)
 
     async def call(
         self,
@@ -57,7 +68,7 @@ class Relay:
         """Return the answer of a method, within `seconds`.
 
         What is `repeatable`, because it carries what makes a repetition harmless, is asked again
-        when a worker falls. Raises ClientDisconnect when the client left meanwhile.
+        when a worker falls.
         """
         for pause in _REPETITION_PAUSES_SECONDS if repeatable else ():
             try:
@@ -69,6 +80,42 @@ class Relay:
     async def _call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[Ask, Answer], ask: Ask, seconds: float
     ) -> Answer:
+        try:
+            return await method(ask, timeout=seconds, metadata=self.metadata())
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from None
+
+    def stream(
+        self, method: grpc.aio.UnaryStreamMultiCallable[Ask, Answer], ask: Ask, *, seconds: float
+    ) -> grpc.aio.UnaryStreamCall[Ask, Answer]:
+        """Begin a method that answers with a stream of at most `seconds`."""
+        return method(ask, timeout=seconds, metadata=self.metadata())
+
+
+class Relay(MeshCaller):
+    """Calls the mesh on behalf of a request's caller, until the client leaves."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self._caller: Caller = request.scope[CALLER_KEY]
+        self._request = request
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self._caller
+
+    async def renew(self) -> None:
+        """Check the caller's credential again."""
+        self._caller = await self.gateway.authenticator.authenticate(
+            credential_of(self._request.method, self._request.headers, self.gateway.cookies),
+            self.mesh.metadata(self.request_id),
+        )
+
+    async def _call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Ask, Answer], ask: Ask, seconds: float
+    ) -> Answer:
+        """As any caller's, but raises ClientDisconnect when the client left meanwhile."""
         call = method(ask, timeout=seconds, metadata=self.metadata())
         leaving = asyncio.create_task(self._client_leaves())
         leaving.add_done_callback(lambda _: call.cancel())
@@ -82,22 +129,6 @@ class Relay:
             raise
         finally:
             leaving.cancel()
-
-    def stream(
-        self, method: grpc.aio.UnaryStreamMultiCallable[Ask, Answer], ask: Ask, *, seconds: float
-    ) -> grpc.aio.UnaryStreamCall[Ask, Answer]:
-        """Begin a method that answers with a stream of at most `seconds`."""
-        return method(ask, timeout=seconds, metadata=self.metadata())
-
-    async def renew(self) -> None:
-        """Check the caller's credential again, for what outlives a short request.
-
-        Raises UnauthenticatedError when it was revoked or has expired.
-        """
-        self.caller = await self.gateway.authenticator.authenticate(
-            credential_of(self._request.method, self._request.headers, self.gateway.cookies),
-            self.mesh.metadata(self._request_id),
-        )
 
     async def _client_leaves(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":

@@ -25,6 +25,7 @@ from crewmesh_gateway.params import (
 )
 
 Status = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "timed_out"]
+WebhookStatus = Literal["waiting", "due", "delivered", "failed"]
 Role = Literal["owner", "admin", "developer", "operator", "viewer"]
 Scope = Annotated[str, Field(pattern=r"^(\*|[a-z]+\.(\*|[a-z]+))$")]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -316,7 +317,7 @@ class WebhookState(BaseModel):
 
     url: str
     status: Annotated[
-        Literal["waiting", "due", "delivered", "failed"],
+        WebhookStatus,
         Field(description="waiting for the run's end, due (again), delivered, or given up."),
     ]
     tries: int
@@ -498,7 +499,8 @@ class CrewVersion(BaseModel):
     version: str
     current: bool
     created_at: datetime | None
-    created_by: str | None
+    created_by: Annotated[str | None, Field(description="A user's id.")]
+    created_by_email: Annotated[str | None, Field(description="null once they are removed.")]
 
 
 class CrewDiff(BaseModel):

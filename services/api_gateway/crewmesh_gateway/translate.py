@@ -25,7 +25,7 @@ from crewmesh.common.run_json import (
     time_or_none,
     usd,
 )
-from crewmesh.v1.agent_pb2 import CrewVersion, Tool
+from crewmesh.v1.agent_pb2 import CrewVersion, RunSpec, Tool, Webhook
 from crewmesh.v1.budget_pb2 import Budget, BudgetLimit, BudgetPeriod, UsageGroup
 from crewmesh.v1.crew_pb2 import Crew, CrewSource
 from crewmesh.v1.file_pb2 import Artifact, Dataset
@@ -36,6 +36,7 @@ from crewmesh.v1.run_store_pb2 import Queue, Worker
 from crewmesh.v1.session_pb2 import Session, SessionMessage
 from crewmesh.v1.tenant_pb2 import Secret
 from crewmesh_gateway import schemas
+from crewmesh_gateway.bodies import dump_json
 
 __all__ = [
     "ENDED",
@@ -142,6 +143,7 @@ def crew_version_json(version: CrewVersion) -> JsonObject:
         "current": version.current,
         "created_at": time_or_none(version, "created_at"),
         "created_by": version.created_by or None,
+        "created_by_email": version.created_by_email or None,
     }
 
 
@@ -265,6 +267,23 @@ def limit_proto(limit: schemas.BudgetLimit) -> BudgetLimit:
     """Return what may be spent, in the mesh's units."""
     micros = None if limit.max_usd is None else round(limit.max_usd * MICROS)
     return BudgetLimit(max_tokens=limit.max_tokens, max_micros=micros)
+
+
+def spec_proto(body: schemas.StartRun, idempotency_key: str | None) -> RunSpec:
+    """Return what to run."""
+    webhook = body.webhook_or_none()
+    return RunSpec(
+        crew=body.crew,
+        inputs_json=dump_json(body.inputs),
+        session_id=body.session_id or "",
+        priority=body.priority or 0,
+        timeout_seconds=body.timeout_seconds or 0,
+        max_attempts=body.max_attempts or 0,
+        idempotency_key=idempotency_key or "",
+        models=body.models,
+        budget=limit_proto(body.budget) if body.budget is not None else None,
+        webhook=Webhook(url=webhook.url, secret=webhook.secret) if webhook is not None else None,
+    )
 
 
 def budget_json(budget: Budget) -> JsonObject:

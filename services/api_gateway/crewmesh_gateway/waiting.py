@@ -12,7 +12,7 @@ from crewmesh.common.errors import CrewmeshError
 from crewmesh.v1.agent_pb2 import GetRunRequest
 from crewmesh.v1.run_pb2 import Run
 from crewmesh_gateway.params import IDEMPOTENCY_KEY
-from crewmesh_gateway.relay import CALL_SECONDS, Relay
+from crewmesh_gateway.relay import CALL_SECONDS, MeshCaller
 from crewmesh_gateway.translate import ENDED
 
 # A long wait is made of calls of this length, so that it survives the loss of a
@@ -33,7 +33,7 @@ def first_wait(seconds: float) -> float:
     return min(seconds, WAIT_SLICE_SECONDS)
 
 
-async def wait_for_end(relay: Relay, run: Run, give_up_at: float) -> Run:
+async def wait_for_end(relay: MeshCaller, run: Run, give_up_at: float) -> Run:
     """Return the run when it has ended, or as it is at `give_up_at`."""
     while run.status not in ENDED and not relay.gateway.draining.is_set():
         left = give_up_at - time.monotonic()
@@ -47,7 +47,7 @@ async def wait_for_end(relay: Relay, run: Run, give_up_at: float) -> Run:
     return run
 
 
-async def read_run(relay: Relay, run_id: str, wait: float) -> Run:
+async def read_run(relay: MeshCaller, run_id: str, wait: float) -> Run:
     """Return a run, as it is now or after at most `wait` seconds when it has ended."""
     request = GetRunRequest(run_id=run_id, wait=duration(wait))
     run: Run = (

@@ -14,7 +14,7 @@ from crewmesh.common.events import TERMINAL_EVENT_TYPES
 from crewmesh.v1.agent_pb2 import GetRunRequest, WatchRunRequest, WatchRunResponse
 from crewmesh.v1.run_pb2 import RunEvent
 from crewmesh_gateway.mesh import error_of
-from crewmesh_gateway.relay import Relay
+from crewmesh_gateway.relay import MeshCaller
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class RunWatch:
     missed and nothing comes twice.
     """
 
-    def __init__(self, relay: Relay, run_id: str, after_seq: int) -> None:
+    def __init__(self, relay: MeshCaller, run_id: str, after_seq: int) -> None:
         self._relay = relay
         self._run_id = run_id
         self._after_seq = after_seq

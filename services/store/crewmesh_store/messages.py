@@ -61,7 +61,7 @@ def parse_id(text: str, what: str) -> UUID:
 
 def batch_of_ids(texts: Sequence[str], field: str) -> list[UUID]:
     """Return the ids of a batch, without what is none; raise InvalidInputError for too many."""
-    check_batch(texts, field, _MAX_BATCH)
+    check_batch(texts, field)
     ids = []
     for text in texts:
         with contextlib.suppress(ValueError):
@@ -69,7 +69,7 @@ def batch_of_ids(texts: Sequence[str], field: str) -> list[UUID]:
     return ids
 
 
-def check_batch(items: Sequence[str], field: str, most: int) -> None:
+def check_batch(items: Sequence[object], field: str, most: int = _MAX_BATCH) -> None:
     """Raise InvalidInputError for more items than a call may ask for."""
     if len(items) > most:
         raise InvalidInputError(

@@ -1,21 +1,25 @@
-"""GraphQL before a real store; crews and the steps of runs are the fake workers'."""
+"""GraphQL; where loaders matter, before a real store. Crews and runs' steps are fake workers'."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import pytest
+import structlog
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from crewmesh.v1 import crew_pb2
+from crewmesh.v1 import agent_pb2, crew_pb2
+from crewmesh_gateway import middleware, schemas
 from crewmesh_gateway.graphql.context import Connection
 from tests.conftest import API_KEY, until
-from tests.integration.conftest import StoreClient
+from tests.integration.conftest import StoreClient, append, event
 from tests.integration.gateway.fake_mesh import FakeMesh, ServedGateway, serving_gateway
 
 PROTOCOL = "graphql-transport-ws"
@@ -32,10 +36,11 @@ query ($limit: Int! = 20) {
 
 
 @pytest.fixture
-async def gateway(mesh: FakeMesh, store: StoreClient) -> AsyncIterator[ServedGateway]:
+async def stored(mesh: FakeMesh, store: StoreClient) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of a gateway before a real store, which takes seconds to set up."""
     mesh.store_target = f"ipv4:127.0.0.1:{store.port}"
     async with serving_gateway(mesh) as served:
-        yield served
+        yield served.client
 
 
 async def ask(client: httpx2.AsyncClient, query: str, **variables: Any) -> dict[str, Any]:
@@ -75,16 +80,16 @@ async def count_calls(
 async def test_each_level_is_one_call_however_much_there_is(
     mesh: FakeMesh,
     store: StoreClient,
-    client: httpx2.AsyncClient,
+    stored: httpx2.AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mesh.agents.crews = crews("a")
     await make_runs(store, "a", 1)
-    few, _ = await count_calls(client, monkeypatch)
+    few, _ = await count_calls(stored, monkeypatch)
     mesh.agents.crews = crews("a", "b", "c")
     for crew in ("a", "b", "c"):
         await make_runs(store, crew, 4)
-    many, answer = await count_calls(client, monkeypatch)
+    many, answer = await count_calls(stored, monkeypatch)
     levels = ("ListCrews", "BatchListRuns", "BatchGetRuns", "BatchListRunEvents")
     assert few == many == dict.fromkeys((*levels, "BatchListArtifacts"), 1)
     assert "errors" not in answer
@@ -115,23 +120,173 @@ async def test_mutations_start_and_steer_runs(mesh: FakeMesh, client: httpx2.Asy
     assert refused["extensions"]["status"] == 409
 
 
-async def test_a_user_is_renamed_and_keys_are_made_and_revoked(client: httpx2.AsyncClient) -> None:
-    me = (await client.get("/v1/me")).json()["user"]["id"]
+async def test_a_run_is_started_with_all_that_rest_takes(
+    mesh: FakeMesh, client: httpx2.AsyncClient
+) -> None:
+    body = {
+        "crew": "data-analyst",
+        "inputs": {"question": "Why?"},
+        "session_id": "s-1",
+        "priority": 5,
+        "timeout_seconds": 60,
+        "max_attempts": 2,
+        "models": ["openai/gpt-5-mini", "offline"],
+        "budget": {"max_tokens": 10**12, "max_usd": 0.5},
+        "webhook": {"url": "https://example.org/", "secret": "whsec_YQ=="},
+    }
+    await client.post("/v1/runs", json=body, headers={"Idempotency-Key": "k"})
+    start = """mutation ($inputs: JSON!, $budget: Budget, $webhook: Webhook) {
+      startRun(
+        crew: "data-analyst", inputs: $inputs, sessionId: "s-1", priority: 5, timeoutSeconds: 60,
+        maxAttempts: 2, models: ["openai/gpt-5-mini", "offline"], budget: $budget,
+        webhook: $webhook, idempotencyKey: "k"
+      ) { id }
+    }"""
+    answer = await ask(
+        client,
+        start,
+        inputs=body["inputs"],
+        budget={"maxTokens": 10**12, "maxUsd": 0.5},
+        webhook=body["webhook"],
+    )
+    assert "errors" not in answer
+    by_rest, by_graphql = (request.spec for request in mesh.agents.started)
+    assert by_rest == by_graphql
+    assert set(schemas.StartRun.model_fields) == set(body)
+
+
+async def test_who_waits_gets_the_run_when_it_has_ended(
+    mesh: FakeMesh, client: httpx2.AsyncClient
+) -> None:
+    ending: list[asyncio.Task[None]] = []
+    mesh.agents.on_start = lambda run: ending.append(asyncio.create_task(run.end("done")))
+    start = 'mutation { startRun(crew: "data-analyst", wait: 30) { status output } }'
+    answer = await ask(client, start)
+    assert answer["data"]["startRun"] == {"status": "succeeded", "output": "done"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        ("priority: 101", ["priority"]),
+        ("maxAttempts: 0", ["maxAttempts"]),
+        ("timeoutSeconds: 86401", ["timeoutSeconds"]),
+        ('models: ["offline", "no model"]', ["models", 1]),
+        ('sessionId: "no session"', ["sessionId"]),
+        ("budget: {}", ["budget"]),
+        ("budget: {maxTokens: 0.5}", ["budget", "maxTokens"]),
+        ('webhook: {url: ""}', ["webhook", "url"]),
+        ('inputs: "no object"', ["inputs"]),
+        ('idempotencyKey: "no key"', ["idempotencyKey"]),
+        ("wait: 61", ["wait"]),
+    ],
+)
+async def test_what_rest_refuses_is_refused(
+    shared_client: httpx2.AsyncClient, arguments: str, place: list[str | int]
+) -> None:
+    query = f'mutation {{ startRun(crew: "data-analyst", {arguments}) {{ id }} }}'
+    (error,) = (await ask(shared_client, query))["errors"]
+    assert error["extensions"]["code"] == "invalid_input"
+    assert error["extensions"]["status"] == 422
+    assert [fault["loc"] for fault in error["extensions"]["errors"]] == [place]
+
+
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ('{ runs(crew: "no crew") { items { id } } }', "crew"),
+        ('{ runs(status: "no-status") { items { id } } }', "status"),
+        ('{ runs(cursor: "no cursor") { items { id } } }', "cursor"),
+        ('{ runs(createdAfter: "2026-11-23T06:39:00") { items { id } } }', "createdAfter"),
+        ("{ users(limit: 0) { items { id } } }", "limit"),
+        ('mutation { createApiKey(name: "ci", scopes: ["No"]) { secret } }', "scopes"),
+    ],
+)
+async def test_bounds_of_other_arguments_are_rests(
+    shared_client: httpx2.AsyncClient, query: str, place: str
+) -> None:
+    (error,) = (await ask(shared_client, query))["errors"]
+    assert error["extensions"]["errors"][0]["loc"][0] == place
+
+
+async def test_a_run_says_how_its_webhook_stands(
+    mesh: FakeMesh, store: StoreClient, stored: httpx2.AsyncClient
+) -> None:
+    mesh.agents.crews = crews("a")
+    await store.create(crew="a", webhook=agent_pb2.Webhook(url="https://example.org/"))
+    await store.create(crew="a")
+    query = "{ crews { items { runs { webhook { url status tries deliveredAt } } } } }"
+    found = (await ask(stored, query))["data"]["crews"]["items"][0]["runs"]
+    state = {"url": "https://example.org/", "status": "waiting", "tries": 0, "deliveredAt": None}
+    assert [run["webhook"] for run in found] == [None, state]
+
+
+async def test_what_can_be_no_id_is_not_found(shared_client: httpx2.AsyncClient) -> None:
+    (error,) = (await ask(shared_client, '{ run(id: "no id") { id } }'))["errors"]
+    assert error["extensions"]["status"] == 404
+
+
+async def test_users_come_in_pages(stored: httpx2.AsyncClient) -> None:
+    for name in ("ana", "eve", "kim"):
+        body = {"email": f"{name}@example.org", "role": "viewer"}
+        assert (await stored.post("/v1/users", json=body)).status_code == 201
+    query = """query ($cursor: String) {
+      users(limit: 3, cursor: $cursor) { items { email } nextCursor }
+    }"""
+    first = (await ask(stored, query))["data"]["users"]
+    second = (await ask(stored, query, cursor=first["nextCursor"]))["data"]["users"]
+    emails = [user["email"].partition("@")[0] for user in first["items"] + second["items"]]
+    assert emails == ["kim", "eve", "ana", "owner"]
+    assert second["nextCursor"] is None
+
+
+async def test_a_tasks_events_are_its_own_from_the_whole_log(
+    mesh: FakeMesh,
+    store: StoreClient,
+    stored: httpx2.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mesh.agents.crews = crews("a")
+    for _ in range(2):
+        lease = (await store.create(crew="a", worker_id="w")).lease
+        await store.append(
+            append(
+                lease,
+                lease.next_seq,
+                event("task.started", '{"index": 0, "total": 2}', task="first"),
+                *(event("log", task="first") for _ in range(20)),
+                event("task.completed", '{"index": 0, "output": "x"}', task="first"),
+                event("task.started", '{"index": 1, "total": 2}', task="second"),
+                event("log", task="second"),
+            )
+        )
+    made, answer = await count_calls(stored, monkeypatch)
+    # A run's events are one level, its tasks' events another.
+    assert made["BatchListRunEvents"] == 2
+    for run in answer["data"]["crews"]["items"][0]["runs"]:
+        first, second = run["tasks"]
+        # After run.queued and run.started.
+        assert [each["seq"] for each in first["events"]] == list(range(3, 13))
+        assert [each["seq"] for each in second["events"]] == [25, 26]
+
+
+async def test_a_user_is_renamed_and_keys_are_made_and_revoked(stored: httpx2.AsyncClient) -> None:
+    me = (await stored.get("/v1/me")).json()["user"]["id"]
     rename = 'mutation ($id: ID!) { renameUser(id: $id, name: "Ana") { name } }'
-    assert (await ask(client, rename, id=me))["data"] == {"renameUser": {"name": "Ana"}}
+    assert (await ask(stored, rename, id=me))["data"] == {"renameUser": {"name": "Ana"}}
     create = 'mutation { createApiKey(name: "ci", scopes: ["runs.read"]) { secret key { id } } }'
-    made = (await ask(client, create))["data"]["createApiKey"]
+    made = (await ask(stored, create))["data"]["createApiKey"]
 
     # Its scope permits to read, not to change.
     headers = {"Authorization": f"Bearer {made['secret']}"}
-    async with httpx2.AsyncClient(base_url=client.base_url, headers=headers) as reader:
+    async with httpx2.AsyncClient(base_url=stored.base_url, headers=headers) as reader:
         assert (await ask(reader, "{ runs { items { id } } }"))["data"]["runs"] == {"items": []}
         refused = (await ask(reader, rename, id=me))["errors"][0]
         rest = await reader.patch(f"/v1/users/{me}", json={"name": "Eve"})
         assert refused["extensions"]["code"] == rest.json()["code"]
         assert refused["extensions"]["status"] == rest.status_code == 403
         revoke = "mutation ($id: ID!) { revokeApiKey(id: $id) }"
-        await ask(client, revoke, id=made["key"]["id"])
+        await ask(stored, revoke, id=made["key"]["id"])
         gone = await reader.post("/graphql", json={"query": "{ __typename }"})
         assert gone.status_code == 401
 
@@ -151,7 +306,9 @@ async def test_errors_have_rests_codes_and_nothing_internal(
     assert wrong["extensions"]["code"] == "invalid_query"
     assert wrong["extensions"]["request_id"]
     much = (await ask(client, "{ runs(limit: 1000) { items { id } } }"))["errors"][0]
-    assert much["extensions"]["errors"] == [{"loc": ["limit"], "msg": "it must be 1 to 200"}]
+    (fault,) = much["extensions"]["errors"]
+    assert fault["loc"] == ["limit"]
+    assert "200" in fault["msg"]
 
 
 @pytest.mark.parametrize(
@@ -172,11 +329,10 @@ async def test_queries_that_ask_for_too_much_are_refused(
 
 
 async def test_the_schema_is_told_unless_it_is_switched_off(
-    mesh: FakeMesh, store: StoreClient, client: httpx2.AsyncClient
+    mesh: FakeMesh, client: httpx2.AsyncClient
 ) -> None:
     query = "{ __schema { queryType { name } } }"
     assert (await ask(client, query))["data"]
-    mesh.store_target = f"ipv4:127.0.0.1:{store.port}"
     async with serving_gateway(mesh, graphql_introspection=False, graphql_max_depth=3) as closed:
         deep = await ask(closed.client, "{ crews { items { runs { events { seq } } } } }")
         assert "depth" in deep["errors"][0]["message"]
@@ -236,16 +392,50 @@ async def test_events_are_followed_from_a_number_on(mesh: FakeMesh, gateway: Ser
             if seq == 2:
                 metrics = (await gateway.client.get("/metrics")).text
                 assert "crewmesh_gateway_web_sockets_open 1.0" in metrics
+                assert "crewmesh_gateway_subscriptions_open 1.0" in metrics
                 await run.end()
     assert seen == [2, 3]
-    counted = (
-        'crewmesh_gateway_requests_total{method="WEBSOCKET",route="/graphql",status="101"} 1.0'
-    )
 
-    async def is_counted() -> bool:
-        return counted in (await gateway.client.get("/metrics")).text
 
-    await until(is_counted)
+async def test_a_socket_has_a_log_line_and_is_counted_when_it_has_closed(
+    gateway: ServedGateway, lines: list[dict[str, Any]]
+) -> None:
+    headers = {"X-Request-ID": "of-the-socket"}
+    address = socket_url(gateway)
+    async with connect(address, subprotocols=[PROTOCOL], additional_headers=headers) as socket:
+        await open_socket(socket, {"authorization": f"Bearer {API_KEY}"})
+    with pytest.raises(websockets.InvalidStatus):
+        await connect(
+            address,
+            subprotocols=[PROTOCOL],
+            additional_headers={"Origin": "https://evil.example", "Cookie": "crewmesh=x"},
+        )
+
+    async def is_closed() -> bool:
+        return len(lines) == 2
+
+    await until(is_closed, 10)
+    served, refused = lines
+    assert (served["method"], served["route"], served["status"]) == ("WEBSOCKET", "/graphql", 101)
+    assert (served["request_id"], served["close_code"]) == ("of-the-socket", 1000)
+    assert served["org_id"]
+    assert refused["status"] == 403
+    metrics = (await gateway.client.get("/metrics")).text
+    counted = 'crewmesh_gateway_requests_total{method="WEBSOCKET",route="/graphql",status='
+    assert f'{counted}"101"}} 1.0' in metrics
+    assert "crewmesh_gateway_web_sockets_open 0.0" in metrics
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The requests' log lines, with what is bound to their context."""
+    written: list[dict[str, Any]] = []
+
+    def write(event: str, **line: Any) -> None:
+        written.append({**structlog.contextvars.get_contextvars(), **line})
+
+    monkeypatch.setattr(middleware, "log", SimpleNamespace(info=write, debug=write))
+    return written
 
 
 @pytest.mark.parametrize("payload", [{}, {"authorization": "Bearer cm_wrong"}])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crewmesh.cli.main import main
-from tests.unit.cli.fake_mesh import KEY, FakeMesh
+from tests.unit.cli.fake_mesh import KEY, FakeMesh, FakeServer
 
 
 @dataclass
@@ -41,15 +41,20 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def fake_server() -> Iterator[FakeServer]:
+    server = FakeServer()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def mesh(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMesh]:
+def mesh(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMesh]:
     """A mesh that the environment names."""
-    fake = FakeMesh()
-    fake.start()
-    monkeypatch.setenv("CREWMESH_URL", fake.url)
-    monkeypatch.setenv("CREWMESH_API_KEY", KEY)
-    yield fake
-    fake.stop()
+    with fake_server.serving(FakeMesh()) as fake:
+        monkeypatch.setenv("CREWMESH_URL", fake.url)
+        monkeypatch.setenv("CREWMESH_API_KEY", KEY)
+        yield fake
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -18,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 KEY = "cm_a-key-for-tests-0123456789abcdefghijkl"
 BEGAN = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
@@ -161,8 +163,47 @@ class ScriptedRun:
         return kind.removeprefix("run.") if ended else "running"
 
 
+class FakeServer:
+    """Listens for one mesh after another, since to start and stop takes longer than most tests."""
+
+    def __init__(self) -> None:
+        self.mesh: FakeMesh | None = None
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.listen()
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(
+            self._answer, interface="asgi3", lifespan="off", log_config=None, date_header=False
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True
+        )
+        self._thread.start()
+
+    @contextlib.contextmanager
+    def serving(self, mesh: FakeMesh) -> Iterator[FakeMesh]:
+        """Be this mesh for a while."""
+        mesh.url, self.mesh = self.url, mesh
+        try:
+            yield mesh
+        finally:
+            mesh.run.cancelled.set()
+            self.mesh = None
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._socket.close()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            assert self.mesh is not None
+            await self.mesh.app(scope, receive, send)
+
+
 class FakeMesh:
-    """The server; what it was asked is in `requests`, and its data in plain attributes."""
+    """A mesh; what it was asked is in `requests`, and its data in plain attributes."""
 
     def __init__(self) -> None:
         self.run = ScriptedRun()
@@ -188,26 +229,8 @@ class FakeMesh:
         self.dependencies = {"store": "serving", "agent_worker": "serving"}
         self.version = "0.1.0"
         self.clock_ahead = timedelta()
-        self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(
-            self._app(), log_config=None, date_header=False, timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True
-        )
-
-    def start(self) -> None:
-        self._socket.listen()
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.run.cancelled.set()
-        self._server.should_exit = True
-        self._thread.join(10)
-        self._socket.close()
+        self.url = ""
+        self.app = self._app()
 
     def asked(self, method: str, path: str) -> list[Any]:
         """The bodies of all requests of this kind."""
@@ -321,6 +344,7 @@ class FakeMesh:
 
     async def _versions(self, request: Request) -> Response:
         version = {"created_at": event(1, "")["at"], "created_by": "u1"}
+        version["created_by_email"] = "owner@localhost"
         items = [
             version | {"version": "2", "current": False},
             version | {"version": "1", "current": True},

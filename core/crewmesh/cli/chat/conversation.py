@@ -10,7 +10,7 @@ from typing import Any
 from crewmesh.cli.chat.answer import Answer
 from crewmesh.cli.chat.question import Question
 from crewmesh.cli.client import watch
-from crewmesh.cli.errors import CliError, ExitStatus
+from crewmesh.cli.errors import CliError
 from crewmesh.cli.live.outcome import exit_status
 from crewmesh.cli.live.state import RunState, apply, from_run
 from crewmesh.client import AsyncClient
@@ -110,7 +110,6 @@ def waiting(session: Json, question: Question) -> CliError:
         "the crew waits for a person before it answers",
         why=str(question.payload.get("prompt", "")),
         next_step=f"answer it with: crewmesh chat --session {session['id']}",
-        exit_status=ExitStatus.FAILED,
     )
 
 
@@ -119,5 +118,4 @@ def _unanswered(state: RunState) -> CliError:
         f"no answer: the run {state.status.replace('_', ' ')}",
         why=": ".join(part for part in (state.error_code, state.error) if part),
         next_step=f"`crewmesh runs show {state.run_id}` has what it did",
-        exit_status=exit_status(state),
-    )
+    ).exiting(exit_status(state))

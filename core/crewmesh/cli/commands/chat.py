@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import DataDirOption, JsonOption
 from crewmesh.cli.console import print_error, print_json_line, tell
 from crewmesh.cli.errors import ExitStatus, UsageError, exit_status_of
@@ -26,11 +27,21 @@ _ENDS = ("/exit", "/quit")
 def chat(
     crew: Annotated[
         str | None,
-        typer.Argument(help=f"The crew's name; {_DEFAULT_CREW} by default.", show_default=False),
+        typer.Argument(
+            help=f"The crew's name; {_DEFAULT_CREW} by default.",
+            show_default=False,
+            autocompletion=completion.crews,
+        ),
     ] = None,
     session: Annotated[
         str | None,
-        typer.Option("--session", metavar="ID", help="Go on with this one.", show_default=False),
+        typer.Option(
+            "--session",
+            metavar="ID",
+            help="Go on with this one.",
+            show_default=False,
+            autocompletion=completion.sessions,
+        ),
     ] = None,
     inputs: Annotated[
         list[str] | None,

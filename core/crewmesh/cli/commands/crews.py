@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands import push, versions
 from crewmesh.cli.commands.common import (
     CursorOption,
@@ -53,7 +54,7 @@ def list_crews(
 
 @app.command("show")
 def show_crew(
-    name: Annotated[str, typer.Argument(help="The crew's name.")],
+    name: Annotated[str, typer.Argument(help="The crew's name.", autocompletion=completion.crews)],
     version: Annotated[
         str | None,
         typer.Option("--version", help="By default the current one.", show_default=False),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import (
     CursorOption,
     DataDirOption,
@@ -83,7 +84,12 @@ def put_dataset(
 
 @app.command("show")
 def show_dataset(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its id or its name.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="Its id or its name.", autocompletion=completion.datasets
+        ),
+    ],
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -98,7 +104,12 @@ def show_dataset(
 
 @app.command("get")
 def get_dataset(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its id or its name.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="Its id or its name.", autocompletion=completion.datasets
+        ),
+    ],
     file: Annotated[Path, typer.Argument(help="The file to write, which must not exist yet.")],
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
@@ -123,7 +134,9 @@ def get_dataset(
 
 @app.command("rm")
 def remove_dataset(
-    dataset: Annotated[str, typer.Argument(help="The dataset's id.")],
+    dataset: Annotated[
+        str, typer.Argument(help="The dataset's id.", autocompletion=completion.dataset_ids)
+    ],
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:

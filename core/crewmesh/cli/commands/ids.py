@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.errors import UsageError
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's id.", autocompletion=completion.runs)
+]
 
 
 def run_id(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch
 from crewmesh.cli.console import print_json, print_table, say, tell
 from crewmesh.cli.text import ago, parse_time
@@ -65,7 +66,12 @@ def create_key(
 
 @app.command("revoke")
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, not its secret.")],
+    key_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY", help="The key's id, not its secret.", autocompletion=completion.keys
+        ),
+    ],
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
 from crewmesh.cli.console import print_json, say, stderr, tell
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    crew: Annotated[str, typer.Argument(help="The crew's name; see `crewmesh crews ls`.")],
+    crew: Annotated[
+        str,
+        typer.Argument(
+            help="The crew's name; see `crewmesh crews ls`.", autocompletion=completion.crews
+        ),
+    ],
     inputs: Annotated[
         list[str] | None,
         typer.Option("-i", "--input", metavar="KEY=VALUE", help="An input.", show_default=False),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands import compare, events, steering
 from crewmesh.cli.commands.common import (
     CursorOption,
@@ -32,14 +33,29 @@ app = typer.Typer(no_args_is_help=True, help="Find runs, look at them, follow an
 @app.command("ls")
 def list_runs(
     status: Annotated[
-        str | None, typer.Option("--status", help="Only with this status.", show_default=False)
+        str | None,
+        typer.Option(
+            "--status",
+            help="Only with this status.",
+            show_default=False,
+            autocompletion=completion.statuses,
+        ),
     ] = None,
     crew: Annotated[
-        str | None, typer.Option("--crew", help="Only of this crew.", show_default=False)
+        str | None,
+        typer.Option(
+            "--crew", help="Only of this crew.", show_default=False, autocompletion=completion.crews
+        ),
     ] = None,
     session: Annotated[
         str | None,
-        typer.Option("--session", metavar="ID", help="Only of this one.", show_default=False),
+        typer.Option(
+            "--session",
+            metavar="ID",
+            help="Only of this one.",
+            show_default=False,
+            autocompletion=completion.sessions,
+        ),
     ] = None,
     after: Annotated[
         datetime | None,
@@ -58,6 +74,10 @@ def list_runs(
             show_default=False,
         ),
     ] = None,
+    webhook: Annotated[
+        Literal["waiting", "due", "delivered", "failed"] | None,
+        typer.Option("--webhook", help="Only those whose webhook stands so.", show_default=False),
+    ] = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     as_json: JsonOption = False,
@@ -73,6 +93,7 @@ def list_runs(
             created_after=after and after.astimezone(),
             created_before=before and before.astimezone(),
             text=text,
+            webhook=webhook,
             limit=limit,
             cursor=cursor,
         ),
@@ -92,7 +113,7 @@ def list_runs(
         for run in page["items"]
     ]
     if not rows:
-        found = any((status, crew, session, after, before, text))
+        found = any((status, crew, session, after, before, text, webhook))
         say("No such runs." if found else "No runs yet. Start one with: crewmesh run CREW")
         return
     print_table(["RUN", "CREW", "STATUS", "CREATED", "TOOK", "TOKENS"], rows)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
 from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.errors import UsageError
@@ -20,7 +21,12 @@ app = typer.Typer(
 )
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A variable's name, such as OPENAI_API_KEY.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A variable's name, such as OPENAI_API_KEY.",
+        autocompletion=completion.secrets,
+    ),
 ]
 
 

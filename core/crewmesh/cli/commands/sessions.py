@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import (
     CursorOption,
     DataDirOption,
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Look at conversations, delete them.")
 
-SessionArgument = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
+SessionArgument = Annotated[
+    str,
+    typer.Argument(metavar="SESSION", help="The session's id.", autocompletion=completion.sessions),
+]
 
 
 @app.command("ls")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, fetch
 from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.text import clean, one_line
@@ -30,7 +31,10 @@ def list_tools(as_json: JsonOption = False, data_dir: DataDirOption = None) -> N
 
 @app.command("show")
 def show_tool(
-    name: Annotated[str, typer.Argument(metavar="TOOL", help="The tool's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="TOOL", help="The tool's name.", autocompletion=completion.tools),
+    ],
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:

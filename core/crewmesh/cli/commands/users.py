@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import (
     CursorOption,
     DataDirOption,
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Add, list, change and remove users.")
 
 Role = Literal["owner", "admin", "developer", "operator", "viewer"]
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="An id or an e-mail address.")]
+UserArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="USER", help="An id or an e-mail address.", autocompletion=completion.users
+    ),
+]
 PasswordOption = Annotated[
     bool, typer.Option("--password", help="Ask for a password, or read it from stdin.")
 ]

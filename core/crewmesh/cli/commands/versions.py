@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import (
     CursorOption,
     DataDirOption,
@@ -20,7 +21,9 @@ from crewmesh.cli.text import ago, clean
 if TYPE_CHECKING:
     from crewmesh.client import AsyncClient
 
-CrewArgument = Annotated[str, typer.Argument(metavar="CREW", help="The crew's name.")]
+CrewArgument = Annotated[
+    str, typer.Argument(metavar="CREW", help="The crew's name.", autocompletion=completion.crews)
+]
 
 
 def list_versions(
@@ -44,7 +47,7 @@ def list_versions(
             item["version"],
             "current" if item["current"] else "",
             ago(item["created_at"]) if item["created_at"] else "",
-            item["created_by"] or "",
+            item.get("created_by_email") or item["created_by"] or "",
         ]
         for item in page["items"]
     ]
@@ -56,11 +59,21 @@ def diff(
     name: CrewArgument,
     first: Annotated[
         str | None,
-        typer.Argument(metavar="[A]", help="By default the version before B.", show_default=False),
+        typer.Argument(
+            metavar="[A]",
+            help="By default the version before B.",
+            show_default=False,
+            autocompletion=completion.versions,
+        ),
     ] = None,
     second: Annotated[
         str | None,
-        typer.Argument(metavar="[B]", help="By default the current one.", show_default=False),
+        typer.Argument(
+            metavar="[B]",
+            help="By default the current one.",
+            show_default=False,
+            autocompletion=completion.versions,
+        ),
     ] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
@@ -81,7 +94,12 @@ def diff(
 
 def roll_back(
     name: CrewArgument,
-    version: Annotated[str, typer.Argument(help="The version that becomes current.")],
+    version: Annotated[
+        str,
+        typer.Argument(
+            help="The version that becomes current.", autocompletion=completion.versions
+        ),
+    ],
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:

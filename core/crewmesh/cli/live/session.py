@@ -61,8 +61,7 @@ def _stopped(run: Mapping[str, Any], whereas: str) -> CliError:
     return CliError(
         f"no longer watching run {run['id']}, which {whereas}",
         next_step=f"crewmesh runs watch {run['id']}",
-        exit_status=ExitStatus.INTERRUPTED,
-    )
+    ).exiting(ExitStatus.INTERRUPTED)
 
 
 @contextlib.contextmanager

@@ -63,10 +63,15 @@ class AsyncRunsResource(AsyncResource):
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         text: str | None = None,
+        webhook: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Page[Run]:
-        """Return one page of runs, newest first; `text` has words that they must have."""
+        """Return one page of runs, newest first.
+
+        `text` has words that they must have; `webhook` is how theirs stands: waiting, due,
+        delivered or failed.
+        """
         query = protocol.get(
             _PATH,
             status=status,
@@ -75,6 +80,7 @@ class AsyncRunsResource(AsyncResource):
             created_after=created_after,
             created_before=created_before,
             q=text,
+            webhook=webhook,
             limit=limit,
             cursor=cursor,
         )

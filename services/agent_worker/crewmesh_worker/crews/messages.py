@@ -54,5 +54,6 @@ def version_message(crew: crew_store_pb2.StoredCrew) -> agent_pb2.CrewVersion:
         version=crew.version,
         created_at=crew.created_at,
         created_by=crew.created_by,
+        created_by_email=crew.created_by_email,
         current=crew.version == crew.current_version,
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-import grpc
+import structlog
 from starlette.requests import HTTPConnection
 from strawberry.fastapi import BaseContext
 from strawberry.types import Info
@@ -12,27 +10,19 @@ from strawberry.types import Info
 from crewmesh.common.authentication import Caller
 from crewmesh.common.errors import UnauthenticatedError
 from crewmesh_gateway.authentication import CALLER_KEY, bearer, credential_of
-from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.graphql.loaders import Loaders
-from crewmesh_gateway.mesh import Mesh, Metadata, error_of
-from crewmesh_gateway.problems import REQUEST_ID_KEY
-from crewmesh_gateway.relay import CALL_SECONDS
-
-Ask = TypeVar("Ask")
-Answer = TypeVar("Answer")
+from crewmesh_gateway.relay import MeshCaller
 
 
-class Connection:
+class Connection(MeshCaller):
     """Calls the mesh on behalf of who is at the other end of a request or a web socket.
 
-    As `Relay`, but many calls are under way at once, and a socket outlives each of them. What
-    the caller may do is decided by the rpcs, as for REST.
+    Many calls are under way at once, and a socket outlives each of them. What the caller may do
+    is decided by the rpcs, as for REST.
     """
 
     def __init__(self, connection: HTTPConnection) -> None:
-        self.gateway: Gateway = connection.app.state.gateway
-        self.mesh: Mesh = self.gateway.mesh
-        self.request_id: str = connection.scope[REQUEST_ID_KEY]
+        super().__init__(connection)
         self._caller: Caller | None = connection.scope.get(CALLER_KEY)
         self._connection = connection
         self._is_socket = connection.scope["type"] == "websocket"
@@ -63,6 +53,8 @@ class Connection:
         self._caller = await self.gateway.authenticator.authenticate(
             credential, self.mesh.metadata(self.request_id)
         )
+        # For the socket's log line.
+        structlog.contextvars.bind_contextvars(org_id=self._caller.identity.org_id)
 
     async def take_request(self) -> None:
         """Count an operation of a web socket as the request that it is by POST, which was counted.
@@ -73,29 +65,6 @@ class Connection:
             standing = await self.gateway.limiter.take_for(self.caller)
             if standing is not None:
                 standing.require()
-
-    def metadata(self) -> Metadata:
-        """Return the metadata of a call that is made now."""
-        return self.mesh.metadata(self.request_id, self.caller.identity)
-
-    async def call(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[Ask, Answer],
-        ask: Ask,
-        *,
-        seconds: float = CALL_SECONDS,
-    ) -> Answer:
-        """Return the answer of a method, within `seconds`; raise what the other side raised."""
-        try:
-            return await method(ask, timeout=seconds, metadata=self.metadata())
-        except grpc.aio.AioRpcError as error:
-            raise error_of(error) from None
-
-    def stream(
-        self, method: grpc.aio.UnaryStreamMultiCallable[Ask, Answer], ask: Ask, *, seconds: float
-    ) -> grpc.aio.UnaryStreamCall[Ask, Answer]:
-        """Begin a method that answers with a stream of at most `seconds`."""
-        return method(ask, timeout=seconds, metadata=self.metadata())
 
 
 class Context(BaseContext):

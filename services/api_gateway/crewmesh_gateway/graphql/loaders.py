@@ -14,6 +14,7 @@ from crewmesh.v1.run_store_pb2 import (
     BatchGetRunsRequest,
     BatchListRunEventsRequest,
     BatchListRunsRequest,
+    RunTask,
 )
 from crewmesh_gateway.mesh import Mesh
 
@@ -29,7 +30,8 @@ _MAX_CREWS = 200
 class Loaders:
     """One connection's loaders; each asks once for all keys of a level, and keeps nothing.
 
-    Runs are keyed by id, runs of crews by (crew, how many), events by (run, after, how many).
+    Runs are keyed by id, runs of crews by (crew, how many), events by (run, after, how many),
+    and those of tasks by ((run, task), after, how many).
     """
 
     def __init__(self, call: Call, mesh: Mesh) -> None:
@@ -43,6 +45,9 @@ class Loaders:
         )
         self.events: DataLoader[tuple[str, int, int], list[RunEvent]] = DataLoader(
             self._load_events, max_batch_size=_MAX_RUNS, cache=False
+        )
+        self.task_events: DataLoader[tuple[tuple[str, str], int, int], list[RunEvent]] = DataLoader(
+            self._load_task_events, max_batch_size=_MAX_RUNS, cache=False
         )
         self.artifacts: DataLoader[str, list[Artifact]] = DataLoader(
             self._load_artifacts, max_batch_size=_MAX_RUNS, cache=False
@@ -70,6 +75,21 @@ class Loaders:
             answer = await self._call(self._mesh.fleet.BatchListRunEvents, request)
             by_run = dict(_grouped((event.run_id, event) for event in answer.events))
             found |= {(run, after, limit): by_run.get(run, []) for run in runs}
+        return [found[key] for key in keys]
+
+    async def _load_task_events(
+        self, keys: list[tuple[tuple[str, str], int, int]]
+    ) -> list[list[RunEvent]]:
+        found: dict[tuple[tuple[str, str], int, int], list[RunEvent]] = {}
+        for (after, limit), tasks in _grouped((key[1:], key[0]) for key in dict.fromkeys(keys)):
+            request = BatchListRunEventsRequest(
+                tasks=[RunTask(run_id=run, task=task) for run, task in tasks],
+                after_seq=after,
+                page_size=limit,
+            )
+            answer = await self._call(self._mesh.fleet.BatchListRunEvents, request)
+            by_task = dict(_grouped(((event.run_id, event.task), event) for event in answer.events))
+            found |= {(task, after, limit): by_task.get(task, []) for task in tasks}
         return [found[key] for key in keys]
 
     async def _load_artifacts(self, runs: list[str]) -> list[list[Artifact]]:

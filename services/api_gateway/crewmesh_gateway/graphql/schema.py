@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
-from typing import cast
+from dataclasses import asdict
+from datetime import datetime
 
 import strawberry
 from graphql import GraphQLError
@@ -11,7 +13,6 @@ from strawberry.extensions import DisableIntrospection, QueryDepthLimiter, Schem
 from strawberry.scalars import JSON
 from strawberry.types import ExecutionContext
 
-from crewmesh.common.errors import InvalidInputError, Violation
 from crewmesh.v1.agent_pb2 import (
     CancelRunRequest,
     CrewFormat,
@@ -24,18 +25,29 @@ from crewmesh.v1.agent_pb2 import (
     RespondToRunRequest,
     RetryRunRequest,
     RollbackCrewRequest,
-    RunSpec,
     StartRunRequest,
 )
 from crewmesh.v1.identity_pb2 import (
     CreateApiKeyRequest,
+    ListApiKeysRequest,
     ListUsersRequest,
     RevokeApiKeyRequest,
     UpdateUserRequest,
 )
 from crewmesh.v1.run_pb2 import RunStatus
+from crewmesh_gateway import schemas
 from crewmesh_gateway.bodies import dump_json
 from crewmesh_gateway.gateway import GraphqlLimits
+from crewmesh_gateway.graphql.arguments import (
+    Budget,
+    Page,
+    Repeatable,
+    RunFilters,
+    Waiting,
+    Webhook,
+    checked,
+    checked_id,
+)
 from crewmesh_gateway.graphql.context import GraphInfo
 from crewmesh_gateway.graphql.errors import name_error
 from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS, CostLimit, RateLimit
@@ -49,10 +61,10 @@ from crewmesh_gateway.graphql.types import (
     RunEvent,
     RunPage,
     User,
-    checked_limit,
+    UserPage,
 )
-from crewmesh_gateway.relay import Relay
-from crewmesh_gateway.translate import STATUS_NUMBERS
+from crewmesh_gateway.translate import STATUS_NUMBERS, as_timestamp, spec_proto
+from crewmesh_gateway.waiting import wait_for_end
 from crewmesh_gateway.watch import RunWatch
 
 # A socket says so often that it lives; a watch that is silent looks for its end.
@@ -72,7 +84,8 @@ class Query:
     ) -> CrewPage:
         """Return a page of crews."""
         mesh = info.context.mesh
-        request = ListCrewsRequest(page_size=checked_limit(limit), page_token=cursor or "")
+        page = checked(Page, limit=limit, cursor=cursor)
+        request = ListCrewsRequest(page_size=page.limit, page_token=page.cursor or "")
         answer = await mesh.call(mesh.mesh.agents.ListCrews, request)
         return CrewPage(
             items=[Crew.of(crew) for crew in answer.crews],
@@ -95,21 +108,36 @@ class Query:
         crew: str | None = None,
         session_id: str | None = None,
         text: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        webhook: str | None = None,
     ) -> RunPage:
         """Return a page of runs."""
-        if status is not None and status not in STATUS_NUMBERS:
-            raise InvalidInputError(
-                f"{status!r} is no status",
-                violations=[Violation("status", f"one of {', '.join(STATUS_NUMBERS)}")],
-            )
         mesh = info.context.mesh
+        asked = checked(
+            RunFilters,
+            limit=limit,
+            cursor=cursor,
+            status=status,
+            crew=crew,
+            session_id=session_id,
+            text=text,
+            created_after=created_after,
+            created_before=created_before,
+            webhook=webhook,
+        )
         request = ListRunsRequest(
-            page_size=checked_limit(limit),
-            page_token=cursor or "",
-            status=STATUS_NUMBERS[status] if status else RunStatus.RUN_STATUS_UNSPECIFIED,
-            crew=crew or "",
-            session_id=session_id or "",
-            text=(text or "").strip(),
+            page_size=asked.limit,
+            page_token=asked.cursor or "",
+            status=STATUS_NUMBERS[asked.status]
+            if asked.status
+            else RunStatus.RUN_STATUS_UNSPECIFIED,
+            crew=asked.crew or "",
+            session_id=asked.session_id or "",
+            text=(asked.text or "").strip(),
+            created_after=as_timestamp(asked.created_after),
+            created_before=as_timestamp(asked.created_before),
+            webhook=asked.webhook or "",
         )
         answer = await mesh.call(mesh.mesh.agents.ListRuns, request)
         return RunPage(
@@ -120,23 +148,43 @@ class Query:
     async def run(self, info: GraphInfo, id: strawberry.ID) -> Run:  # noqa: A002 - the schema's name
         """Return a run."""
         mesh = info.context.mesh
-        answer = await mesh.call(mesh.mesh.agents.GetRun, GetRunRequest(run_id=id))
+        answer = await mesh.call(mesh.mesh.agents.GetRun, GetRunRequest(run_id=checked_id(id)))
         return Run.of(answer.run)
 
     @strawberry.field(description="People and service accounts, newest first.")
-    async def users(self, info: GraphInfo, limit: Limit = DEFAULT_LIMITS["users"]) -> list[User]:
-        """Return the organisation's users."""
+    async def users(
+        self,
+        info: GraphInfo,
+        limit: Limit = DEFAULT_LIMITS["users"],
+        cursor: str | None = None,
+    ) -> UserPage:
+        """Return a page of the organisation's users."""
         mesh = info.context.mesh
-        request = ListUsersRequest(page_size=checked_limit(limit))
+        page = checked(Page, limit=limit, cursor=cursor)
+        request = ListUsersRequest(page_size=page.limit, page_token=page.cursor or "")
         answer = await mesh.call(mesh.mesh.identities.ListUsers, request)
-        return [User.of(user) for user in answer.users]
+        return UserPage(
+            items=[User.of(user) for user in answer.users],
+            next_cursor=answer.next_page_token or None,
+        )
+
+    @strawberry.field(description="Your API keys, and everybody's where you may manage them.")
+    async def api_keys(self, info: GraphInfo) -> list[ApiKey]:
+        """Return the keys, revoked ones too."""
+        mesh = info.context.mesh
+        answer = await mesh.call(mesh.mesh.identities.ListApiKeys, ListApiKeysRequest())
+        return [ApiKey.of(key) for key in answer.api_keys]
 
 
 @strawberry.type
 class Mutation:
     """What can be done."""
 
-    @strawberry.mutation(description="Start a run; with a key, once however often it is sent.")
+    @strawberry.mutation(
+        description="Start a run; with a key, once however often it is sent. What is left out "
+        "takes the mesh's defaults. With `wait`, the answer comes when the run has ended, or "
+        "after so many seconds."
+    )
     async def start_run(
         self,
         info: GraphInfo,
@@ -145,24 +193,40 @@ class Mutation:
         idempotency_key: str | None = None,
         session_id: str | None = None,
         timeout_seconds: int | None = None,
+        priority: int | None = None,
+        max_attempts: int | None = None,
+        models: list[str] | None = None,
+        budget: Budget | None = None,
+        webhook: Webhook | None = None,
+        wait: float = 0,
     ) -> Run:
         """Start a run."""
         mesh = info.context.mesh
-        spec = RunSpec(
+        body = checked(
+            schemas.StartRun,
             crew=crew,
-            inputs_json=dump_json(inputs if inputs is not None else {}),
-            idempotency_key=idempotency_key or "",
-            session_id=session_id or "",
-            timeout_seconds=timeout_seconds or 0,
+            inputs=inputs,
+            session_id=session_id,
+            timeout_seconds=timeout_seconds,
+            priority=priority,
+            max_attempts=max_attempts,
+            models=models,
+            budget=asdict(budget) if budget is not None else None,
+            # By itself, since REST takes a plain address, too, and would tell of both forms' faults.
+            webhook=checked(schemas.Webhook, ("webhook",), **asdict(webhook)) if webhook else None,
         )
-        answer = await mesh.call(mesh.mesh.agents.StartRun, StartRunRequest(spec=spec))
-        return Run.of(answer.run)
+        key = checked(Repeatable, idempotency_key=idempotency_key).idempotency_key
+        give_up_at = time.monotonic() + checked(Waiting, wait=wait).wait
+        request = StartRunRequest(spec=spec_proto(body, key))
+        answer = await mesh.call(mesh.mesh.agents.StartRun, request, repeatable=bool(key))
+        return Run.of(await wait_for_end(mesh, answer.run, give_up_at))
 
     @strawberry.mutation(description="Ask for a run to be cancelled; harmless when it has ended.")
     async def cancel_run(self, info: GraphInfo, id: strawberry.ID, reason: str = "") -> Run:  # noqa: A002
         """Cancel a run."""
         mesh = info.context.mesh
-        request = CancelRunRequest(run_id=id, reason=reason)
+        body = checked(schemas.CancelRun, reason=reason)
+        request = CancelRunRequest(run_id=checked_id(id), reason=body.reason)
         return Run.of((await mesh.call(mesh.mesh.agents.CancelRun, request)).run)
 
     @strawberry.mutation(description="Start another run of what a run that has ended was asked.")
@@ -174,8 +238,10 @@ class Mutation:
     ) -> Run:
         """Retry a run."""
         mesh = info.context.mesh
-        request = RetryRunRequest(run_id=id, idempotency_key=idempotency_key or "")
-        return Run.of((await mesh.call(mesh.mesh.agents.RetryRun, request)).run)
+        key = checked(Repeatable, idempotency_key=idempotency_key).idempotency_key
+        request = RetryRunRequest(run_id=checked_id(id), idempotency_key=key or "")
+        answer = await mesh.call(mesh.mesh.agents.RetryRun, request, repeatable=bool(key))
+        return Run.of(answer.run)
 
     @strawberry.mutation(description="Answer a run that waits; `question` is the event's `seq`.")
     async def answer_run(
@@ -188,10 +254,18 @@ class Mutation:
     ) -> Run:
         """Answer a run."""
         mesh = info.context.mesh
+        body = checked(schemas.RespondToRun, text=text, approve=approve, question=question)
         request = RespondToRunRequest(
-            run_id=id, text=text, approve=approve, question_seq=question or 0
+            run_id=checked_id(id),
+            text=body.text,
+            approve=body.approve,
+            question_seq=body.question or 0,
         )
-        return Run.of((await mesh.call(mesh.mesh.agents.RespondToRun, request)).run)
+        # As for REST: only an answer to one question may be sent again.
+        answer = await mesh.call(
+            mesh.mesh.agents.RespondToRun, request, repeatable=body.question is not None
+        )
+        return Run.of(answer.run)
 
     @strawberry.mutation(description="Bring a crew, or the next version of one.")
     async def put_crew(self, info: GraphInfo, name: str, definition: JSON) -> Crew:
@@ -225,10 +299,19 @@ class Mutation:
         name: str,
         scopes: list[str] | None = None,
         user_id: strawberry.ID | None = None,
+        expires_at: datetime | None = None,
     ) -> CreatedApiKey:
         """Create a key."""
         mesh = info.context.mesh
-        request = CreateApiKeyRequest(name=name, scopes=scopes or [], user_id=user_id or "")
+        body = checked(
+            schemas.CreateApiKey, name=name, scopes=scopes, user_id=user_id, expires_at=expires_at
+        )
+        request = CreateApiKeyRequest(
+            name=body.name,
+            scopes=body.scopes,
+            expires_at=as_timestamp(body.expires_at),
+            user_id=body.user_id or "",
+        )
         answer = await mesh.call(mesh.mesh.identities.CreateApiKey, request)
         return CreatedApiKey(key=ApiKey.of(answer.api_key), secret=answer.secret)
 
@@ -236,15 +319,17 @@ class Mutation:
     async def revoke_api_key(self, info: GraphInfo, id: strawberry.ID) -> bool:  # noqa: A002
         """Revoke a key."""
         mesh = info.context.mesh
-        await mesh.call(mesh.mesh.identities.RevokeApiKey, RevokeApiKeyRequest(id=id))
-        mesh.gateway.authenticator.forget(lambda principal: principal.api_key_id == id)
+        key_id = checked_id(id)
+        await mesh.call(mesh.mesh.identities.RevokeApiKey, RevokeApiKeyRequest(id=key_id))
+        mesh.gateway.authenticator.forget(lambda principal: principal.api_key_id == key_id)
         return True
 
     @strawberry.mutation(description="Give a user another name.")
     async def rename_user(self, info: GraphInfo, id: strawberry.ID, name: str) -> User:  # noqa: A002
         """Rename a user."""
         mesh = info.context.mesh
-        request = UpdateUserRequest(id=id, name=name)
+        body = checked(schemas.UpdateUser, name=name)
+        request = UpdateUserRequest(id=checked_id(id), name=body.name)
         return User.of((await mesh.call(mesh.mesh.identities.UpdateUser, request)).user)
 
 
@@ -263,16 +348,17 @@ class Subscription:
         after: int = 0,
     ) -> AsyncGenerator[RunEvent, None]:
         """Follow a run."""
-        # It needs of a relay what a connection has.
-        watch = RunWatch(cast(Relay, info.context.mesh), id, max(0, after))
-        try:
-            if not await watch.open():
-                return
-            while (batch := await watch.next_batch(_SILENCE_SECONDS)) is not None:
-                for event in batch:
-                    yield RunEvent.of(event)
-        finally:
-            await watch.close()
+        mesh = info.context.mesh
+        watch = RunWatch(mesh, checked_id(id), max(0, after))
+        with mesh.gateway.metrics.open_subscriptions.track_inprogress():
+            try:
+                if not await watch.open():
+                    return
+                while (batch := await watch.next_batch(_SILENCE_SECONDS)) is not None:
+                    for event in batch:
+                        yield RunEvent.of(event)
+            finally:
+                await watch.close()
 
 
 class _Schema(strawberry.Schema):

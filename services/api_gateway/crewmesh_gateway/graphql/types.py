@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import strawberry
@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from strawberry.scalars import JSON
 
-from crewmesh.common.errors import InvalidInputError, Violation
 from crewmesh.common.run_json import run_json
 from crewmesh.v1.crew_pb2 import Crew as CrewMessage
 from crewmesh.v1.file_pb2 import Artifact as ArtifactMessage
@@ -19,6 +18,8 @@ from crewmesh.v1.identity_pb2 import ApiKey as ApiKeyMessage
 from crewmesh.v1.identity_pb2 import User as UserMessage
 from crewmesh.v1.run_pb2 import Run as RunMessage
 from crewmesh.v1.run_pb2 import RunEvent as EventMessage
+from crewmesh.v1.run_pb2 import WebhookState as WebhookMessage
+from crewmesh_gateway.graphql.arguments import Page, checked
 from crewmesh_gateway.graphql.context import GraphInfo
 from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS
 from crewmesh_gateway.translate import (
@@ -29,18 +30,12 @@ from crewmesh_gateway.translate import (
     user_json,
 )
 
-_MOST = 200
-
 Limit = Annotated[int, strawberry.argument(description="How many at most, 1 to 200.")]
 
 
 def checked_limit(limit: int) -> int:
     """Return how many a list holds; raise InvalidInputError out of bounds."""
-    if not 1 <= limit <= _MOST:
-        raise InvalidInputError(
-            f"limit is 1 to {_MOST}", violations=[Violation("limit", f"it must be 1 to {_MOST}")]
-        )
-    return limit
+    return checked(Page, limit=limit).limit
 
 
 def as_json(text: str, default: str = "null") -> Any:
@@ -53,8 +48,6 @@ def _moment(message: Message, name: str) -> datetime | None:
 
 
 def _time(timestamp: Timestamp) -> datetime:
-    from datetime import UTC
-
     return timestamp.ToDatetime(tzinfo=UTC)
 
 
@@ -119,14 +112,13 @@ class Task:
     finished_at: datetime | None
     run_id: strawberry.Private[str]
 
-    @strawberry.field(description="Of the run's events after `after`, those of this task.")
+    @strawberry.field(description="Its own events after a number, in their order.")
     async def events(
         self, info: GraphInfo, after: int = 0, limit: Limit = DEFAULT_LIMITS["events"]
     ) -> list[RunEvent]:
-        """Return the task's part of the run's page of events."""
-        key = (self.run_id, after, checked_limit(limit))
-        loaded = await info.context.loaders.events.load(key)
-        return [RunEvent.of(event) for event in loaded if event.task == self.name]
+        """Return the events of all tasks of this level by one call."""
+        key = ((self.run_id, self.name), max(0, after), checked_limit(limit))
+        return [RunEvent.of(event) for event in await info.context.loaders.task_events.load(key)]
 
 
 @strawberry.type(description="What a run's model calls consumed.")
@@ -147,6 +139,32 @@ class RunError:
 
     code: str
     message: str
+
+
+@strawberry.type(description="How a run's webhook stands; `failed` was given up.")
+class WebhookState:
+    """Where the run is, or was, posted to."""
+
+    url: str
+    status: str
+    tries: int
+    last_status: int | None
+    last_error: str | None
+    next_try_at: datetime | None
+    delivered_at: datetime | None
+
+    @classmethod
+    def of(cls, state: WebhookMessage) -> WebhookState:
+        """Return a message as the schema has it."""
+        return cls(
+            url=state.url,
+            status=state.status,
+            tries=state.tries,
+            last_status=state.last_status or None,
+            last_error=state.last_error or None,
+            next_try_at=_moment(state, "next_try_at"),
+            delivered_at=_moment(state, "delivered_at"),
+        )
 
 
 @strawberry.type(description="One execution of a crew.")
@@ -195,6 +213,14 @@ class Run:
             Task(**_task(task), run_id=self.id)
             for task in (run_json(run)["tasks"] if run is not None else ())
         ]
+
+    @strawberry.field(description="How its webhook stands; null without one.")
+    async def webhook(self, info: GraphInfo) -> WebhookState | None:
+        """Return the webhooks of all runs of this level by one call, that for their tasks."""
+        run = await info.context.loaders.runs.load(self.id)
+        if run is None or not run.HasField("webhook"):
+            return None
+        return WebhookState.of(run.webhook)
 
     @strawberry.field(description="Its events after a number, in their order.")
     async def events(
@@ -284,6 +310,14 @@ class User:
         return cls(**{name: told[name] for name in names})
 
 
+@strawberry.type(description="One page; `nextCursor` is null on the last one.")
+class UserPage:
+    """A page of users."""
+
+    items: list[User]
+    next_cursor: str | None
+
+
 @strawberry.type(description="An API key without its secret.")
 class ApiKey:
     """An API key."""
@@ -293,12 +327,22 @@ class ApiKey:
     prefix: str
     scopes: list[str]
     user_id: strawberry.ID
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
 
     @classmethod
     def of(cls, key: ApiKeyMessage) -> ApiKey:
         """Return a message as the schema has it."""
         told = api_key_json(key)
-        return cls(**{name: told[name] for name in ("id", "name", "prefix", "scopes", "user_id")})
+        return cls(
+            **{name: told[name] for name in ("id", "name", "prefix", "scopes", "user_id")},
+            created_at=_time(key.created_at),
+            last_used_at=_moment(key, "last_used_at"),
+            expires_at=_moment(key, "expires_at"),
+            revoked_at=_moment(key, "revoked_at"),
+        )
 
 
 @strawberry.type(description="A new API key; the secret is shown this once.")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from fastapi import APIRouter
-from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
 from crewmesh.v1.identity_pb2 import (
@@ -20,7 +17,7 @@ from crewmesh_gateway.openapi import BODY_FAULTS, problems
 from crewmesh_gateway.params import Id
 from crewmesh_gateway.relay import RequestRelay
 from crewmesh_gateway.responses import Json
-from crewmesh_gateway.translate import api_key_json, principal_json
+from crewmesh_gateway.translate import api_key_json, as_timestamp, principal_json
 
 router = APIRouter(tags=["account"], route_class=JsonRoute)
 
@@ -45,7 +42,7 @@ async def create_api_key(relay: RequestRelay, body: schemas.CreateApiKey) -> Res
     request = CreateApiKeyRequest(
         name=body.name,
         scopes=body.scopes,
-        expires_at=_timestamp(body.expires_at),
+        expires_at=as_timestamp(body.expires_at),
         user_id=body.user_id or "",
     )
     answer = await relay.call(relay.mesh.identities.CreateApiKey, request)
@@ -88,11 +85,3 @@ async def change_password(relay: RequestRelay, body: schemas.ChangePassword) -> 
     )
     await relay.call(relay.mesh.identities.ChangePassword, request)
     return Response(status_code=204)
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

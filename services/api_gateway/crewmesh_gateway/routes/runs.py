@@ -13,22 +13,21 @@ from crewmesh.v1.agent_pb2 import (
     ListRunsRequest,
     RespondToRunRequest,
     RetryRunRequest,
-    RunSpec,
     StartRunRequest,
-    Webhook,
 )
 from crewmesh.v1.run_pb2 import RunStatus
 from crewmesh_gateway import schemas
-from crewmesh_gateway.bodies import JsonRoute, dump_json
+from crewmesh_gateway.bodies import JsonRoute
 from crewmesh_gateway.openapi import BODY_FAULTS, problems
 from crewmesh_gateway.params import (
-    NAME,
-    SESSION_ID,
+    CrewFilter,
     Cursor,
     Id,
     Limit,
     Moment,
+    SessionFilter,
     Wait,
+    Words,
 )
 from crewmesh_gateway.relay import CALL_SECONDS, RequestRelay
 from crewmesh_gateway.responses import Json
@@ -36,8 +35,8 @@ from crewmesh_gateway.translate import (
     ENDED,
     STATUS_NUMBERS,
     as_timestamp,
-    limit_proto,
     run_json,
+    spec_proto,
 )
 from crewmesh_gateway.waiting import (
     IdempotencyKey,
@@ -71,18 +70,7 @@ async def start_run(
     An accepted run is never lost. Send an `Idempotency-Key` to be able to repeat the call
     safely when its answer was lost.
     """
-    spec = RunSpec(
-        crew=body.crew,
-        inputs_json=dump_json(body.inputs),
-        session_id=body.session_id or "",
-        priority=body.priority or 0,
-        timeout_seconds=body.timeout_seconds or 0,
-        max_attempts=body.max_attempts or 0,
-        idempotency_key=idempotency_key or "",
-        models=body.models,
-        budget=limit_proto(body.budget) if body.budget is not None else None,
-        webhook=_webhook(body.webhook_or_none()),
-    )
+    spec = spec_proto(body, idempotency_key)
     give_up_at = time.monotonic() + wait
     first = first_wait(wait)
     answer = await relay.call(
@@ -108,18 +96,13 @@ async def list_runs(
     limit: Limit = 50,
     cursor: Cursor = None,
     status: schemas.Status | None = None,
-    crew: Annotated[str | None, Query(pattern=NAME)] = None,
-    session_id: Annotated[str | None, Query(pattern=SESSION_ID)] = None,
+    crew: CrewFilter = None,
+    session_id: SessionFilter = None,
     created_after: Moment | None = None,
     created_before: Moment | None = None,
-    q: Annotated[
-        str | None,
-        Query(
-            min_length=1,
-            max_length=200,
-            description="Words that the run's crew, inputs, answer or error begin with, all of "
-            "them; or a run's id, or at least 8 characters from its start or its last group's.",
-        ),
+    q: Words = None,
+    webhook: Annotated[
+        schemas.WebhookStatus | None, Query(description="Those whose webhook has this status.")
     ] = None,
 ) -> Response:
     """List runs, newest first."""
@@ -134,6 +117,7 @@ async def list_runs(
             created_after=as_timestamp(created_after),
             created_before=as_timestamp(created_before),
             text=(q or "").strip(),
+            webhook=webhook or "",
         ),
     )
     return Json(
@@ -217,7 +201,3 @@ async def respond_to_run(relay: RequestRelay, run_id: Id, body: schemas.RespondT
         relay.mesh.agents.RespondToRun, request, repeatable=body.question is not None
     )
     return Json(run_json(answer.run))
-
-
-def _webhook(given: schemas.Webhook | None) -> Webhook | None:
-    return None if given is None else Webhook(url=given.url, secret=given.secret)

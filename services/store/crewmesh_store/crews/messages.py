@@ -33,6 +33,7 @@ def own_from_row(row: Row) -> crew_store_pb2.StoredCrew:
         created_at=timestamp(row["created_at"]),
         created_by=row["created_by"],
         current_version=str(row["current_version"]),
+        created_by_email=row.get("created_by_email") or "",
     )
 
 

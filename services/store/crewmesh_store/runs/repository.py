@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Final
@@ -366,16 +366,26 @@ class RunRepository:
         return [run_from_row(row) for row in rows]
 
     async def read_events_of(
-        self, runs: Sequence[UUID], org_id: str, after_seq: int, limit: int, max_bytes: int
+        self,
+        wanted: Iterable[tuple[UUID, str | None]],
+        org_id: str,
+        after_seq: int,
+        limit: int,
+        max_bytes: int,
     ) -> list[run_pb2.RunEvent]:
-        """Return a page of each run's events; together they hold about `max_bytes` at most."""
+        """Return a page of each run's events, or of those of its task where one is named.
+
+        Together they hold about `max_bytes` at most.
+        """
+        once = list(dict.fromkeys(wanted))
         rows = await self._database.fetch(
             SQL["read_events_of_runs"],
-            run_ids=list(runs),
+            run_ids=[run for run, _ in once],
+            tasks=[task for _, task in once],
             org_id=org_id,
             after_seq=after_seq,
             limit=limit,
-            max_bytes=max_bytes // max(1, len(runs)),
+            max_bytes=max_bytes // max(1, len(once)),
         )
         return [event_from_row(str(row["run_id"]), row) for row in rows]
 
@@ -398,6 +408,7 @@ class RunRepository:
             session_id=request.session_id or None,
             created_after=moment(request, "created_after"),
             created_before=moment(request, "created_before"),
+            webhook=request.webhook or None,
             limit=limit,
         )
         return [run_from_row(row) for row in rows]

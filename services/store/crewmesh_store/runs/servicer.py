@@ -221,7 +221,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
     ) -> run_store_pb2.BatchListRunEventsResponse:
         limit, _ = page_bounds(request.page_size, "", default=100, limit=1000)
         events = await self._runs.read_events_of(
-            batch_of_ids(request.run_ids, "run_ids"),
+            _wanted(request),
             caller().require_org(),
             request.after_seq,
             limit,
@@ -369,6 +369,14 @@ async def _next_end(subscription: Subscription, end: float) -> None:
         events = await subscription.next(min(remaining, _POLL_SECONDS))
         if not events or events[-1].type in TERMINAL_EVENT_TYPES:
             return
+
+
+def _wanted(request: run_store_pb2.BatchListRunEventsRequest) -> list[tuple[UUID, str | None]]:
+    """Return the runs whose events are asked for, each with a task or with None for all."""
+    if not request.tasks:
+        return [(run, None) for run in batch_of_ids(request.run_ids, "run_ids")]
+    check_batch(request.tasks, "tasks")
+    return [(run, of.task) for of in request.tasks for run in batch_of_ids([of.run_id], "tasks")]
 
 
 def _no_run(run: str) -> NotFoundError:

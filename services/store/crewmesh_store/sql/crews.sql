@@ -66,8 +66,9 @@ WITH page AS (
 SELECT * FROM page WHERE bytes <= %(max_bytes)s OR place = 1 ORDER BY name;
 
 -- name: list_versions
-SELECT v.name, v.version, v.created_by, v.created_at, c.current_version
+SELECT v.name, v.version, v.created_by, v.created_at, c.current_version, u.email AS created_by_email
 FROM crews c JOIN crew_versions v USING (org_id, name)
+LEFT JOIN users u ON u.org_id = c.org_id AND u.id::text = v.created_by
 WHERE c.org_id = %(org_id)s AND c.name = %(name)s AND c.deleted_at IS NULL
     AND (%(before)s::int IS NULL OR v.version < %(before)s)
 ORDER BY v.version DESC LIMIT %(limit)s;

@@ -459,6 +459,9 @@ WHERE org_id = %(org_id)s
     AND (%(session_id)s::text IS NULL OR session_id = %(session_id)s)
     AND (%(created_after)s::timestamptz IS NULL OR created_at > %(created_after)s)
     AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
+    AND (%(webhook)s::text IS NULL OR id IN (
+        SELECT run_id FROM deliveries WHERE org_id = %(org_id)s AND status = %(webhook)s
+    ))
 ORDER BY id DESC
 LIMIT %(limit)s;
 
@@ -475,31 +478,40 @@ WHERE org_id = %(org_id)s
     AND (%(session_id)s::text IS NULL OR session_id = %(session_id)s)
     AND (%(created_after)s::timestamptz IS NULL OR created_at > %(created_after)s)
     AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
+    AND (%(webhook)s::text IS NULL OR id IN (
+        SELECT run_id FROM deliveries WHERE org_id = %(org_id)s AND status = %(webhook)s
+    ))
 ORDER BY id DESC
 LIMIT %(limit)s;
 
 -- name: list_runs_of_crews
+-- Ordered so that the index runs_by_crew alone can serve it. Of a crew that is equal to an unknown
+-- name, the planner supposes the average share of the runs, and looks for a rare crew's in all.
 SELECT r.*
 FROM unnest(%(crews)s::text[]) AS wanted (name)
 CROSS JOIN LATERAL (
-    SELECT * FROM runs WHERE org_id = %(org_id)s::uuid AND crew = wanted.name
-    ORDER BY id DESC LIMIT %(limit)s
+    SELECT * FROM runs
+    WHERE org_id = %(org_id)s::uuid AND crew BETWEEN wanted.name AND wanted.name
+    ORDER BY crew, id DESC LIMIT %(limit)s
 ) r
 ORDER BY r.id DESC;
 
 -- name: read_events_of_runs
--- Of each run a page, which ends early where it holds max_bytes of payloads.
+-- Of each run, or of each run's named task, a page, which ends early where it holds max_bytes of
+-- payloads.
 SELECT run_id, seq, at, attempt, type, task, agent, payload
 FROM (
-    SELECT e.*, sum(octet_length(e.payload)) OVER (PARTITION BY e.run_id ORDER BY e.seq)
+    SELECT e.*, sum(octet_length(e.payload)) OVER (PARTITION BY wanted.run_id, wanted.task ORDER BY e.seq)
         - octet_length(e.payload) AS bytes_before
-    FROM runs r
+    FROM unnest(%(run_ids)s::uuid[], %(tasks)s::text[]) AS wanted (run_id, task)
+    JOIN runs r ON r.id = wanted.run_id AND r.org_id = %(org_id)s::uuid
     CROSS JOIN LATERAL (
         SELECT run_id, seq, at, attempt, type, task, agent, payload::text AS payload
         FROM run_events
-        WHERE run_id = r.id AND seq > %(after_seq)s::bigint ORDER BY seq LIMIT %(limit)s
+        WHERE run_id = r.id AND seq > %(after_seq)s::bigint
+            AND (wanted.task IS NULL OR task = wanted.task)
+        ORDER BY seq LIMIT %(limit)s
     ) e
-    WHERE r.id = ANY(%(run_ids)s::uuid[]) AND r.org_id = %(org_id)s::uuid
 ) measured
 WHERE bytes_before < %(max_bytes)s::bigint
 ORDER BY run_id, seq;
