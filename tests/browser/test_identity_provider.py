@@ -10,6 +10,8 @@ from tests.browser.gateway import second_gateway
 from tests.e2e.conftest import Mesh
 from tests.oidc_server import CLIENT_ID, CLIENT_SECRET, serving_oidc
 
+pytestmark = pytest.mark.long
+
 
 async def test_people_sign_in_by_their_provider_and_are_where_they_wanted_to_be(
     chromium: Browser, mesh: Mesh, tmp_path: Path

@@ -10,6 +10,8 @@ from playwright.async_api import Browser, StorageState, expect
 from tests.browser.console import DESK, PHONE, Console
 from tests.e2e.conftest import ROOT, Mesh
 
+pytestmark = pytest.mark.long
+
 AXE = ROOT / "console" / "node_modules" / "axe-core" / "axe.min.js"
 # WCAG 2.2, levels A and AA, and what axe calls best practice.
 EVERY_RULE = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")

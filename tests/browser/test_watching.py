@@ -11,6 +11,8 @@ from tests.browser.gateway import second_gateway
 from tests.conftest import until
 from tests.e2e.conftest import Mesh
 
+pytestmark = pytest.mark.long
+
 CALLS = 25_000
 WORDS = 500
 SMALLEST_ROW_PIXELS = 30
