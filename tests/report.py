@@ -119,12 +119,20 @@ def _load(results: dict[str, Any], axes: Axes) -> None:
     axes.legend()
 
 
+def _request_limits(results: dict[str, Any], axes: Axes) -> None:
+    of = results["results"]["gateway_us_per_request"]
+    bars = axes.bar([f"limits {how}" for how in of], list(of.values()), 0.5)
+    axes.bar_label(bars, fmt="%.0f", fontsize=8)
+    axes.set_ylabel("gateway, \N{MICRO SIGN}s a request")
+
+
 PLOTS: dict[str, tuple[str, Plot]] = {
     "latest": ("Crewmesh beside bare CrewAI and a wrapper", _subjects),
     "scaling": ("What operations cost as history grows", _scaling),
     "recovery": ("How long runs stand still", _recovery),
     "recommender": ("Recommendations from a million interactions", _recommender),
     "tracing": ("What tracing costs", _tracing),
+    "request-limits": ("What limits to requests cost", _request_limits),
     "load": ("500 runs at once, 1,000 watchers", _load),
 }
 

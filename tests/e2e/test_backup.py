@@ -47,6 +47,7 @@ CHANGING = {
         "deleted_artifacts",
         "effects",
         "refresh_tokens",
+        "request_counts",
         "sign_in_failures",
     ),
     *("signing_keys", "token_families", "workers"),

@@ -47,7 +47,7 @@ class Between(agent_pb2_grpc.AgentServiceServicer):
                 yield response
 
 
-async def admit(_: Any) -> Identity:
+async def admit(*_: Any) -> Identity:
     return Identity("test", "org", "somebody", "viewer")
 
 
