@@ -27,6 +27,11 @@ export function SignIn() {
     event.preventDefault();
     entry.mutate(credentials(new FormData(event.currentTarget), way));
   };
+  const choose = (other: Way) => {
+    setWay(other);
+    // What was wrong with the one says nothing of the other.
+    entry.reset();
+  };
   return (
     <main className="sign-in">
       <div className="card">
@@ -50,13 +55,13 @@ export function SignIn() {
         {providers.length > 0 && <p className="or">or</p>}
         <form className="form" onSubmit={submit} style={{ marginTop: 24 }}>
           <div className="segments" role="group" aria-label="How to sign in">
-            <button type="button" aria-pressed={way === "key"} onClick={() => setWay("key")}>
+            <button type="button" aria-pressed={way === "key"} onClick={() => choose("key")}>
               API key
             </button>
             <button
               type="button"
               aria-pressed={way === "password"}
-              onClick={() => setWay("password")}
+              onClick={() => choose("password")}
             >
               Password
             </button>
