@@ -192,7 +192,7 @@ async def test_a_mesh_that_works_is_backed_up_and_restored_as_the_how_to_says(
 ) -> None:
     first, restored = tmp_path / "first", tmp_path / "restored"
     back_up, restore, up = commands_of_the_page()
-    async with running_mesh(first, CREWMESH_LEASE_SECONDS="2") as mesh:
+    async with running_mesh(first) as mesh:
         ended = await fill(mesh, tmp_path)
         going_on = await begin_slow_runs(mesh)
         made = await crewmesh(*back_up, cwd=tmp_path, CREWMESH_DATA_DIR=str(first))
