@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import platform
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.bare import measure_processes
-from tests.benchmarks.measure import Result
+from tests.benchmarks.measure import Result, now
 from tests.benchmarks.mesh import measure_mesh
 from tests.benchmarks.wrapper import measure_wrapper
 
@@ -77,7 +76,7 @@ def _table(results: dict[str, Result]) -> Table:
 def _write(results: dict[str, Result], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     report = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "at": now(),
         "machine": {
             "cores": os.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30),

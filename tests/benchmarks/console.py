@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import platform
 import statistics
-import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import async_playwright
 
+from tests.benchmarks.measure import write_report
 from tests.browser.chromium import FLAGS, chromium_path
 from tests.browser.console import Console
 from tests.e2e.conftest import Mesh, running_mesh
@@ -58,19 +54,7 @@ async def main() -> None:
                 results = await _measure(console, mesh, options.calls)
             version = browser.version
             await browser.close()
-    report = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "machine": {
-            "cores": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 1),
-            "python": platform.python_version(),
-            "chromium": version,
-        },
-        "results": results,
-    }
-    text = json.dumps(report, indent=2) + "\n"
-    options.output.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_report(options.output, results, chromium=version)
 
 
 async def _measure(console: Console, mesh: Mesh, calls: int) -> dict[str, Any]:

@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ import aiohttp
 import psutil
 
 from tests.benchmarks.load_clients import CREW, DEFINITION, TASKS, Caller, Figures
-from tests.benchmarks.measure import percentile
+from tests.benchmarks.measure import now, percentile
 from tests.benchmarks.mesh import embedded_mesh
 from tests.soak.memory import MIB, PRIVATE, PROPORTIONAL, RESIDENT, descendants, held
 
@@ -100,7 +99,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             f"{len(figures.accepted)} runs were accepted, and {len(stored)} are listed"
         )
     return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "at": now(),
         "machine": {
             "cores": os.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30),

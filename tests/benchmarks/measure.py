@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import platform
 import statistics
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import psutil
 
 WARM_UP_SECONDS = 3.0
+
+
+def now() -> str:
+    """Return the time as reports tell it: in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def write_report(path: Path, results: dict[str, Any], **machine: str) -> None:
+    """Write and print results as JSON, with when and on what `machine` they were measured."""
+    report = {
+        "at": now(),
+        "machine": {
+            "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 1),
+            "python": platform.python_version(),
+            **machine,
+        },
+        "results": results,
+    }
+    text = json.dumps(report, indent=2) + "\n"
+    path.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
 
 
 @dataclass

@@ -9,13 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from crewmesh_worker.runner import cache
 from crewmesh_worker.tools.catalogue import recommend_items
 from crewmesh_worker.tools.context import enter_run
 from tests.benchmarks.interactions import Interactions, make_interactions
+from tests.benchmarks.measure import write_report
 
 OUTPUT = Path(__file__).parents[2] / "docs" / "benchmarks" / "recommender.json"
 _FIRST_ANSWERS = 20
@@ -49,18 +48,7 @@ def main() -> None:
     data = make_interactions(options.rows, options.users, options.items)
     with tempfile.TemporaryDirectory() as directory:
         results = _measure(data, Path(directory), options.answers)
-    report = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "machine": {
-            "cores": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 1),
-            "python": platform.python_version(),
-        },
-        "results": results,
-    }
-    text = json.dumps(report, indent=2) + "\n"
-    options.output.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_report(options.output, results)
 
 
 def _measure(data: Interactions, directory: Path, answers: int) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.measure import now
 from tests.chaos.mesh import Mesh
 from tests.chaos.part import Part
 
@@ -242,7 +242,7 @@ def _write(samples: dict[str, list[float]], times: int, directory: Path) -> None
         "load": os.getloadavg()[2],
     }
     report = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "at": now(),
         "machine": machine,
         "lease_seconds": LEASE_SECONDS,
         "seconds": {

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import platform
 import statistics
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import structlog
 
 from crewmesh.common.authentication import Caller
@@ -22,6 +18,7 @@ from crewmesh.v1 import identity_pb2, limit_pb2
 from crewmesh_gateway.app import create_app
 from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh
+from tests.benchmarks.measure import write_report
 from tests.conftest import API_KEY, MESH_SECRET
 from tests.integration.gateway.fake_mesh import FakeMesh, start_fake_mesh
 
@@ -124,12 +121,7 @@ async def main() -> None:
         "store_calls_per_1000_requests": round(min(calls for _, calls in taken), 2),
         "gateway_us_per_request": {n: round(statistics.median(f), 1) for n, f in figures.items()},
     }
-    machine = f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} cores"
-    found = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine}
-    (DOCS / "request-limits.json").write_text(
-        json.dumps(found | {"results": results}, indent=2) + "\n"
-    )
-    print(json.dumps(results, indent=2))  # noqa: T201
+    write_report(DOCS / "request-limits.json", results)
 
 
 if __name__ == "__main__":

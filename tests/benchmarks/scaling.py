@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -32,6 +32,7 @@ from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
 from crewmesh_store.database import Database, load_statements_of
 from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.repository import RunRepository
+from tests.benchmarks.measure import now
 
 OUTPUT = Path(__file__).parents[2] / "docs" / "benchmarks"
 SQL = load_statements_of(Path(__file__).with_suffix(".sql"))
@@ -215,7 +216,7 @@ def _write(times: Times, rounds: int, directory: Path) -> None:
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
     }
     report = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "at": now(),
         "machine": machine,
         "rounds": rounds,
         "p50_ms": {

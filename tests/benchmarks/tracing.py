@@ -8,7 +8,6 @@ import platform
 import statistics
 import time
 import timeit
-from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +15,7 @@ import psutil
 
 from crewmesh.common import tracing
 from tests.benchmarks.crew import TOPIC
+from tests.benchmarks.measure import now
 from tests.benchmarks.mesh import embedded_mesh
 from tests.e2e.collector import collecting
 
@@ -83,7 +83,7 @@ async def main() -> None:
         for name, of in figures.items()
     }
     report = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": now(),
         "machine": f"{psutil.cpu_count()} cores, Python {platform.python_version()}, "
         f"load {psutil.getloadavg()[0]:.1f} at the end",
         "spans_per_run": spans,

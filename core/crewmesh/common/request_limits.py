@@ -67,15 +67,16 @@ class Standing:
     reset_seconds: float
     retry_after_seconds: float = 0.0
 
-    def require(self) -> None:
-        """Raise ExhaustedError unless the request was taken."""
-        if self.retry_after_seconds > 0:
-            raise ExhaustedError(
-                f"more than {self.limit:,} requests in a minute {_WHOSE[self.kind]}: "
-                f"try again in {math.ceil(self.retry_after_seconds)} s",
-                reason="TOO_MANY_REQUESTS",
-                retry_after_seconds=self.retry_after_seconds,
-            )
+
+def require(standing: Standing | None) -> None:
+    """Raise ExhaustedError for a request that was refused; None is one that nothing limits."""
+    if standing is not None and standing.retry_after_seconds > 0:
+        raise ExhaustedError(
+            f"more than {standing.limit:,} requests in a minute {_WHOSE[standing.kind]}: "
+            f"try again in {math.ceil(standing.retry_after_seconds)} s",
+            reason="TOO_MANY_REQUESTS",
+            retry_after_seconds=standing.retry_after_seconds,
+        )
 
 
 class _Bucket:

@@ -12,7 +12,7 @@ from crewmesh.common.identity import (
     IdentitySigner,
     IdentityVerifier,
 )
-from crewmesh.common.request_limits import RequestLimiter, Standing
+from crewmesh.common.request_limits import RequestLimiter, require
 from crewmesh.v1 import identity_pb2_grpc
 
 
@@ -42,17 +42,12 @@ class CallAuthenticator:
         scheme, _, credential = metadata.get("authorization", "").partition(" ")
         is_bearer = scheme.lower() == "bearer" and credential
         if not is_bearer or not self._authenticator.knows(credential):
-            _require(await self._limiter.take_for_address(address))
+            require(await self._limiter.take_for_address(address))
         if not is_bearer:
             raise UnauthenticatedError(
                 "no credentials; send metadata `authorization: Bearer <API key>`"
             )
         own = self._signer.metadata()
         caller = await self._authenticator.authenticate(credential, own)
-        _require(await self._limiter.take_for(caller))
+        require(await self._limiter.take_for(caller))
         return caller.identity
-
-
-def _require(standing: Standing | None) -> None:
-    if standing is not None:
-        standing.require()

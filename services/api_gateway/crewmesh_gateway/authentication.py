@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewmesh.common.errors import CrewmeshError, UnauthenticatedError
-from crewmesh.common.request_limits import Standing
+from crewmesh.common.request_limits import Standing, require
 from crewmesh_gateway.browser.cookies import SessionCookies
 from crewmesh_gateway.browser.origin import require_same_origin
 from crewmesh_gateway.gateway import Gateway
@@ -35,8 +35,8 @@ _OPEN_PATHS = frozenset(
         CALLBACK_PATH,
     }
 )
-# Asked by what watches the gateway, from addresses that many may share.
-_UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+# Asked every few seconds by what watches the gateway, from addresses that many may share.
+WATCHED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _BEARER = re.compile(r"bearer +([\x21-\x7e]{1,2048})", re.IGNORECASE)
 
 
@@ -57,7 +57,7 @@ class AuthenticationMiddleware:
         try:
             if scope["type"] == "http" and _is_closed(scope["path"]):
                 await self._let_in(scope)
-            elif scope["path"] not in _UNLIMITED_PATHS:
+            elif scope["path"] not in WATCHED_PATHS:
                 await self._take_for_address(scope)
         except CrewmeshError as error:
             await problem_of_error(error, scope)(scope, receive, send)
@@ -88,7 +88,7 @@ def _require(scope: Scope, standing: Standing | None) -> None:
     """Refuse who asks too often; have the answer tell, either way, how they stand."""
     if standing is not None:
         scope[STANDING_KEY] = standing
-        standing.require()
+    require(standing)
 
 
 def _is_closed(path: str) -> bool:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crewmesh.common import tracing
 from crewmesh.common.errors import UnavailableError
+from crewmesh_gateway.authentication import WATCHED_PATHS
 from crewmesh_gateway.metrics import WEB_SOCKET, Metrics
 from crewmesh_gateway.problems import CLIENT_GONE, REQUEST_ID_KEY, problem_of_error, unexpected
 from crewmesh_gateway.standing import standing_headers
@@ -21,8 +22,6 @@ from crewmesh_gateway.standing import standing_headers
 log = structlog.get_logger(__name__)
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# Asked every few seconds by machines: a line for each would drown the others.
-_QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 _NO_ROUTE = "unmatched"
 _SWITCHING_PROTOCOLS = 101
 _FORBIDDEN = 403
@@ -132,7 +131,7 @@ def _log(scope: Scope, method: str, status: int, seconds: float, **more: Any) ->
         "duration_ms": round(seconds * 1000, 2),
         **more,
     }
-    if route in _QUIET_ROUTES:
+    if route in WATCHED_PATHS:  # a line for each would drown the others
         log.debug("request", **line)
     else:
         log.info("request", **line)

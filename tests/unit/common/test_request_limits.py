@@ -15,7 +15,7 @@ from crewmesh.common import request_limits
 from crewmesh.common.authentication import Caller
 from crewmesh.common.errors import ExhaustedError
 from crewmesh.common.identity import Identity
-from crewmesh.common.request_limits import RequestLimiter, Standing, network_of
+from crewmesh.common.request_limits import RequestLimiter, Standing, network_of, require
 from crewmesh.v1 import identity_pb2, limit_pb2
 
 FAILURE = grpc.aio.AioRpcError(
@@ -114,7 +114,7 @@ async def test_who_is_refused_is_told_when_to_come_again(store: Store) -> None:
     async with edge(store, 6) as limiter:
         await taken(limiter, 6)
         with pytest.raises(ExhaustedError, match=r"with this API key: try again in 10 s") as raised:
-            (await limiter.take_for(caller())).require()  # type: ignore[union-attr]
+            require(await limiter.take_for(caller()))
     assert raised.value.reason == "TOO_MANY_REQUESTS"
     assert raised.value.retry_after_seconds == 10
 

@@ -9,6 +9,7 @@ from strawberry.types import Info
 
 from crewmesh.common.authentication import Caller
 from crewmesh.common.errors import UnauthenticatedError
+from crewmesh.common.request_limits import require
 from crewmesh_gateway.authentication import CALLER_KEY, bearer, credential_of
 from crewmesh_gateway.graphql.loaders import Loaders
 from crewmesh_gateway.relay import MeshCaller
@@ -62,9 +63,7 @@ class Connection(MeshCaller):
         Raises ExhaustedError for who asks too often.
         """
         if self._is_socket:
-            standing = await self.gateway.limiter.take_for(self.caller)
-            if standing is not None:
-                standing.require()
+            require(await self.gateway.limiter.take_for(self.caller))
 
 
 class Context(BaseContext):
