@@ -90,7 +90,9 @@ async def endless_runs(mesh: Mesh, count: int) -> AsyncIterator[None]:
     runs = [await mesh.start_run("paced", words=100_000, pause_ms=50) for _ in range(count)]
 
     async def all_slots_are_taken() -> bool:
-        return bool((await mesh.get("/v1/workers"))["queue"]["running"] >= count - 1)
+        fleet = await mesh.get("/v1/workers")
+        free = sum(worker["free_slots"] for worker in fleet["items"])
+        return bool(fleet["queue"]["running"] >= count - 1 and free == 0)
 
     try:
         await until(all_slots_are_taken, 60)
