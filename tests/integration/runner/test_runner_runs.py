@@ -236,7 +236,10 @@ async def test_a_run_sees_its_own_variables_and_directory_only(
     assert "the mesh's secret" not in facts["environment"].values()
     for variable in ("HOME", "TMPDIR", "CREWAI_STORAGE_DIR"):
         assert facts["environment"][variable] == facts["directory"]
-    assert facts["session"] == facts["pid"]
+    assert facts["group"] == facts["pid"]
+    # When all want the processors, those go first who keep its lease and stream its events.
+    assert facts["niceness"] == 19
+    assert facts["session_niceness"] in (10, None)
 
     again = await surroundings(run_crew, environment={"OTHER": "1"}, affinity="see")
     assert again["pid"] == facts["pid"], "the same process serves both"

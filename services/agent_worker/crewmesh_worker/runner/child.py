@@ -112,8 +112,8 @@ def _asker(connection: Connection) -> Ask:
 
 
 def _isolate(sock: socket.socket, zygote_pid: int, settings: RunnerSettings) -> None:
-    """Become a session of its own that ends with the zygote and holds nothing of it."""
-    os.setsid()
+    """Become a process group of its own that ends with the zygote and holds nothing of it."""
+    os.setpgid(0, 0)  # no session of its own: the zygote's has a share of the processors
     linux.die_with_parent(zygote_pid, signal.SIGKILL)
     linux.adopt_orphans()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):

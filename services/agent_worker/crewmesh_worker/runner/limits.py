@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 from pathlib import Path
 from typing import Final
@@ -11,12 +12,15 @@ from crewmesh_worker.runner.settings import RunnerSettings
 
 # Of 1000: when memory runs out, the kernel ends a runner before the worker or the zygote.
 _OOM_SCORE: Final = "500"
+# When there are more runs than cores, what keeps their leases and streams their events goes first.
+_NICENESS: Final = 19
 
 
 def limit_resources(settings: RunnerSettings) -> None:
     """Limit this process and all that it starts."""
     with contextlib.suppress(OSError):  # some sandboxes have no such file
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    os.nice(_NICENESS)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, settings.max_open_files)
     if settings.address_space_mb is not None:
