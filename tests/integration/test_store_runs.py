@@ -18,7 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 from crewmesh.common.errors import error_from_rpc
 from crewmesh.common.identity import Identity, IdentitySigner
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
-from crewmesh_store.runs import servicer
+from crewmesh_store.runs import follower, servicer
 from tests.conftest import until
 from tests.integration.conftest import (
     StoreClient,
@@ -244,10 +244,24 @@ async def test_a_watcher_of_one_replica_sees_what_is_appended_through_another(
         assert [e.seq for e in await watching] == list(range(1, 31))
 
 
-async def test_replicas_wake_each_others_watchers_without_waiting_for_a_poll(
+async def test_a_watcher_whose_wake_up_got_lost_is_found(
+    store: StoreClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servicer.RunStoreServicer, "_announce", lambda *_: None)
+    lease = (await store.create(worker_id="w1")).lease
+    request = agent_pb2.GetRunRequest(run_id=lease.run.id, wait=Duration(seconds=60))
+    waiting = store.runs.GetRun(request, metadata=store.person)
+    watching = asyncio.create_task(store.watch(lease.run.id))
+    await store.append(append(lease, 3))
+    await store.append(ending(lease, 4))
+    assert [event.seq for event in await watching] == [1, 2, 3, 4]
+    assert (await waiting).run.status == SUCCEEDED
+
+
+async def test_replicas_wake_each_others_watchers_without_waiting_for_a_look(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servicer, "_POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(follower, "_LOOK_SECONDS", 3600.0)
     async with (
         serving_store(database_url, tmp_path) as one,
         serving_store(database_url, tmp_path) as other,

@@ -26,7 +26,7 @@ from crewmesh_worker.runner.confinement import confine
 from crewmesh_worker.runner.environment import run_environment
 from crewmesh_worker.runner.execution import execute
 from crewmesh_worker.runner.framing import Connection
-from crewmesh_worker.runner.limits import limit_resources
+from crewmesh_worker.runner.limits import limit_resources, yield_to_starting
 from crewmesh_worker.runner.preload import Factories
 from crewmesh_worker.runner.settings import RunnerSettings
 from crewmesh_worker.runner.stream import Ask
@@ -125,7 +125,10 @@ def _isolate(sock: socket.socket, zygote_pid: int, settings: RunnerSettings) -> 
 
 
 def _warm_up(work_dir: Path) -> None:
-    """Run a crew that does nothing, then hide what that has loaded from the collector."""
+    """Run a crew that does nothing, then hide what that has loaded from the collector.
+
+    That is how every runner begins.
+    """
     with (
         tempfile.TemporaryDirectory(dir=work_dir) as directory,
         run_environment(Path(directory), {}),
@@ -134,6 +137,7 @@ def _warm_up(work_dir: Path) -> None:
     gc.collect()
     gc.freeze()
     gc.collect()  # cheap now; from here on, "old" objects are counted from none
+    yield_to_starting()
 
 
 def _end_children() -> None:

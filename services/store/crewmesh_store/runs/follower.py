@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 import structlog
 
@@ -12,6 +13,9 @@ from crewmesh_store.runs.hub import EventHub
 from crewmesh_store.runs.repository import RunRepository
 
 log = structlog.get_logger(__name__)
+
+# Runs whose wake-ups got lost are found this much later.
+_LOOK_SECONDS: Final = 2.0
 
 
 class Follower:
@@ -35,6 +39,16 @@ class Follower:
 
     async def run(self) -> None:
         """Read and publish until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_everywhere())
+            group.create_task(self._follow())
+
+    async def _look_everywhere(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self.changed(self._hub.watched)
+
+    async def _follow(self) -> None:
         while True:
             await self._has_changed.wait()
             self._has_changed.clear()

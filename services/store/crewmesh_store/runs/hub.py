@@ -47,18 +47,10 @@ class Subscription:
         """Note that the watcher knows the log up to that number."""
         self._head = max(self._head or 0, seq)
 
-    async def next(self, timeout_seconds: float) -> Sequence[run_pb2.RunEvent]:
-        """Return the next batch; an empty one when history must be read.
-
-        That is so after a miss, and after `timeout_seconds` of silence, in case a
-        wake-up from another replica was lost.
-        """
+    async def next(self) -> Sequence[run_pb2.RunEvent]:
+        """Return the next batch; an empty one when history must be read."""
         if not self._batches and not self._missed:
-            try:
-                async with asyncio.timeout(timeout_seconds):
-                    await self._changed.wait()
-            except TimeoutError:
-                return ()
+            await self._changed.wait()
         self._changed.clear()
         if self._batches:
             events, size = self._batches.popleft()
@@ -89,6 +81,11 @@ class EventHub:
     def is_watched(self, run_id: str) -> bool:
         """Return whether somebody here watches the run."""
         return run_id in self._subscriptions
+
+    @property
+    def watched(self) -> list[str]:
+        """The runs that somebody here watches."""
+        return list(self._subscriptions)
 
     def head(self, run_id: str) -> int | None:
         """Return the number of the last event that all of a run's watchers were given.

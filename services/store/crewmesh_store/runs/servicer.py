@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final
@@ -32,8 +33,6 @@ from crewmesh_store.runs.wakeups import Wakeup, Wakeups
 
 log = structlog.get_logger(__name__)
 
-# A watcher that no wake-up reaches looks for itself this often.
-_POLL_SECONDS: Final = 2.0
 # A worker whose stream broke, but which lives, is back by then.
 _REATTACH_SECONDS: Final = 0.5
 # What a watcher that doesn't keep up holds at each hop, about.
@@ -189,6 +188,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
                     raise _no_run(request.run_id)
                 if run.status in TERMINAL_STATUSES or time.monotonic() >= end:
                     return agent_pb2.GetRunResponse(run=run)
+                subscription.knows(run.last_seq)
                 await _next_end(subscription, end)
 
     async def ListRuns(
@@ -262,7 +262,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
                 if more:
                     continue
                 subscription.knows(cursor)
-                while batch := await subscription.next(_POLL_SECONDS):
+                while batch := await subscription.next():
                     new = [event for event in batch if event.seq > cursor]
                     if new and new[0].seq > cursor + 1:
                         break  # one was missed: history has it
@@ -365,10 +365,11 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
 
 async def _next_end(subscription: Subscription, end: float) -> None:
     """Return when the run may have ended: at a terminal event, after a miss, at `end`."""
-    while (remaining := end - time.monotonic()) > 0:
-        events = await subscription.next(min(remaining, _POLL_SECONDS))
-        if not events or events[-1].type in TERMINAL_EVENT_TYPES:
-            return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(end - time.monotonic()):
+            while events := await subscription.next():
+                if events[-1].type in TERMINAL_EVENT_TYPES:
+                    return
 
 
 def _wanted(request: run_store_pb2.BatchListRunEventsRequest) -> list[tuple[UUID, str | None]]:
