@@ -173,10 +173,18 @@ class Surroundings(BaseTool):
             "fds": list(_descriptors().values()),
             "group": os.getpgid(0),
             "niceness": os.nice(0),
-            "session": os.getsid(0),
+            "session_niceness": _session_niceness(),
             "pid": os.getpid(),
         }
         return json.dumps(facts)
+
+
+def _session_niceness() -> int | None:
+    """Return the niceness of this process's session; None where sessions have none."""
+    try:
+        return int(Path("/proc/self/autogroup").read_text().split()[-1])
+    except FileNotFoundError:
+        return None
 
 
 def _descriptors() -> dict[int, str]:

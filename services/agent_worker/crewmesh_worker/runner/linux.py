@@ -6,11 +6,16 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CAPABILITY_VERSION_3 = 0x20080522
+_AUTOGROUP = Path("/proc/self/autogroup")
+# The kernel lets unprivileged processes do it ten times a second, all of them together.
+_AUTOGROUP_TRIES = 10
+_AUTOGROUP_RETRY_SECONDS = 0.11
 
 CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21
@@ -29,6 +34,23 @@ def die_with_parent(parent: int, signal_number: signal.Signals) -> None:
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parents end."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def lower_session(niceness: int) -> None:
+    """Have this process's session go behind others when all want the processors.
+
+    Where the kernel groups processes by session (sched(7), "The autogroup feature"), a process's
+    own niceness counts among those of its session only. Elsewhere this does nothing.
+    """
+    for _ in range(_AUTOGROUP_TRIES):
+        try:
+            _AUTOGROUP.write_text(str(niceness))
+        except BlockingIOError:
+            time.sleep(_AUTOGROUP_RETRY_SECONDS)
+        except OSError:
+            return
+        else:
+            return
 
 
 def drop_capabilities(*dropped: int) -> None:

@@ -33,6 +33,8 @@ from crewmesh_worker.runner.settings import RunnerSettings
 
 _PACKET_BYTES = 4096
 _RETRY_SECONDS = 0.005
+# All runners together: about a tenth of what a service gets that is as busy.
+_SESSION_NICENESS = 10
 
 
 class Zygote:
@@ -212,6 +214,7 @@ def main() -> None:
     factories = preload(settings)
     from crewmesh_worker.runner.child import serve
 
+    linux.lower_session(_SESSION_NICENESS)
     pid = os.getpid()
     zygote = Zygote(control, settings.kill_grace_seconds)
     forked = zygote.serve(round(time.monotonic() - started, 3))
