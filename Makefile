@@ -40,7 +40,7 @@ security: setup  ## every security test, its long forms too; prints counts
 
 audit: | $(UV)  ## are weaknesses known of what we pin? Needs the internet
 	for lock in requirements.lock requirements-local.lock $(IMAGE_LOCKS)/*.lock; do \
-	  $(UV) tool run --quiet --from 'pip-audit>=2.9,<3' pip-audit --disable-pip --require-hashes -r $$lock || exit 1; \
+	  $(UV) tool run --quiet --from 'pip-audit>=2.9,<3' pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; \
 	done
 
 soak: setup  ## 20 minutes of steady load; whether memory stays flat; writes docs/soak.md
