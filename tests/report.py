@@ -36,7 +36,8 @@ def measure(directory: Path, tests: list[str]) -> int:
     python = [sys.executable, "-m"]
     status = subprocess.run(
         [*python, "coverage", "run", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile",
-         "--no-loadscope-reorder", f"--junit-xml={directory / 'tests.xml'}", *tests],
+         "--no-loadscope-reorder", "-m", "long or not long",
+         f"--junit-xml={directory / 'tests.xml'}", *tests],
         cwd=ROOT, env=environment, check=False,
     ).returncode  # fmt: skip
     for step in (
