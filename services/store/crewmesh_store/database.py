@@ -40,9 +40,15 @@ _SILENCE: Final = {
 # It gives up soon, and whoever waits for a connection has it try anew every so often.
 _RECONNECT_SECONDS: Final = 1
 _ASK_SECONDS: Final = 2
+_ASK_TIMES: Final = 5
 # A Postgres process keeps what it has learnt of tables and statements, and grows with it.
 _LIFETIME_SECONDS: Final = 600
-_ASK_TIMES: Final = 5
+# A value too large, one that Postgres' types don't take, JSON too deep.
+_UNSTORABLE: Final = (
+    psycopg.DataError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+)
 
 
 def load_statements(name: str) -> Statements:
@@ -187,7 +193,7 @@ class Database:
                     raise
                 finally:
                     await self._return(connection)
-        except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
+        except _UNSTORABLE as error:
             identity = calling()
             if identity is None or not identity.org_id:
                 raise
