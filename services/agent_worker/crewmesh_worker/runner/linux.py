@@ -42,15 +42,13 @@ def lower_session(niceness: int) -> None:
     Where the kernel groups processes by session (sched(7), "The autogroup feature"), a process's
     own niceness counts among those of its session only. Elsewhere this does nothing.
     """
-    for _ in range(_AUTOGROUP_TRIES):
-        try:
-            _AUTOGROUP.write_text(str(niceness))
-        except BlockingIOError:
-            time.sleep(_AUTOGROUP_RETRY_SECONDS)
-        except OSError:
-            return
-        else:
-            return
+    with contextlib.suppress(OSError):
+        for _ in range(_AUTOGROUP_TRIES):
+            try:
+                _AUTOGROUP.write_text(str(niceness))
+                break
+            except BlockingIOError:
+                time.sleep(_AUTOGROUP_RETRY_SECONDS)
 
 
 def drop_capabilities(*dropped: int) -> None:
