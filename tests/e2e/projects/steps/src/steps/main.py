@@ -36,7 +36,9 @@ class StepsFlow(Flow[StepsState]):
         self._note("second")
         output = _crew().kickoff(inputs={"topic": "steps"})
         directory = Path(self.state.directory)
-        (directory / "pid").write_text(str(os.getpid()))
+        # Whoever sees the file reads it at once, so it appears with what it says.
+        (directory / "pid.new").write_text(str(os.getpid()))
+        (directory / "pid.new").replace(directory / "pid")
         while not (directory / "go").exists():
             time.sleep(0.01)
         return output.raw
