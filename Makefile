@@ -235,8 +235,8 @@ images: console  ## the three container images
 	    --file deploy/docker/Dockerfile --target $$image --tag $(IMAGE_PREFIX)/$$image:$(IMAGE_TAG) . || exit 1; \
 	done
 
-test-containers: setup  ## the compose file for real, in a container engine; needs root and podman-compose or docker
-	$(BIN)/python -m tests.containers --engine $(ENGINE) --compose "$(COMPOSE)" --base $(PYTHON_IMAGE) --profiles
+test-containers: setup dist  ## the compose files for real, in a container engine; needs root and podman-compose or docker
+	$(BIN)/python -m tests.containers --engine $(ENGINE) --compose "$(COMPOSE)" --base $(PYTHON_IMAGE) --profiles --wheels dist
 
 # Others' images that docker-compose.yml names, as far as there are stand-ins.
 STAND_INS := postgres prometheus s3 collector

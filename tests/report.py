@@ -127,6 +127,13 @@ def _request_limits(results: dict[str, Any], axes: Axes) -> None:
     axes.set_ylabel("gateway, \N{MICRO SIGN}s a request")
 
 
+def _console(results: dict[str, Any], axes: Axes) -> None:
+    of = results["results"]["frame_ms"]
+    bars = axes.bar(list(of), list(of.values()), 0.5)
+    axes.bar_label(bars, fmt="%.1f", fontsize=8)
+    axes.set_ylabel("ms a frame")
+
+
 PLOTS: dict[str, tuple[str, Plot]] = {
     "latest": ("Crewmesh beside bare CrewAI and a wrapper", _subjects),
     "scaling": ("What operations cost as history grows", _scaling),
@@ -135,6 +142,7 @@ PLOTS: dict[str, tuple[str, Plot]] = {
     "tracing": ("What tracing costs", _tracing),
     "request-limits": ("What limits to requests cost", _request_limits),
     "load": ("500 runs at once, 1,000 watchers", _load),
+    "console": ("The console while 50,000 events come", _console),
 }
 
 

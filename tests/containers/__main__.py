@@ -11,15 +11,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 
-from tests.containers import profiles
+from tests.containers import profiles, project
 from tests.containers.load import Load, Outcomes
 from tests.containers.report import Report, say
-from tests.containers.stack import Stack, running, wait_until
+from tests.containers.stack import Stack, answers, running, wait_until
 
 SERVICES = ("api-gateway", "store", "agent-worker")
 _LARGEST_MB = 250
@@ -145,7 +144,7 @@ def tell(outcomes: Outcomes, runs: int, report: Report) -> None:
 
 
 def await_ready(stack: Stack) -> None:
-    ready = wait_until(_answers(f"{stack.url}/readyz"), _READY_SECONDS, "the gateway is ready")
+    ready = wait_until(answers(f"{stack.url}/readyz"), _READY_SECONDS, "the gateway is ready")
     say(f"up and ready in {ready:.0f} s, with 1 worker")
 
 
@@ -161,16 +160,6 @@ def test(stack: Stack, runs: int, per_second: float, report: Report) -> None:
     tell(asyncio.run(scale_under_load(stack, runs, per_second)), runs, report)
 
 
-def _answers(url: str) -> Callable[[], bool]:
-    def asks() -> bool:
-        try:
-            return httpx2.get(url, timeout=5, trust_env=False).status_code == 200
-        except httpx2.TransportError:
-            return False
-
-    return asks
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", default="podman")
@@ -182,6 +171,9 @@ def main() -> None:
     parser.add_argument("--per-second", type=float, default=4)
     parser.add_argument(
         "--profiles", action="store_true", help="then a second stack, with compose's profiles"
+    )
+    parser.add_argument(
+        "--wheels", type=Path, help="then what `crewmesh init` writes, with the wheels in there"
     )
     options = parser.parse_args()
     report = Report()
@@ -196,6 +188,12 @@ def main() -> None:
             with running(stack):
                 await_ready(stack)
                 profiles.look(stack, report)
+    if options.wheels:
+        with tempfile.TemporaryDirectory(prefix="crewmesh-containers-") as directory:
+            new = project.Project(
+                options.engine, options.compose, options.base, options.wheels, Path(directory)
+            )
+            project.test(new, report)
     say(f"{report.checks - len(report.faults)} passed, {len(report.faults)} failed")
     raise SystemExit(1 if report.faults else 0)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import yaml
 from deploy.compose.make_certificates import make_certificates
 from deploy.compose.make_secrets import make_secrets
@@ -129,15 +130,7 @@ class Stack:
         ).stdout  # fmt: skip
 
     def run(self, *command: str) -> str:
-        """Run a program; say what it said when it fails."""
-        done = subprocess.run(
-            command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise SystemExit(
-                f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-            )
-        return done.stdout
+        return run_program(command, cwd=ROOT, environment=self._environment)
 
     def _compose(self, *arguments: str) -> None:
         files = [part for name in _FILES for part in ("--file", name)]
@@ -156,6 +149,30 @@ def running(stack: Stack) -> Iterator[Stack]:
         raise
     finally:
         stack.down()
+
+
+def run_program(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> str:
+    """Return what a program wrote; end the test with what it said when it fails."""
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
+    return done.stdout
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Return what asks whether all is well at `url`."""
+
+    def asks() -> bool:
+        try:
+            return httpx2.get(url, timeout=5, trust_env=False).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    return asks
 
 
 def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> float:

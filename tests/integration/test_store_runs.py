@@ -704,6 +704,45 @@ async def test_the_fleet_is_told_with_the_queue_of_the_organisation(store: Store
     assert other.queue == run_store_pb2.Queue()
 
 
+async def test_a_worker_that_is_gone_is_no_part_of_the_fleet(
+    store: StoreClient, database_url: str
+) -> None:
+    async def fleet() -> list[str]:
+        request = run_store_pb2.ListWorkersRequest()
+        answer = await store.runs.ListWorkers(request, metadata=store.person)
+        return [worker.id for worker in answer.workers]
+
+    async def nobody_is_left() -> bool:
+        return await fleet() == []
+
+    lost, drained = Attached(store, "lost"), Attached(store, "drained")
+    for worker in (lost, drained):
+        await worker.say(free_slots=1, hello=True)
+        await worker.call.initial_metadata()
+    assert await fleet() == ["drained", "lost"]
+    await drained.say(free_slots=1, draining=True)
+    assert (await drained.call.read()).HasField("no_more_leases")
+    lost.call.cancel()
+    drained.call.cancel()
+    await until(nobody_is_left)
+
+    for _ in range(2):
+        lost.call.cancel()
+        lost = Attached(store, "lost")
+        await lost.say(free_slots=1, hello=True)
+        await lost.call.initial_metadata()
+    # The first stream's end doesn't concern who has opened another.
+    await asyncio.sleep(servicer._REATTACH_SECONDS + 0.2)
+    assert await fleet() == ["lost"]
+
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE workers SET last_seen_at = now() - interval '25 hours'")
+        new = Attached(store, "new")
+        await new.say(free_slots=1, hello=True)
+        await new.call.initial_metadata()
+        assert connection.execute("SELECT id FROM workers").fetchall() == [("new",)]
+
+
 async def test_an_event_that_is_not_json_is_refused_and_stores_nothing(store: StoreClient) -> None:
     lease = (await store.create(worker_id="w1")).lease
     with pytest.raises(grpc.aio.AioRpcError) as raised:

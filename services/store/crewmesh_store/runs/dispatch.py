@@ -36,6 +36,8 @@ class AttachedWorker:
         self._leases_sent = 0
         # By the worker's clock: when it sent the newest of what has come.
         self.heard_us = 0
+        # It drains and gets nothing more: when its stream ends, it isn't coming back.
+        self.retired = False
 
     @property
     def available(self) -> int:
@@ -63,6 +65,7 @@ class AttachedWorker:
 
     def send_no_more_leases(self) -> None:
         """Push that no lease follows."""
+        self.retired = True
         self._outbox.put_nowait(
             run_store_pb2.AttachWorkerResponse(no_more_leases=run_store_pb2.NoMoreLeases())
         )

@@ -462,6 +462,10 @@ class RunRepository:
             session_id=session_id,
         )
 
+    async def forget_worker(self, worker_id: str, session_id: UUID) -> None:
+        """Take a worker that is gone from the fleet, unless it has opened another stream."""
+        await self._database.fetch(SQL["forget_worker"], id=worker_id, session_id=session_id)
+
     async def list_workers(self) -> list[run_store_pb2.Worker]:
         """Return the workers seen in the last minute."""
         rows = await self._database.fetch(SQL["list_workers"], lease_ttl=self.lease_ttl)

@@ -96,25 +96,25 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         await self._runs.put_worker(first.hello, session_id)
         # Until it hears from us, the worker's gRPC keeps all that it says, to say it again.
         await context.send_initial_metadata(())
-        try:
-            with (
-                self._metrics.workers.track_inprogress(),
-                self._dispatcher.attach(worker_id) as worker,
-            ):
-                reader = asyncio.create_task(self._read_capacity(request_iterator, worker))
-                try:
-                    async for message in worker.messages():
-                        yield message
-                finally:
-                    reader.cancel()
-        finally:
-            self._background(self._detach(worker_id, session_id))
+        with (
+            self._metrics.workers.track_inprogress(),
+            self._dispatcher.attach(worker_id) as worker,
+        ):
+            reader = asyncio.create_task(self._read_capacity(request_iterator, worker))
+            try:
+                async for message in worker.messages():
+                    yield message
+            finally:
+                reader.cancel()
+                grace = 0.0 if worker.retired else _REATTACH_SECONDS
+                self._background(self._detach(worker_id, session_id, grace))
 
-    async def _detach(self, worker_id: str, session_id: UUID) -> None:
-        """Take the runs of a worker that is gone, unless it comes back at once."""
-        await asyncio.sleep(_REATTACH_SECONDS)
+    async def _detach(self, worker_id: str, session_id: UUID, grace_seconds: float) -> None:
+        """Take the runs of a worker that is gone, and forget it, unless it comes back at once."""
+        await asyncio.sleep(grace_seconds)
         try:
             moved = await self._runs.take_back_from(worker_id, session_id)
+            await self._runs.forget_worker(worker_id, session_id)
         except CrewmeshError as error:
             log.warning("a lost worker's leases will expire", reason=error.message)
             return

@@ -549,6 +549,10 @@ SELECT pg_advisory_xact_lock(7201450);
 SELECT ensure_event_partition(now()), ensure_event_partition(now() + interval '7 days');
 
 -- name: put_worker
+-- Those whose replica ended with them, and so couldn't forget them, go with the next to come.
+WITH long_gone AS (
+    DELETE FROM workers WHERE last_seen_at < now() - interval '1 day' AND id <> %(id)s
+)
 INSERT INTO workers (id, address, version, slots, free_slots, session_id)
 VALUES (%(id)s, %(address)s, %(version)s, %(slots)s, %(slots)s, %(session_id)s)
 ON CONFLICT (id) DO UPDATE SET
@@ -557,6 +561,12 @@ ON CONFLICT (id) DO UPDATE SET
 
 -- name: see_worker
 UPDATE workers SET free_slots = %(free_slots)s, last_seen_at = now() WHERE id = %(id)s;
+
+-- name: forget_worker
+-- Kept while it has runs, so that they can be taken from it yet.
+DELETE FROM workers w
+WHERE w.id = %(id)s AND w.session_id = %(session_id)s
+    AND NOT EXISTS (SELECT FROM runs r WHERE r.worker_id = w.id AND r.status = 'running');
 
 -- name: list_workers
 -- Of what they run, an organisation sees its own.
