@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from crewmesh.common.errors import CrewmeshError
 from crewmesh.common.metrics import DURATION_BUCKETS, CallMetrics, make_registry
 from crewmesh.v1 import run_pb2, run_store_pb2
 from crewmesh_store.database import Database, load_statements
 from crewmesh_store.runs.messages import TERMINAL_STATUSES, status_name
 from crewmesh_store.scaling.demand import read_demand
 
-log = structlog.get_logger(__name__)
-
 SQL = load_statements("metrics")
 
-_LOOK_SECONDS: Final = 5.0
 _OPEN_STATUSES: Final = ("queued", "running", "waiting")
 _END_STATUSES: Final = ("succeeded", "failed", "cancelled", "timed_out")
 
@@ -136,18 +130,13 @@ class StoreMetrics:
         at = events[-1].at
         self._lag.observe(max(0.0, now - at.seconds - at.nanos / 1e9))
 
-    async def keep_fresh(self, database: Database) -> None:
-        """Read the gauges of the queue every few seconds, until cancelled."""
-        while True:
-            try:
-                row = await database.fetch_one(SQL["read_backlog"])
-                assert row is not None
-                demand = await read_demand(database)
-                for status in _OPEN_STATUSES:
-                    self._runs.labels(status).set(row[status])
-                self._oldest.set(demand.oldest_seconds)
-                self._startable.set(demand.startable)
-                self._looked.set_to_current_time()
-            except CrewmeshError as error:
-                log.warning("can't read the queue's depth", reason=error.message)
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def look(self, database: Database) -> None:
+        """Read the gauges of the queue."""
+        row = await database.fetch_one(SQL["read_backlog"])
+        assert row is not None
+        demand = await read_demand(database)
+        for status in _OPEN_STATUSES:
+            self._runs.labels(status).set(row[status])
+        self._oldest.set(demand.oldest_seconds)
+        self._startable.set(demand.startable)
+        self._looked.set_to_current_time()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 import uvloop
@@ -52,14 +53,12 @@ from crewmesh_store.files.repository import FileRepository
 from crewmesh_store.files.servicer import FileServicer
 from crewmesh_store.identity.external import ExternalSignIns
 from crewmesh_store.identity.keys import KeyRepository
-from crewmesh_store.identity.maintenance import keep_keys_fresh
 from crewmesh_store.identity.passwords import Passwords
 from crewmesh_store.identity.principals import Principals
 from crewmesh_store.identity.servicer import IdentityServicer
 from crewmesh_store.identity.sign_ins import SignIns
 from crewmesh_store.identity.signing import KeyRing, vault_of_signing_keys
 from crewmesh_store.identity.users import UserRepository
-from crewmesh_store.limits.maintenance import forget_request_counts
 from crewmesh_store.limits.repository import LimitRepository
 from crewmesh_store.limits.servicer import LimitServicer
 from crewmesh_store.metrics import StoreMetrics
@@ -67,7 +66,6 @@ from crewmesh_store.migrations import migrate
 from crewmesh_store.runs.dispatch import Dispatcher
 from crewmesh_store.runs.follower import Follower
 from crewmesh_store.runs.hub import EventHub
-from crewmesh_store.runs.maintenance import charge_lost_calls, expire, make_partitions
 from crewmesh_store.runs.repository import RunRepository
 from crewmesh_store.runs.retention import Retention
 from crewmesh_store.runs.servicer import RunStoreServicer
@@ -79,6 +77,7 @@ from crewmesh_store.settings import StoreSettings
 from crewmesh_store.tenants.repository import TenantRepository
 from crewmesh_store.tenants.servicer import TenantServicer
 from crewmesh_store.tenants.vault import Vault
+from crewmesh_store.upkeep import repeat
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +85,11 @@ _STOP_GRACE_SECONDS = 5.0
 # Between looks for a Postgres that isn't there when the store starts.
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
+# Between the rounds of what is done from time to time.
+_EXPIRY_SECONDS = 1.0
+_LOOK_SECONDS = 5.0
+_MINUTE = 60.0
+_HOUR = 3600.0
 
 
 class Store:
@@ -254,20 +258,28 @@ class Store:
             asyncio.create_task(self._wakeups.run()),
             asyncio.create_task(self._follower.run()),
             asyncio.create_task(self._dispatcher.run()),
-            asyncio.create_task(expire(self._runs, self._runs_servicer.run_expired)),
-            asyncio.create_task(make_partitions(self._runs)),
-            asyncio.create_task(charge_lost_calls(self._budgets)),
-            asyncio.create_task(self._retention.run()),
-            asyncio.create_task(keep_keys_fresh(self._key_ring, self._sign_ins)),
-            asyncio.create_task(forget_request_counts(self._limits)),
+            *(asyncio.create_task(work) for work in self._upkeep()),
         ]
-        if self.metrics_address:
-            background.append(asyncio.create_task(self._metrics.keep_fresh(self._database)))
         try:
             await until_stopped(stop, background)
         finally:
             for task in background:
                 task.cancel()
+
+    def _upkeep(self) -> Iterator[Coroutine[Any, Any, None]]:
+        # Whom an outage of ours has kept from renewing a lease may do so before it is taken.
+        yield repeat(self._runs_servicer.expire, _EXPIRY_SECONDS, pause_first=True)
+        yield repeat(self._budgets.charge_lost, _EXPIRY_SECONDS, pause_first=True)
+        yield repeat(self._retention.forget, _MINUTE)
+        yield repeat(self._limits.forget_request_counts, _MINUTE)
+        yield repeat(self._runs.ensure_event_partitions, _HOUR)
+        yield repeat(self._key_ring.rotate, _HOUR)
+        yield repeat(self._sign_ins.forget_old, _HOUR)
+        if self.metrics_address:
+            yield repeat(self._look_at_queue, _LOOK_SECONDS)
+
+    async def _look_at_queue(self) -> None:
+        await self._metrics.look(self._database)
 
     async def stop(self) -> None:
         """Let calls under way end, then let go of Postgres."""

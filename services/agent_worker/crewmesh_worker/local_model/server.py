@@ -33,7 +33,7 @@ from crewmesh_worker.runner import linux
 log = structlog.get_logger(__name__)
 
 _MAX_BODY_BYTES: Final = 32 * 1024 * 1024
-# Below the worker, which must renew its leases in time.
+# Below the worker, which must renew its leases in time: of this process, and of its session.
 _NICENESS: Final = 5
 
 
@@ -218,6 +218,7 @@ def main() -> None:
     linux.die_with_parent(int(os.environ["CREWMESH_LOCAL_PARENT"]), signal.SIGKILL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(_NICENESS)
+    linux.lower_session(_NICENESS)
     listener = socket.socket(fileno=int(sys.argv[1]))
     settings = LocalModelSettings.model_validate_json(sys.argv[2])
     began = time.monotonic()

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+import structlog
+
 from crewmesh.common.errors import InvalidInputError, StateError, Violation
 from crewmesh.v1 import budget_pb2
 from crewmesh_store.budgets.messages import budget_from_row, limit_columns, period_name
 from crewmesh_store.database import Database, load_statements
 from crewmesh_store.messages import moment, parse_id
+
+log = structlog.get_logger(__name__)
 
 SQL = load_statements("budgets")
 
@@ -75,6 +79,8 @@ class BudgetRepository:
         row = await self._database.fetch_one(SQL["charge_lost"])
         assert row is not None
         count: int = row["n"]
+        if count:
+            log.info("calls of lost attempts count as spent", calls=count)
         return count
 
     async def list_all(self, org_id: str) -> list[budget_pb2.Budget]:

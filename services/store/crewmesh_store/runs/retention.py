@@ -13,10 +13,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import psycopg
 import structlog
 
-from crewmesh.common.errors import CrewmeshError
 from crewmesh_store.database import Database, load_statements
 from crewmesh_store.files.objects import Objects, artifact_key
 
@@ -26,7 +24,6 @@ SQL = load_statements("retention")
 
 # How long a request may be repeated under its key.
 KEYS_KEPT: Final = timedelta(days=7)
-_INTERVAL_SECONDS: Final = 60.0
 _BATCH: Final = 200
 # After a batch, so that what people wait for comes first.
 _PAUSE_SECONDS: Final = 0.05
@@ -39,16 +36,6 @@ class Retention:
         self._database = database
         self._objects = objects
         self._keep = keep
-
-    async def run(self) -> None:
-        """Do it every minute until cancelled."""
-        while True:
-            try:
-                if gone := await self.forget():
-                    log.info("aged out", **gone)
-            except (CrewmeshError, psycopg.Error) as error:
-                log.warning("retention goes on later", reason=str(error.__cause__ or error))
-            await asyncio.sleep(_INTERVAL_SECONDS)
 
     async def forget(self) -> dict[str, int]:
         """Delete all that is due now; return how many of what, where there were any.
@@ -74,7 +61,9 @@ class Retention:
             gone["objects"] = await self._delete_objects()
             gone["partitions"] = await self._drop_partitions(before)
             gone["logs"] = await self._delete("events", before=before)
-        return {what: count for what, count in gone.items() if count}
+        if gone := {what: count for what, count in gone.items() if count}:
+            log.info("aged out", **gone)
+        return gone
 
     async def _delete(self, what: str, **parameters: Any) -> int:
         total: int = 0

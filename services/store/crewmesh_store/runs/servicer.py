@@ -333,11 +333,15 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         if wakeup.queued:
             self._dispatcher.run_queued()
 
-    def run_expired(self, run: str, status: str, what: str) -> None:
-        """Count and tell what maintenance did to a run whose `lease` or `wait` had expired."""
-        if what == "lease":
+    async def expire(self) -> None:
+        """Take runs from silent workers, and end those that nobody answered."""
+        for run, status in await self._runs.take_back_expired():
+            log.warning("its lease has expired", run_id=run, status=status)
             self._metrics.recovered("lease_expired")
-        self.run_moved(run, status)
+            self.run_moved(run, status)
+        for run, status in await self._runs.expire_waiting():
+            log.warning("nobody answered in time", run_id=run, status=status)
+            self.run_moved(run, status)
 
     def run_moved(self, run: str, status: str) -> None:
         """Tell watchers and dispatchers what was done to a run."""
