@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crewmesh_gateway.gateway import GraphqlLimits
 from crewmesh_gateway.graphql.schema import create_schema
+from crewmesh_gateway.graphql.settings import GraphqlLimits
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "graphql.md"
 MARK = "<!-- From here on made by `make graphql-reference`. -->\n"

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
 
 from crewmesh.common.authentication import Authenticator
 from crewmesh.common.request_limits import RequestLimiter
 from crewmesh_gateway.browser.cookies import SessionCookies
 from crewmesh_gateway.browser.sealing import Sealer
+from crewmesh_gateway.graphql.settings import GraphqlLimits
 from crewmesh_gateway.mesh import SERVICE, Mesh, error_of
 from crewmesh_gateway.metrics import Metrics
 from crewmesh_gateway.oidc.provider import OidcProvider
-
-
-@dataclass(frozen=True)
-class GraphqlLimits:
-    """What a GraphQL query may ask for, and whether it may ask for the schema."""
-
-    introspection: bool = True
-    max_depth: int = 12
-    max_cost: int = 50_000
 
 
 class Gateway:

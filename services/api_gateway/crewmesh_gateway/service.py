@@ -16,7 +16,7 @@ from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_re
 from crewmesh.common.logging import start_logging
 from crewmesh.common.tracing import configure_tracing, stop_tracing
 from crewmesh_gateway.app import create_app
-from crewmesh_gateway.gateway import Gateway, GraphqlLimits
+from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh
 from crewmesh_gateway.oidc.provider import OidcProvider
 from crewmesh_gateway.protocol import BoundedProtocol
@@ -43,9 +43,7 @@ async def run(settings: GatewaySettings) -> None:
         requests_per_minute=settings.requests_per_minute,
         address_requests_per_minute=settings.address_requests_per_minute,
         oidc=provider,
-        graphql=GraphqlLimits(
-            settings.graphql_introspection, settings.graphql_max_depth, settings.graphql_max_cost
-        ),
+        graphql=settings.graphql(),
     )
     try:
         await GatewayServer(gateway, settings, stop).serve([listener])

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from crewmesh.common.settings import EdgeSettings
+from crewmesh_gateway.graphql.settings import GraphqlLimits
 from crewmesh_gateway.oidc.settings import OidcSettings, parse_map
 
 
@@ -30,9 +31,12 @@ class GatewaySettings(EdgeSettings):
         "from, with commas; without one, the connection tells",
     )
     graphql_introspection: bool = Field(True, description="whether /graphql tells its schema")
+    graphql_max_tokens: int = Field(
+        1_000, ge=1, description="how long a GraphQL query may be: names, numbers, brackets"
+    )
     graphql_max_depth: int = Field(12, ge=1, description="how deep a GraphQL query may nest")
     graphql_max_cost: int = Field(
-        50_000, ge=1, description="how many things a GraphQL query may ask for, at most"
+        100_000, ge=1, description="how many fields a GraphQL query may ask for, at most"
     )
     drain_seconds: int = Field(10, ge=0, description="how long a stop lets requests finish")
     oidc_issuer: str = Field(
@@ -89,6 +93,15 @@ class GatewaySettings(EdgeSettings):
             role=self.oidc_role,
             role_claim=self.oidc_role_claim,
             roles=parse_map(self.oidc_roles),
+        )
+
+    def graphql(self) -> GraphqlLimits:
+        """Return what a GraphQL query may ask for."""
+        return GraphqlLimits(
+            introspection=self.graphql_introspection,
+            max_tokens=self.graphql_max_tokens,
+            max_depth=self.graphql_max_depth,
+            max_cost=self.graphql_max_cost,
         )
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from crewmesh.v1 import (
     limit_pb2_grpc,
     run_store_pb2_grpc,
 )
-from crewmesh_gateway.gateway import Gateway, GraphqlLimits
+from crewmesh_gateway.gateway import Gateway
 from crewmesh_gateway.mesh import Mesh
 from crewmesh_gateway.oidc.provider import OidcProvider
 from crewmesh_gateway.service import GatewayServer, listen
@@ -131,11 +131,7 @@ async def serving_gateway(mesh: FakeMesh, **settings: Any) -> AsyncIterator[Serv
         requests_per_minute=configured.requests_per_minute,
         address_requests_per_minute=configured.address_requests_per_minute,
         oidc=OidcProvider(provider) if (provider := configured.oidc()) else None,
-        graphql=GraphqlLimits(
-            configured.graphql_introspection,
-            configured.graphql_max_depth,
-            configured.graphql_max_cost,
-        ),
+        graphql=configured.graphql(),
     )
     stop = asyncio.Event()
     server = GatewayServer(gateway, configured, stop)

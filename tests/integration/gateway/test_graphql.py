@@ -311,9 +311,19 @@ async def test_errors_have_rests_codes_and_nothing_internal(
     assert "200" in fault["msg"]
 
 
+_ALIASES = " ".join(f"a{number}: id" for number in range(300))
+# Each fragment spreads the next one twice: 2 to the power of 60 fields, to who follows each spread.
+_TWOFOLD = "{ runs { items { ...F0 } } } fragment F60 on Run { id } " + " ".join(
+    f"fragment F{n} on Run {{ ...F{n + 1} ...F{n + 1} }}" for n in range(60)
+)
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
+        (f"{{ crews(limit: 20) {{ items {{ runs {{ {_ALIASES} }} }} }} }}", "up to 120,"),
+        (_TWOFOLD, "up to"),
+        (f"{{ runs {{ items {{ {_ALIASES} {_ALIASES} }} }} }}", "1000 tokens"),
         ("{ crews(limit: 200) { items { runs(limit: 200) { events(limit: 200) { seq } } } } }", "up to"),
         ("{ a: crews(limit: 200) { items { runs(limit: 200) { artifacts { id } } } } }", "up to"),
         ("fragment F on Run { tasks { events(limit: 200) { seq } } } { runs(limit: 200) { items { ...F } } }", "up to"),
@@ -335,7 +345,7 @@ async def test_the_schema_is_told_unless_it_is_switched_off(
     assert (await ask(client, query))["data"]
     async with serving_gateway(mesh, graphql_introspection=False, graphql_max_depth=3) as closed:
         deep = await ask(closed.client, "{ crews { items { runs { events { seq } } } } }")
-        assert "depth" in deep["errors"][0]["message"]
+        assert "levels deep" in deep["errors"][0]["message"]
         assert "errors" in await ask(closed.client, query)
         assert (await ask(closed.client, "{ runs { items { id } } }"))["data"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
@@ -10,8 +11,10 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    InlineFragmentNode,
     IntValueNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
     VariableNode,
 )
@@ -28,8 +31,8 @@ _MOST = 200
 class RateLimit(SchemaExtension):
     """Refuses operations of who asks too often."""
 
-    async def on_execute(self) -> AsyncIterator[None]:
-        """Take a request, before any of it is done."""
+    async def on_operation(self) -> AsyncIterator[None]:
+        """Take a request, before any of it is read."""
         context: Context = self.execution_context.context
         try:
             await context.mesh.take_request()
@@ -38,13 +41,24 @@ class RateLimit(SchemaExtension):
         yield
 
 
-class CostLimit(SchemaExtension):
-    """Refuses a query that asks for more things than `max_cost`: a list's items, each with its own."""
+class SizeLimit(SchemaExtension):
+    """Refuses a query that is too long, too deep, or asks for too many fields.
 
-    max_cost = 50_000
+    How long it may be comes first: what follows takes time that grows with it, up to its square.
+    """
+
+    def __init__(self, *, max_tokens: int, max_depth: int, max_cost: int) -> None:
+        self._max_tokens = max_tokens
+        self._max_depth = max_depth
+        self._max_cost = max_cost
+
+    def on_operation(self) -> Iterator[None]:
+        """Have the parser stop after so many tokens."""
+        self.execution_context.parse_options["max_tokens"] = self._max_tokens
+        yield
 
     def on_execute(self) -> Iterator[None]:
-        """Reckon the cost of what was found to be valid, before any of it is done."""
+        """Measure what was found to be valid, before any of it is done."""
         context = self.execution_context
         document = context.graphql_document
         definitions = document.definitions if document is not None else ()
@@ -56,10 +70,61 @@ class CostLimit(SchemaExtension):
         for node in definitions:
             if isinstance(node, OperationDefinitionNode):
                 variables = {**_defaults(node), **(context.variables or {})}
-                cost = _cost(node.selection_set, fragments, variables)
-                if cost > self.max_cost:
-                    raise _too_much(cost, self.max_cost)
+                self._check(_Ruler(fragments, variables).measure(node.selection_set))
         yield
+
+    def _check(self, size: _Size) -> None:
+        if size.depth > self._max_depth:
+            raise GraphQLError(
+                f"the query is {size.depth} levels deep, of {self._max_depth} at most",
+                extensions={"code": "query_too_deep", "max_depth": self._max_depth},
+            )
+        if size.fields > self._max_cost:
+            raise GraphQLError(
+                f"the query asks for up to {size.fields:,} fields, of {self._max_cost:,} at most:"
+                " ask for fewer (limit)",
+                extensions={"code": "query_too_costly", "max_cost": self._max_cost},
+            )
+
+
+@dataclass(frozen=True)
+class _Size:
+    """How many fields a selection may answer with, and how many levels they have below them."""
+
+    fields: int = 0
+    depth: int = 0
+
+
+class _Ruler:
+    """Measures selections, and each fragment once, however often it is spread."""
+
+    def __init__(
+        self, fragments: Mapping[str, SelectionSetNode], variables: Mapping[str, Any]
+    ) -> None:
+        self._fragments = fragments
+        self._variables = variables
+        self._known: dict[str, _Size] = {}
+
+    def measure(self, selection: SelectionSetNode | None) -> _Size:
+        """Return the size of a selection; validation has refused fragments that spread themselves."""
+        sizes = [self._size(node) for node in selection.selections] if selection else [_Size()]
+        return _Size(sum(size.fields for size in sizes), max(size.depth for size in sizes))
+
+    def _size(self, node: SelectionNode) -> _Size:
+        if isinstance(node, FragmentSpreadNode):
+            name = node.name.value
+            if name not in self._known:
+                self._known[name] = self.measure(self._fragments[name])
+            return self._known[name]
+        if isinstance(node, InlineFragmentNode):
+            return self.measure(node.selection_set)
+        assert isinstance(node, FieldNode)
+        inner = self.measure(node.selection_set)
+        # How deep the schema may be asked about is limited by the library.
+        levels = node.selection_set is not None and not node.name.value.startswith("__")
+        return _Size(
+            _items(node, self._variables) * (1 + inner.fields), inner.depth + 1 if levels else 0
+        )
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, int]:
@@ -68,32 +133,6 @@ def _defaults(operation: OperationDefinitionNode) -> dict[str, int]:
         for definition in operation.variable_definitions or ()
         if isinstance(definition.default_value, IntValueNode)
     }
-
-
-def _too_much(cost: int, most: int) -> GraphQLError:
-    return GraphQLError(
-        f"the query asks for up to {cost:,} things, of {most:,} at most: ask for fewer (limit)",
-        extensions={"code": "query_too_costly", "cost": cost, "max_cost": most},
-    )
-
-
-def _cost(
-    selection: SelectionSetNode | None,
-    fragments: Mapping[str, SelectionSetNode],
-    variables: Mapping[str, Any],
-) -> int:
-    """Return how many things a selection may answer with; validation has refused cycles."""
-    total = 0
-    for node in selection.selections if selection is not None else ():
-        if isinstance(node, FieldNode):
-            inner = _cost(node.selection_set, fragments, variables)
-            if node.selection_set is not None:
-                total += _items(node, variables) * (1 + inner)
-        elif isinstance(node, FragmentSpreadNode):
-            total += _cost(fragments[node.name.value], fragments, variables)
-        else:
-            total += _cost(node.selection_set, fragments, variables)  # type: ignore[attr-defined]
-    return total
 
 
 def _items(node: FieldNode, variables: Mapping[str, Any]) -> int:

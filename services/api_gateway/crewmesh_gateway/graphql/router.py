@@ -13,9 +13,9 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from crewmesh.common.errors import CrewmeshError
 from crewmesh_gateway.authentication import GRAPHQL_PATH
 from crewmesh_gateway.bodies import read_body
-from crewmesh_gateway.gateway import GraphqlLimits
 from crewmesh_gateway.graphql.context import Context
 from crewmesh_gateway.graphql.schema import create_schema
+from crewmesh_gateway.graphql.settings import GraphqlLimits
 from crewmesh_gateway.problems import told
 
 _MAX_SUBSCRIPTIONS = 100

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import DisableIntrospection, QueryDepthLimiter, SchemaExtension
+from strawberry.extensions import DisableIntrospection, SchemaExtension
 from strawberry.scalars import JSON
 from strawberry.types import ExecutionContext
 
@@ -37,7 +37,6 @@ from crewmesh.v1.identity_pb2 import (
 from crewmesh.v1.run_pb2 import RunStatus
 from crewmesh_gateway import schemas
 from crewmesh_gateway.bodies import dump_json
-from crewmesh_gateway.gateway import GraphqlLimits
 from crewmesh_gateway.graphql.arguments import (
     Budget,
     Page,
@@ -50,7 +49,8 @@ from crewmesh_gateway.graphql.arguments import (
 )
 from crewmesh_gateway.graphql.context import GraphInfo
 from crewmesh_gateway.graphql.errors import name_error
-from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS, CostLimit, RateLimit
+from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS, RateLimit, SizeLimit
+from crewmesh_gateway.graphql.settings import GraphqlLimits
 from crewmesh_gateway.graphql.types import (
     ApiKey,
     CreatedApiKey,
@@ -375,14 +375,11 @@ class _Schema(strawberry.Schema):
 
 def create_schema(limits: GraphqlLimits) -> strawberry.Schema:
     """Return the schema with its limits."""
-
-    class Cost(CostLimit):
-        max_cost = limits.max_cost
-
     extensions: list[type[SchemaExtension] | Callable[[], SchemaExtension]] = [
         RateLimit,
-        Cost,
-        lambda: QueryDepthLimiter(max_depth=limits.max_depth),
+        lambda: SizeLimit(
+            max_tokens=limits.max_tokens, max_depth=limits.max_depth, max_cost=limits.max_cost
+        ),
     ]
     if not limits.introspection:
         extensions.append(DisableIntrospection)
