@@ -2,7 +2,7 @@
 ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-bookworm
 FROM ${PYTHON_IMAGE}
 COPY requirements.lock /tmp/
-RUN grep -oE '^[A-Za-z0-9._-]+==[^ ;]+' /tmp/requirements.lock >/tmp/versions \
+RUN sed -nE 's/^([A-Za-z0-9._-]+==[^\\]*).*/\1/p' /tmp/requirements.lock >/tmp/versions \
  && python3 -m venv /opt/collector \
  && /opt/collector/bin/pip install --quiet --no-cache-dir --constraint /tmp/versions \
       aiohttp opentelemetry-proto pyyaml
