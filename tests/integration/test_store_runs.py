@@ -410,23 +410,26 @@ async def test_leases_are_spread_over_the_workers_with_room(store: StoreClient) 
     assert len({lease.run.id for lease in leases}) == 8
 
 
-async def test_an_organisation_with_many_runs_waiting_delays_no_other(
+async def test_an_organisation_with_a_thousand_runs_waiting_delays_no_other(
     store: StoreClient, database_url: str
 ) -> None:
-    for _ in range(30):
-        await store.create()
+    await asyncio.gather(*(store.create() for _ in range(1000)))
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=2, hello=True)
+    running = [await worker.lease() for _ in range(2)]
     with psycopg.connect(database_url, autocommit=True) as connection:
         row = connection.execute("INSERT INTO orgs (name) VALUES ('b') RETURNING id").fetchone()
     assert row is not None
-    other = Identity("agent_worker", str(row[0]), "somebody", "developer")
-    mine = store.org
-    store.org = other
+    store.org = Identity("agent_worker", str(row[0]), "somebody", "developer")
     late = [(await store.create()).run.id for _ in range(2)]
-    store.org = mine
-    worker = Attached(store, "w1")
-    await worker.say(free_slots=4, hello=True)
-    claimed = [(await worker.lease()).run.id for _ in range(4)]
-    assert set(late) <= set(claimed)
+    # Its first run waits for the end of one run, no longer.
+    leased = []
+    for received, lease in enumerate(running, start=2):
+        await store.append(ending(lease, lease.next_seq))
+        await worker.say(free_slots=1, leases_received=received)
+        leased.append((await worker.lease()).run.id)
+        await worker.say(free_slots=0, leases_received=received + 1)
+    assert leased[0] == late[0]
 
 
 async def test_limits_of_an_organisation_and_of_a_crew_hold(
@@ -469,6 +472,33 @@ async def test_an_expired_lease_goes_back_to_the_queue_until_no_attempt_is_left(
         ]
         run = await store.get(lease.run.id)
         assert run.error.code == "attempts_exhausted"
+
+
+async def test_each_failure_makes_a_run_wait_longer_for_its_next_attempt(
+    store: StoreClient, database_url: str
+) -> None:
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=1, hello=True)
+    run = (await store.create(max_attempts=4)).run.id
+    fault = run_pb2.RunError(code="crew_failed", message="a fault")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for failures, pause in enumerate([0, 1, 2], start=1):
+            lease = await worker.lease()
+            assert (lease.run.id, lease.run.attempt) == (run, failures)
+            before = connection.execute("SELECT now()").fetchone()
+            queued = event("run.queued")
+            await store.append(append(lease, lease.next_seq, queued, status=QUEUED, error=fault))
+            row = connection.execute(
+                "SELECT available_at - %s::interval BETWEEN %s AND now(), failures"
+                " FROM runs WHERE id = %s",
+                [timedelta(seconds=pause), *(before or ()), run],
+            ).fetchone()
+            assert row == (True, failures)
+            await worker.say(free_slots=1, leases_received=failures)
+        pauses = connection.execute(
+            "SELECT extract(epoch FROM retry_delay(n)) FROM generate_series(1, 10) n"
+        ).fetchall()
+    assert [int(row[0]) for row in pauses] == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 async def test_renewal_tells_what_is_lost_and_what_is_to_be_cancelled(store: StoreClient) -> None:

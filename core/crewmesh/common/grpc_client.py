@@ -8,94 +8,72 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import grpc
+from google.protobuf.descriptor_pb2 import MethodOptions
 
 from crewmesh.common.call_tracing import client_interceptors
 from crewmesh.common.mesh_tls import TlsDirectory
 from crewmesh.common.renewing_channel import RenewingChannel
 from crewmesh.v1 import (
+    agent_pb2,
     agent_pb2_grpc,
+    audit_pb2,
     audit_pb2_grpc,
+    budget_pb2,
     budget_pb2_grpc,
+    crew_store_pb2,
     crew_store_pb2_grpc,
+    delivery_pb2,
     delivery_pb2_grpc,
+    file_pb2,
     file_pb2_grpc,
+    identity_pb2,
     identity_pb2_grpc,
+    limit_pb2,
     limit_pb2_grpc,
+    run_store_pb2,
     run_store_pb2_grpc,
+    session_pb2,
     session_pb2_grpc,
+    session_store_pb2,
     session_store_pb2_grpc,
+    tenant_pb2,
     tenant_pb2_grpc,
 )
 
 Call = TypeVar("Call", bound=grpc.aio.Call)
 
-# Calls that change nothing, or that carry what makes a repetition harmless: a
-# lease's epoch, an event's number. Nothing else is ever sent twice. A stream is
-# begun again only if it broke before its first message.
-_REPEATABLE = {
-    "RunStoreService": (
-        "AppendEvents",
-        "RecordEffect",
-        "RenewLeases",
-        "GetRun",
-        "ListRuns",
-        "ListRunEvents",
-        "WatchRun",
-        "CancelRun",
-        "ListWorkers",
-    ),
-    "DeliveryService": ("ReportDelivery",),
-    "IdentityService": ("Authenticate",),
-    "AuditService": ("ListAuditEntries",),
-    "LimitService": ("GetLimits",),
-    "CrewStoreService": (
-        "GetStoredCrew",
-        "ListStoredCrews",
-        "ListStoredVersions",
-        "SetCurrentVersion",
-        "PublishCrews",
-    ),
-    "BudgetService": (
-        "ReserveBudget",
-        "SettleBudget",
-        "ListBudgets",
-        "PutBudgets",
-        "GetUsage",
-    ),
-    "TenantService": (
-        "PutSecret",
-        "ListSecrets",
-        "GetSecret",
-        "GetPolicy",
-        "PutPolicy",
-    ),
-    "SessionStoreService": (
-        "GetSession",
-        "ListSessions",
-        "ListMessages",
-        "ForgetMemory",
-        "ReadMemories",
-    ),
-    "SessionService": ("GetSession", "ListSessions", "ListMessages", "ForgetMemory"),
-    "AgentService": (
-        "ListCrews",
-        "GetCrew",
-        "ListCrewVersions",
-        "DiffCrew",
-        "RollbackCrew",
-        "ListTools",
-        "GetRun",
-        "ListRuns",
-        "ListRunEvents",
-        "WatchRun",
-        "CancelRun",
-    ),
-}
-_RETRIED_METHODS = [
-    {"service": f"crewmesh.v1.{service}", "method": method}
-    for service, methods in _REPEATABLE.items()
-    for method in methods
-]
+_MODULES = (
+    agent_pb2,
+    audit_pb2,
+    budget_pb2,
+    crew_store_pb2,
+    delivery_pb2,
+    file_pb2,
+    identity_pb2,
+    limit_pb2,
+    run_store_pb2,
+    session_pb2,
+    session_store_pb2,
+    tenant_pb2,
+)
+
+
+def repeatable_methods() -> list[dict[str, str]]:
+    """Return the rpcs that may be sent again, in the form of gRPC's service config.
+
+    They are those that the protos call idempotent, or free of side effects: calls that change
+    nothing, or that carry what makes a repetition harmless, such as a lease's epoch or an event's
+    number. Nothing else is ever sent twice. A stream is begun again only if it broke before its
+    first message.
+    """
+    return [
+        {"service": service.full_name, "method": method.name}
+        for module in _MODULES
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if method.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
+    ]
+
 
 _SERVICE_CONFIG = json.dumps(
     {
@@ -104,7 +82,7 @@ _SERVICE_CONFIG = json.dumps(
         "healthCheckConfig": {"serviceName": ""},
         "methodConfig": [
             {
-                "name": _RETRIED_METHODS,
+                "name": repeatable_methods(),
                 "retryPolicy": {
                     "maxAttempts": 4,
                     "initialBackoff": "0.05s",
