@@ -16,20 +16,39 @@ _PASSING = {429, 502, 503, 504}
 
 @dataclass
 class Load:
-    """So many runs of `hello`, so many a second; each asked for until it is accepted."""
+    """Runs of `hello`, so many a second and at most so many; each asked for until it is accepted."""
 
     url: str
     api_key: str
-    runs: int
+    most_runs: int
     runs_per_second: float
     accepted: list[str] = field(default_factory=list)
     asked_again: int = 0
+    enough: bool = False
 
-    async def start_all(self) -> None:
+    async def start_runs(self) -> None:
+        """Start runs until there are `enough`."""
         async with self._client() as client, asyncio.TaskGroup() as group:
-            for number in range(self.runs):
+            for number in range(self.most_runs):
+                if self.enough:
+                    break
                 group.create_task(self._start(client, number))
                 await asyncio.sleep(1 / self.runs_per_second)
+
+    async def more(self, runs: int) -> None:
+        """Wait until so many more have been accepted."""
+        wanted = len(self.accepted) + runs
+        while len(self.accepted) < wanted:  # noqa: ASYNC110 - their answers come one by one
+            await asyncio.sleep(0.1)
+
+    async def workers(self, number: int) -> None:
+        """Wait until the mesh sees so many workers."""
+        async with self._client() as client:
+            seen = -1
+            while seen != number:
+                await asyncio.sleep(0.5)
+                answer = (await client.get("/v1/workers")).raise_for_status()
+                seen = len(answer.json()["items"])
 
     async def _start(self, client: httpx2.AsyncClient, number: int) -> None:
         # The same key each time: what was accepted with its answer lost isn't started twice.
