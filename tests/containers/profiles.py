@@ -60,6 +60,8 @@ def look(stack: Stack, report: Report) -> None:
 def look_at_objects(stack: Stack, report: Report) -> None:
     """A dataset and what a run makes of it are in S3, and come back from there."""
     say("objects in S3:")
+    (server,) = stack.containers("s3")
+    wait_until(lambda: stack.healthy(server), 60, "the S3 server is healthy")
     with _client(stack) as client:
         files = {"file": (_BOOKS.name, _BOOKS.read_bytes(), "text/csv")}
         dataset = client.post("/v1/datasets", files=files).raise_for_status().json()
