@@ -136,6 +136,7 @@ async def serving_gateway(mesh: FakeMesh, **settings: Any) -> AsyncIterator[Serv
             configured.graphql_max_depth,
             configured.graphql_max_cost,
         ),
+        publishes_metrics=not configured.metrics_address,
     )
     stop = asyncio.Event()
     server = GatewayServer(gateway, configured, stop)

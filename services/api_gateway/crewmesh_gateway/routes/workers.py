@@ -23,7 +23,8 @@ router = APIRouter(tags=["workers"])
 async def list_workers(relay: RequestRelay) -> Response:
     """List the attached workers, on one page, and your organisation's queue.
 
-    One whose stream ends is gone at once, one that falls silent after a minute."""
+    One whose stream ends is gone at once, one that falls silent after a minute.
+    """
     answer = await relay.call(relay.mesh.fleet.ListWorkers, ListWorkersRequest())
     return Json(
         {
