@@ -17,6 +17,7 @@ MERMAID = ROOT / "console/node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js"
 GENERATED = {
     "reference/rest.md": rest.page,
     "reference/grpc.md": grpc_api.page,
+    "reference/grpc-store.md": grpc_api.store_page,
     "reference/errors.md": errors.page,
     "reference/cli.md": cli.page,
     "reference/settings.md": settings.page,
