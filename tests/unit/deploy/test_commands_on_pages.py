@@ -5,6 +5,7 @@ What the commands do needs an engine or a cluster: `make test-containers` has th
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shlex
@@ -107,7 +108,7 @@ def test_compose_takes_the_file(profiles: str) -> None:
     done = subprocess.run(
         ["docker", "compose", "config", "--quiet"],
         cwd=ROOT,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "COMPOSE_PROFILES": profiles},
+        env={**os.environ, "COMPOSE_PROFILES": profiles},
         capture_output=True,
         text=True,
     )
