@@ -1,4 +1,4 @@
-"""The gRPC interface: services and messages with their comments, as buf reads the protos."""
+"""The gRPC interfaces: services and messages with their comments, as buf reads the protos."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from crewmesh.v1 import access_pb2
 
 ROOT = Path(__file__).parents[2]
-# What internal services may call; the store's interfaces are the mesh's own.
+# What internal services may call.
 _PUBLIC = ("AgentService", "SessionService")
+# The mesh's own: what the workers and the gateway call.
+_OF_THE_STORE = (
+    *("RunStoreService", "SessionStoreService", "CrewStoreService", "FileService"),
+    *("IdentityService", "TenantService", "LimitService", "BudgetService"),
+    *("DeliveryService", "AuditService"),
+)
 _TYPES = {
     number: name.removeprefix("TYPE_").lower() for name, number in FieldDescriptorProto.Type.items()
 }
@@ -25,14 +31,31 @@ Package `crewmesh.v1`, served by every agent worker, with the standard health se
 reflection. [How to call it from a service](../how-to/call-from-a-service.md). The protos are in `protos/crewmesh/v1`; fields are added to them, never renamed.
 """
 
+_STORE_HEAD = """\
+# gRPC of the store
+
+Package `crewmesh.v1`, served by every store to the mesh's own services: each call carries an identity that is signed with the mesh's secret, and comes over mutual TLS
+([why](../decisions/0007-one-identity-inside-the-mesh.md)). Nobody else can call it, and it may change with any release; [the workers' interface](grpc.md) is for
+internal services. With each operation on runs stands what it costs Postgres; [measured](../benchmarks/scaling.md).
+"""
+
 
 def page() -> str:
-    """Return the page."""
+    """Return the page of what internal services may call."""
+    return _read().page(_HEAD, _PUBLIC)
+
+
+def store_page() -> str:
+    """Return the page of the store's own."""
+    return _read().page(_STORE_HEAD, _OF_THE_STORE)
+
+
+def _read() -> _Reference:
     buf = Path(sys.executable).with_name("buf")
     image = subprocess.run(
         [buf, "build", "protos", "-o", "-#format=binpb"], cwd=ROOT, check=True, capture_output=True
     ).stdout
-    return _Reference(descriptor_pb2.FileDescriptorSet.FromString(image)).page()
+    return _Reference(descriptor_pb2.FileDescriptorSet.FromString(image))
 
 
 class _Reference:
@@ -66,9 +89,9 @@ class _Reference:
                         },
                     )
 
-    def page(self) -> str:
+    def page(self, head: str, services: tuple[str, ...]) -> str:
         used: dict[str, None] = {}
-        parts = [_HEAD, *(self._service(name, used) for name in _PUBLIC)]
+        parts = [head, *(self._service(name, used) for name in services)]
         queue = list(used)
         for name in queue:
             for other in self._fields_types(name):
@@ -90,9 +113,9 @@ class _Reference:
             used[takes] = used[gives] = None
             access = method.options.Extensions[access_pb2.access]
             lines.append(
-                f"| `{method.name}` | {_link(takes)} | "
+                f"| `{method.name}` | {'a stream of ' if method.client_streaming else ''}{_link(takes)} | "
                 f"{'a stream of ' if method.server_streaming else ''}{_link(gives)} | "
-                f"`{access.permission}` | {_line(of_methods.get(number, ''))} |"
+                f"{_allowed(access)} | {_line(of_methods.get(number, ''))} |"
             )
         return "\n".join(lines) + "\n"
 
@@ -139,6 +162,12 @@ def _type(field: FieldDescriptorProto) -> str:
     repeated = field.label == FieldDescriptorProto.LABEL_REPEATED and name != "map"
     optional = field.proto3_optional
     return ("repeated " if repeated else "optional " if optional else "") + name
+
+
+def _allowed(access: access_pb2.Access) -> str:
+    if access.permission:
+        return f"`{access.permission}`"
+    return "the mesh itself" if access.mesh_only else "any caller"
 
 
 def _short(name: str) -> str:

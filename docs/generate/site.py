@@ -17,6 +17,7 @@ MERMAID = ROOT / "console/node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js"
 GENERATED = {
     "reference/rest.md": rest.page,
     "reference/grpc.md": grpc_api.page,
+    "reference/grpc-store.md": grpc_api.store_page,
     "reference/errors.md": errors.page,
     "reference/cli.md": cli.page,
     "reference/settings.md": settings.page,
@@ -30,8 +31,7 @@ _SECTIONS: list[tuple[str, list[str]]] = [
     ("How it works", ["architecture.md", "security.md", "decisions/README.md", "decisions/0*.md"]),
     ("Operate", ["operations/README.md", "operations/*.md", "operations/runbooks/README.md",
                  "operations/runbooks/*.md"]),
-    ("Measured", ["report.md", "benchmarks/README.md", "benchmarks/*.md", "chaos.md", "soak.md",
-                  "security-campaign.md"]),
+    ("Measured", ["report.md", "benchmarks/README.md", "benchmarks/*.md", "chaos.md", "soak.md"]),
 ]  # fmt: skip
 _NO_PAGES = ("generate",)
 
@@ -71,7 +71,10 @@ def _settings(target: Path) -> str:
     for title, patterns in _SECTIONS:
         pages = []
         for pattern in patterns:
-            for path in sorted(target.glob(pattern)):
+            found = sorted(target.glob(pattern))
+            if not found:
+                raise ValueError(f"{pattern}: there is no such page")
+            for path in found:
                 if path not in seen:
                     seen.add(path)
                     pages.append({_title(path): path.relative_to(target).as_posix()})

@@ -245,6 +245,8 @@ n is the number of finished runs. Running and waiting runs have indexes of their
 leave, and a run's events are in its week's partition; what grows is the depth of B-trees, by one level
 from thousands to a million.
 
+The reference has it with each operation of the store ([gRPC of the store](../reference/grpc-store.md)).
+
 Lists that are filtered read from the newest on until the page is full: O(log n + page / share of the
 runs that pass). Those of a session have an index and cost O(log n + page).
 """

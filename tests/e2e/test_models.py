@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT, Mesh, running_mesh
 from tests.e2e.openai_server import Answer, ModelServer, model_server
+from tests.e2e.test_event_payloads import faults
 
 PRICES = json.dumps({"priced-*": {"input_usd_per_million": 1000, "output_usd_per_million": 3000}})
 
@@ -34,6 +35,7 @@ class Served:
             assert response.status == 202, await response.text()
             run = await response.json()
         events = [event async for event in self.mesh.watch(run["id"])]
+        assert list(faults(events)) == []
         return await self.mesh.get(f"/v1/runs/{run['id']}"), events
 
 
@@ -310,6 +312,7 @@ async def test_a_person_approves_the_calls_that_policy_names_one_by_one(
     finally:
         await served.mesh.http.put("/v1/policy", json={})
     assert events[-1]["type"] == "run.succeeded", events[-1]["payload"]
+    assert list(faults(events)) == []
     assert file.read_text(encoding="utf-8") == "paid 1\npaid 2\n"
 
 

@@ -285,33 +285,69 @@ async def test_lines_carry_the_ids_of_their_request_run_and_tenant(observed: Obs
     assert request["trace_id"] == accepted["trace_id"]
 
 
-async def test_a_signal_sets_the_level_and_sets_it_back(observed: Observed) -> None:
+async def step(mesh: Mesh, service: str, by: signal.Signals, to: str) -> None:
+    """Send a service a signal, and wait until it says that its level is another."""
+    log = mesh.directory / "logs" / f"{service}.log"
+
+    def times() -> int:
+        return log.read_text(encoding="utf-8").count(f'"to": "{to}"')
+
+    before = times()
+    mesh.services()[service].send_signal(by)
+
+    async def is_said() -> bool:
+        return times() > before
+
+    await until(is_said)
+
+
+@pytest.mark.parametrize("service", ["gateway", "store", "worker-1"])
+async def test_signals_set_any_level_while_a_service_runs(observed: Observed, service: str) -> None:
     mesh = observed.mesh
-    gateway, log = mesh.services()["gateway"], mesh.directory / "logs" / "gateway.log"
+    steps = [(signal.SIGUSR2, "WARNING"), (signal.SIGUSR2, "ERROR"), (signal.SIGUSR2, "ERROR"),
+             (signal.SIGUSR1, "WARNING"), (signal.SIGUSR1, "INFO"), (signal.SIGUSR1, "DEBUG"),
+             (signal.SIGUSR1, "DEBUG"), (signal.SIGUSR2, "INFO")]  # fmt: skip
+    for by, to in steps:
+        await step(mesh, service, by, to)
+        if to == "ERROR":
+            before = info_lines(mesh, service)
+            await finished(mesh)
+            assert info_lines(mesh, service) == before
+    before = info_lines(mesh, service)
+    await finished(mesh)
+    assert info_lines(mesh, service) > before
+
+
+def info_lines(mesh: Mesh, service: str) -> int:
+    log = mesh.directory / "logs" / f"{service}.log"
+    return log.read_text(encoding="utf-8").count('"level": "info"')
+
+
+async def finished(mesh: Mesh) -> None:
+    """Run a crew to its end: each service has something to say of it."""
+    run = await mesh.start_run("hello", topic="levels")
+    async for _ in mesh.watch(run["id"]):
+        pass
+
+
+async def test_a_signal_shows_what_debug_tells_and_another_ends_it(observed: Observed) -> None:
+    mesh = observed.mesh
+    log = mesh.directory / "logs" / "gateway.log"
 
     def count(text: str) -> int:
         return log.read_text(encoding="utf-8").count(text)
 
-    async def switch(to: str) -> None:
-        before = count(f'"to": "{to}"')
-        gateway.send_signal(signal.SIGUSR1)
-
-        async def is_said() -> bool:
-            return count(f'"to": "{to}"') > before
-
-        await until(is_said)
-
     quiet = '"route": "/healthz"'
     await mesh.get("/healthz")
     assert count(quiet) == 0
-    await switch("DEBUG")
+    await step(mesh, "gateway", signal.SIGUSR1, "DEBUG")
     await mesh.get("/healthz")
 
     async def is_logged() -> bool:
         return count(quiet) == 1
 
     await until(is_logged)
-    await switch("INFO")
+    await step(mesh, "gateway", signal.SIGUSR2, "INFO")
     await mesh.get("/healthz")
     # A line that comes after where another would be.
     await mesh.get("/v1/me")

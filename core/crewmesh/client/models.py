@@ -431,7 +431,7 @@ class UsageReport(Model):
 
 
 class Worker(Model):
-    """A worker that was seen in the last minute."""
+    """A worker that is attached, or fell silent less than a minute ago."""
 
     id: str
     address: str = ""

@@ -1,6 +1,6 @@
 """Structured logs: one JSON object a line, with the ids that are in context.
 
-SIGUSR1 switches a running service to DEBUG, and back.
+A running service logs a level more at each SIGUSR1, and a level less at each SIGUSR2.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from crewmesh.common.lifecycle import fail
 
 log = structlog.get_logger(__name__)
 
+# Those of CREWMESH_LOG_LEVEL, the least first.
+_LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 # Their INFO lines say per request what ours say better.
 _NOISY = ("uvicorn.access", "alembic", "httpx2", "httpcore2", "urllib3", "opentelemetry")
 
@@ -46,13 +48,15 @@ def start_logging(service: str, settings: Settings) -> None:
         handler.setFormatter(root.handlers[0].formatter)
         root.addHandler(handler)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGUSR1, lambda *_: toggle_debug(settings.log_level))
+        signal.signal(signal.SIGUSR1, lambda *_: step_level(1))
+        signal.signal(signal.SIGUSR2, lambda *_: step_level(-1))
 
 
-def toggle_debug(level: str) -> None:
-    """Log at DEBUG from now on; at `level` again, if that is so already."""
+def step_level(steps: int) -> None:
+    """Log so many levels more from now on, or less: from ERROR alone to DEBUG."""
     root = logging.getLogger()
-    new = logging.getLevelName(level) if root.level == logging.DEBUG else logging.DEBUG
+    place = _LEVELS.index(root.level) + steps
+    new = _LEVELS[max(0, min(place, len(_LEVELS) - 1))]
     root.setLevel(new)
     # Said whatever the level is: who sent the signal wants to know.
     log.log(max(new, logging.WARNING), "log level changed", to=logging.getLevelName(new))

@@ -29,6 +29,7 @@ class Gateway:
         address_requests_per_minute: int = 0,
         oidc: OidcProvider | None = None,
         graphql: GraphqlLimits | None = None,
+        publishes_metrics: bool = True,
     ) -> None:
         self.mesh = mesh
         self.authenticator = Authenticator(mesh.identities, SERVICE, error_of)
@@ -43,6 +44,8 @@ class Gateway:
         self.oidc = oidc
         self.pending_sign_ins = Sealer(mesh_secret, b"crewmesh pending sign-in")
         self.metrics = Metrics()
+        # At the public port; else only Prometheus reaches them, at a port of their own.
+        self.publishes_metrics = publishes_metrics
         self.max_body_bytes = max_body_bytes
         self.max_upload_bytes = max_upload_bytes
         self.graphql = graphql or GraphqlLimits()

@@ -11,7 +11,7 @@ from crewmesh_gateway.schemas import Page
 
 
 class Worker(BaseModel):
-    """A worker that was seen in the last minute."""
+    """A worker that is attached, or fell silent less than a minute ago."""
 
     id: str
     address: str

@@ -12,8 +12,10 @@ import structlog
 import uvicorn
 import uvloop
 
+from crewmesh.common.errors import InvalidInputError
 from crewmesh.common.lifecycle import fail, report_ready, settle_memory, stop_requested
 from crewmesh.common.logging import start_logging
+from crewmesh.common.metrics import MetricsServer
 from crewmesh.common.tracing import configure_tracing, stop_tracing
 from crewmesh_gateway.app import create_app
 from crewmesh_gateway.gateway import Gateway
@@ -44,6 +46,7 @@ async def run(settings: GatewaySettings) -> None:
         address_requests_per_minute=settings.address_requests_per_minute,
         oidc=provider,
         graphql=settings.graphql(),
+        publishes_metrics=not settings.metrics_address,
     )
     try:
         await GatewayServer(gateway, settings, stop).serve([listener])
@@ -88,6 +91,7 @@ class GatewayServer(uvicorn.Server):
         self._gateway = gateway
         self._settings = settings
         self._stop = stop
+        self._metrics = MetricsServer(gateway.metrics.registry, settings.metrics_address)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -96,11 +100,15 @@ class GatewayServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve, and say where."""
+        try:
+            self._metrics.start()
+        except InvalidInputError as error:
+            fail(str(error))
         await super().startup(sockets)
         assert sockets is not None
         url = _url(self._settings.host, sockets[0].getsockname()[1])
         settle_memory()
-        report_ready(self._settings.ready_file, {"url": url})
+        report_ready(self._settings.ready_file, {"url": url, "metrics": self._metrics.address})
         log.info("ready", url=url)
 
     async def on_tick(self, counter: int) -> bool:
@@ -112,6 +120,7 @@ class GatewayServer(uvicorn.Server):
         log.info("stopping")
         self._gateway.draining.set()
         await super().shutdown(sockets)
+        await asyncio.to_thread(self._metrics.stop)
 
 
 def _url(host: str, port: int) -> str:

@@ -17,6 +17,11 @@ class GatewaySettings(EdgeSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0 picks a free one")
+    metrics_address: str = Field(
+        "",
+        description="host:port where Prometheus reads /metrics, which the public port then doesn't "
+        "have; empty: it is at the public port, for everybody",
+    )
     worker_target: str = Field(
         min_length=1, description="gRPC name of the agent workers, such as dns:///agent-worker:8081"
     )

@@ -132,6 +132,7 @@ async def serving_gateway(mesh: FakeMesh, **settings: Any) -> AsyncIterator[Serv
         address_requests_per_minute=configured.address_requests_per_minute,
         oidc=OidcProvider(provider) if (provider := configured.oidc()) else None,
         graphql=configured.graphql(),
+        publishes_metrics=not configured.metrics_address,
     )
     stop = asyncio.Event()
     server = GatewayServer(gateway, configured, stop)

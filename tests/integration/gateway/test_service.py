@@ -194,6 +194,22 @@ async def test_metrics_count_requests_by_route_and_open_streams(
     assert fake.run.id not in metrics
 
 
+async def test_with_a_port_of_their_own_metrics_are_not_at_the_public_one(
+    mesh: FakeMesh, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready.json"
+    variables = {"CREWMESH_METRICS_ADDRESS": "127.0.0.1:0"}
+    async with (
+        gateway_process(mesh, ready, **variables) as (_, url),
+        httpx2.AsyncClient() as client,
+    ):
+        public = await client.get(f"{url}/metrics")
+        address = json.loads(ready.read_text(encoding="utf-8"))["metrics"]
+        read = (await client.get(f"http://{address}/metrics")).text
+    assert (public.status_code, public.json()["code"]) == (404, "not_found")
+    assert "crewmesh_gateway_requests_total" in read
+
+
 async def test_the_documentation_page_loads_nothing_from_elsewhere(
     shared_client: httpx2.AsyncClient,
 ) -> None:

@@ -233,9 +233,50 @@ def test_prometheus_alone_reaches_the_metrics_and_traces_go_to_the_collector() -
     for part, policy in of_kind(render(ALL), "NetworkPolicy").items():
         spec = policy["spec"]
         reached = [rule["from"] for rule in spec["ingress"] if rule["ports"] == [{"port": 9464}]]
-        assert reached == ([] if part == "api-gateway" else [monitoring])
+        assert reached == [monitoring], part
         sent = [rule["to"] for rule in spec["egress"] if rule["ports"] == [{"port": 4318}]]
         assert sent == [monitoring]
+
+
+def test_the_gateway_reaches_the_identity_provider_where_it_is_told_to() -> None:
+    def egress(values: dict[str, str]) -> list[dict[str, Any]]:
+        policy = of_kind(render(values), "NetworkPolicy")["api-gateway"]
+        rules: list[dict[str, Any]] = policy["spec"]["egress"]
+        return rules
+
+    rule = "networkPolicy.gatewayEgress[0]"
+    asked = {f"{rule}.ports[0].port": "443", f"{rule}.to[0].ipBlock.cidr": "203.0.113.7/32"}
+    added = {"ports": [{"port": 443}], "to": [{"ipBlock": {"cidr": "203.0.113.7/32"}}]}
+    assert egress(asked) == [*egress({}), added]
+    for document in render(asked):
+        kubernetes_validate.validate(document, NEWEST, strict=True)
+
+
+def test_who_may_call_the_gateway_does_not_keep_prometheus_out() -> None:
+    clients = "networkPolicy.gatewayClients[0].namespaceSelector.matchLabels.team"
+    rules = of_kind(render({clients: "a"}), "NetworkPolicy")["api-gateway"]["spec"]["ingress"]
+    by_port = {rule["ports"][0]["port"]: rule.get("from") for rule in rules}
+    assert by_port == {
+        8080: [{"namespaceSelector": {"matchLabels": {"team": "a"}}}],
+        9464: [
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+        ],
+    }
+
+
+def test_what_the_ingress_publishes_has_no_metrics() -> None:
+    documents = render(ALL)
+    gateway = of_kind(documents, "Deployment")["api-gateway"]
+    (container,) = pod_of(gateway)["containers"]
+    assert {"name": "CREWMESH_METRICS_ADDRESS", "value": "0.0.0.0:9464"} in container["env"]
+    (path,) = of_kind(documents, "Ingress")["api-gateway"]["spec"]["rules"][0]["http"]["paths"]
+    (published,) = [
+        document
+        for document in documents
+        if document["kind"] == "Service"
+        and document["metadata"]["name"] == path["backend"]["service"]["name"]
+    ]
+    assert [port["targetPort"] for port in published["spec"]["ports"]] == ["http"]
 
 
 def test_the_operator_finds_every_part_s_metrics_and_the_rules() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from docs.generate import cli, errors, grpc_api, rest, settings, site
+from tests.benchmarks import scaling
 
 from crewmesh.common.errors import CrewmeshError
 from crewmesh.v1 import agent_pb2
@@ -50,6 +51,29 @@ def test_every_rpc_is_told_with_its_permission() -> None:
     for method in agent_pb2.DESCRIPTOR.services_by_name["AgentService"].methods:
         assert re.search(rf"^\| `{method.name}` \| .*`\w+\.\w+`", page, re.MULTILINE), method.name
     assert "Ending a stream never ends the run" in page  # the protos' comments are in it
+
+
+def test_every_service_of_the_store_is_told() -> None:
+    protos = ROOT / "protos" / "crewmesh" / "v1"
+    defined = {
+        name
+        for path in protos.glob("*.proto")
+        for name in re.findall(r"^service (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    told = set(re.findall(r"^## (\w+Service)$", grpc_api.store_page(), re.MULTILINE))
+    assert told == defined - {"AgentService", "SessionService"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "rpc"),
+    [
+        *(("create", "CreateRun"), ("claim", "AttachWorker"), ("append", "AppendEvents")),
+        *(("watch", "WatchRun"), ("get", "GetRun"), ("list", "ListRuns")),
+    ],
+)
+def test_an_operation_says_the_cost_that_the_benchmark_measures(operation: str, rpc: str) -> None:
+    cost = scaling.OPERATIONS[operation][1]
+    assert re.search(rf"^\| `{rpc}` \|.*{re.escape(cost)}", grpc_api.store_page(), re.MULTILINE)
 
 
 def test_every_reason_has_its_status() -> None:

@@ -8,7 +8,7 @@ from crewmesh.cli.text import ago, duration
 
 
 def workers(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
-    """Show the workers seen in the last minute, and your organisation's queue."""
+    """Show the attached workers, and your organisation's queue."""
     fleet = fetch(data_dir, lambda client: client.mesh.workers())
     if as_json:
         print_json(fleet)

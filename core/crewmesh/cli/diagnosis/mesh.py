@@ -109,7 +109,7 @@ async def check_workers(client: AsyncClient) -> Finding:
         return warning("workers", f"unknown: {error.what}", error.next_step)
     if not fleet.items:
         step = "start a worker; runs that are accepted wait for it"
-        return fault("workers", "none was seen in the last minute", step)
+        return fault("workers", "none is attached", step)
     free = sum(worker.free_slots for worker in fleet.items)
     if not free and fleet.queue.queued:
         step = "start more workers, or give them more slots (CREWMESH_SLOTS)"

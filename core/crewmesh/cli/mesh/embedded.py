@@ -184,7 +184,12 @@ class EmbeddedMesh:
         return self._spec(name, "crewmesh_worker", environment, settings, _DRAIN_SECONDS)
 
     def _gateway_spec(self, environment: Mapping[str, str], port: ReservedPort) -> ServiceSpec:
-        settings = {"CREWMESH_HOST": HOST, "CREWMESH_PORT": str(port.number)}
+        # It answers this machine alone, so its metrics may be where all else is.
+        settings = {
+            "CREWMESH_HOST": HOST,
+            "CREWMESH_PORT": str(port.number),
+            "CREWMESH_METRICS_ADDRESS": "",
+        }
         return self._spec("gateway", "crewmesh_gateway", environment, settings)
 
     def _spec(

@@ -113,7 +113,7 @@ class AsyncMeshResource(AsyncResource):
         return await self._transport.call(UsageReport, protocol.get("/v1/usage", **query))
 
     async def workers(self) -> Fleet:
-        """Return the workers seen in the last minute, and the organisation's queue."""
+        """Return the attached workers, and the organisation's queue."""
         return await self._transport.call(Fleet, protocol.get("/v1/workers"))
 
     async def health(self) -> Health:

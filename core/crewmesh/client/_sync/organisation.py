@@ -114,7 +114,7 @@ class MeshResource(Resource):
         return self._transport.call(UsageReport, protocol.get("/v1/usage", **query))
 
     def workers(self) -> Fleet:
-        """Return the workers seen in the last minute, and the organisation's queue."""
+        """Return the attached workers, and the organisation's queue."""
         return self._transport.call(Fleet, protocol.get("/v1/workers"))
 
     def health(self) -> Health:

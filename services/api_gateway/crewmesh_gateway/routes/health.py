@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
@@ -39,12 +39,20 @@ async def readyz(request: Request) -> Response:
 @router.get(
     "/metrics",
     summary="Counters for Prometheus",
-    responses={200: {"content": {"text/plain": {}}}},
+    responses={
+        200: {"content": {"text/plain": {}}},
+        404: {"description": "The gateway has a port of its own for them"},
+    },
     response_class=Response,
 )
 async def metrics(request: Request) -> Response:
-    """Return requests, durations and open event streams in Prometheus' text format."""
+    """Return requests, durations and open event streams in Prometheus' text format.
+
+    Where `CREWMESH_METRICS_ADDRESS` is set, they are there and not here.
+    """
     gateway: Gateway = request.app.state.gateway
+    if not gateway.publishes_metrics:
+        raise HTTPException(404)
     return Response(
         generate_latest(gateway.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
     )

@@ -21,7 +21,10 @@ router = APIRouter(tags=["workers"])
     responses={200: {"model": schemas.Fleet}, **problems()},
 )
 async def list_workers(relay: RequestRelay) -> Response:
-    """List the workers seen in the last minute, on one page, and your organisation's queue."""
+    """List the attached workers, on one page, and your organisation's queue.
+
+    One whose stream ends is gone at once, one that falls silent after a minute.
+    """
     answer = await relay.call(relay.mesh.fleet.ListWorkers, ListWorkersRequest())
     return Json(
         {

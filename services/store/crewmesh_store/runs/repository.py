@@ -467,7 +467,7 @@ class RunRepository:
         await self._database.fetch(SQL["forget_worker"], id=worker_id, session_id=session_id)
 
     async def list_workers(self) -> list[run_store_pb2.Worker]:
-        """Return the workers seen in the last minute."""
+        """Return the workers that are attached; one that falls silent, for a minute more."""
         rows = await self._database.fetch(SQL["list_workers"], lease_ttl=self.lease_ttl)
         return [worker_from_row(row) for row in rows]
 
