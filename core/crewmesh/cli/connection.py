@@ -18,11 +18,15 @@ _START_ONE = "start one with `crewmesh up`, or name one with `crewmesh login`"
 
 @dataclass(frozen=True)
 class Connection:
-    """A mesh's address, the key for it, and where both were found."""
+    """A mesh's address, the key for it, and where both were found.
+
+    `key_id` is the key's where `crewmesh login` made it for this machine.
+    """
 
     url: str
     api_key: str
     source: str
+    key_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def read_profile() -> Connection | None:
     profile = _read_json(path, {"url": str, "api_key": str}, "log in again with `crewmesh login`")
     if profile is None:
         return None
-    return Connection(profile["url"], profile["api_key"], f"the profile in {path}")
+    key_id = str(profile.get("key_id", ""))
+    return Connection(profile["url"], profile["api_key"], f"the profile in {path}", key_id)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from crewmesh.cli.diagnosis import machine
 from crewmesh.cli.diagnosis.mesh import check_clock
@@ -39,6 +40,14 @@ def test_what_is_broken_comes_with_a_next_step(crewmesh: Crewmesh, mesh: FakeMes
     assert "next: look into the log of the store" in examined.out
     assert "Broken: 1." in examined.out
     assert findings(crewmesh("doctor", "--json"))["store"]["state"] == "fault"
+
+
+def test_a_server_that_is_no_mesh_is_a_finding(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    for path in ("/healthz", "/v1/runs"):
+        mesh.problems[path] = [Response("<html>Welcome</html>", media_type="text/html")]
+    assert findings(crewmesh("doctor", "--json"))["gateway"]["state"] == "fault"
+    listed = crewmesh("runs", "ls")
+    assert (listed.status, "check that the address is a mesh's" in listed.err) == (1, True)
 
 
 def test_a_clock_that_is_off_is_a_warning(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
