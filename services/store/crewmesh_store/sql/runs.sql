@@ -510,6 +510,7 @@ FROM (
         FROM run_events
         WHERE run_id = r.id AND seq > %(after_seq)s::bigint
             AND (wanted.task IS NULL OR task = wanted.task)
+            AND (cardinality(%(types)s::text[]) = 0 OR type = ANY(%(types)s::text[]))
         ORDER BY seq LIMIT %(limit)s
     ) e
 ) measured
