@@ -552,6 +552,33 @@ async def test_events_are_followed_from_a_number_on(mesh: FakeMesh, gateway: Ser
     assert seen == [2, 3]
 
 
+async def test_a_gateway_that_stops_has_its_sockets_opened_anew_and_ends_no_subscription(
+    mesh: FakeMesh, gateway: ServedGateway
+) -> None:
+    run = mesh.agents.make_run()
+    await run.append("run.started")
+    async with connect(socket_url(gateway), subprotocols=[PROTOCOL]) as socket:
+        await open_socket(socket, {"authorization": f"Bearer {API_KEY}"})
+        seen = []
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            async for seq in subscribe(socket, run.run.id, 0):
+                seen.append(seq)
+                gateway.stop.set()
+            raise AssertionError("the subscription is complete, as at the run's end")
+    assert closed.value.rcvd is not None
+    # Service restart: a code that graphql-ws connects anew after.
+    assert closed.value.rcvd.code == 1012
+    await gateway.serving
+    await run.append("run.log")
+    async with (
+        serving_gateway(mesh) as next_one,
+        connect(socket_url(next_one), subprotocols=[PROTOCOL]) as socket,
+    ):
+        await open_socket(socket, {"authorization": f"Bearer {API_KEY}"})
+        await run.end()
+        assert [seq async for seq in subscribe(socket, run.run.id, seen[-1])] == [2, 3]
+
+
 async def test_a_socket_has_a_log_line_and_is_counted_when_it_has_closed(
     gateway: ServedGateway, lines: list[dict[str, Any]]
 ) -> None:
