@@ -295,7 +295,10 @@ async def test_files_are_their_tasks_and_events_and_a_run_leads_back_to_its_crew
     # Two levels of crews, of runs, of events (the runs' own; which of them tell of files), and of
     # files (the tasks' and the events').
     levels = ("ListCrews", "BatchListRuns", "BatchListRunEvents", "BatchListArtifacts")
-    assert few == many == dict.fromkeys(levels, 2) | {"BatchGetRuns": 1}, answer
+    most = Counter(dict.fromkeys(levels, 2) | {"BatchGetRuns": 1})
+    # What two levels ask at the same moment is one call.
+    assert few <= most, few
+    assert many <= most, many
     for crew, (run, *_) in zip(
         "ab", (c["runs"] for c in answer["data"]["crews"]["items"]), strict=True
     ):
