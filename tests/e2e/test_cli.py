@@ -172,6 +172,62 @@ async def test_login_and_the_data_directory_lead_to_the_mesh(mesh: Mesh, tmp_pat
     assert (await crewmesh(mesh, "crews", "ls", **own)).out == by_files.out
 
 
+async def typed(mesh: Mesh, text: str, *arguments: str, **more: str) -> Ran:
+    """Run a command with something on its stdin."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "crewmesh.cli", *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment_of(mesh) | more,
+    )
+    out, err = await process.communicate(text.encode())
+    return Ran(process.returncode, out.decode(), err.decode())
+
+
+async def test_a_person_logs_in_changes_their_password_and_logs_out(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    email, old, new = "ana@example.org", "a password of ana's", "another password of ana's"
+    added = await typed(mesh, old, "users", "add", email, "--password", "--json")
+    assert added.status == 0, added.err
+    shown = await crewmesh(mesh, "users", "show", email)
+    assert added.json["id"] in shown.out
+    own = {"XDG_CONFIG_HOME": str(tmp_path), "CREWMESH_URL": "", "CREWMESH_API_KEY": ""}
+    login = ("login", "--url", mesh.url, "--email", email)
+    assert (await typed(mesh, old, *login, **own)).status == 0
+    me = (await crewmesh(mesh, "whoami", "--json", **own)).json
+    assert (me["user"]["email"], me["role"]) == (email, "developer")
+    wrong = await typed(mesh, f"{new}\n{new}\n", "password", **own)
+    assert (wrong.status, "current password" in wrong.err) == (2, True)
+    changed = await typed(mesh, f"{old}\n{new}\n", "password", **own)
+    assert changed.status == 0, changed.err
+    key = json.loads((tmp_path / "crewmesh/profile.json").read_text())["api_key"]
+    left = await crewmesh(mesh, "logout", "--json", **own)
+    assert left.json == {"url": mesh.url, "revoked": me["key"]["id"]}
+    assert (await crewmesh(mesh, "whoami", CREWMESH_API_KEY=key)).status == 1
+    assert (await typed(mesh, old, *login, **own)).status == 1
+    assert (await typed(mesh, new, *login, **own)).status == 0
+
+
+async def test_a_run_with_all_options_and_one_of_its_artifacts(mesh: Mesh, tmp_path: Path) -> None:
+    session = (await crewmesh(mesh, "chat", "talker", "--title", "On runs")).err
+    assert session == ""
+    listed = (await crewmesh(mesh, "sessions", "ls", "--json")).json["items"][0]
+    assert listed["title"] == "On runs"
+    options = ["--session", listed["id"], "--priority", "7", "--max-attempts", "2"]
+    start = ["run", "hello", "-i", "topic=keys", *options, "--idempotency-key", "cli-1", "--detach"]
+    first, second = [(await crewmesh(mesh, *start, "--json")).json for _ in range(2)]
+    assert first["id"] == second["id"]
+    assert (first["priority"], first["max_attempts"]) == (7, 2)
+    assert first["session_id"] == listed["id"]
+    assert (await crewmesh(mesh, "runs", "watch", first["id"])).status == 0
+    removed = await crewmesh(mesh, "sessions", "rm", listed["id"], "--json")
+    assert removed.json == {"removed": listed["id"]}
+    entries = (await crewmesh(mesh, "audit", "ls", "--oldest-first", "--json")).json["items"]
+    assert [entry["seq"] for entry in entries[:2]] == [1, 2]
+
+
 async def test_doctor_finds_a_healthy_mesh_healthy(mesh: Mesh) -> None:
     examined = await crewmesh(mesh, "doctor", "--json", "--data-dir", str(mesh.directory))
     assert examined.status == 0, examined.out

@@ -40,7 +40,10 @@ PAGES = (
             (r"https://crews\.example\.org", "$URL"),
             (r"secret\.txt", "<(printf '%s' 'correct horse battery staple')"),
             (r"revoke KEY", "revoke " + _FIRST_ID.format("keys", 'x["name"] == "nightly report"')),
-            (r"--for USER", "--for " + _FIRST_ID.format("users", 'x["email"] == "ci@example.org"')),
+            # As who has just logged in, and to the password that is typed after it.
+            (r"crewmesh password",
+             r"env -u CREWMESH_URL -u CREWMESH_API_KEY crewmesh password <<<$'{0}\\n{0}'".format(
+                 "correct horse battery staple")),
             # Whoever is gone can't sign in; what comes after it in the page is typed before.
             ((r"(?s)^(.*?)(crewmesh users set ana@example\.org --disable.*?\n)"
              r"(crewmesh users rm ana@example\.org.*?\n)(.*)$"), r"\1\4\2\3"),

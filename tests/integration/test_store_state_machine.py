@@ -192,6 +192,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.send(batch) == "STORED"
         assert self.send(batch) == "STORED"
         status = "cancelled" if model.cancel_requested else "failed"
+        model.failures += 1
         model.events.append(f"run.{status}")
         self.leave(model, status)
 

@@ -64,6 +64,11 @@ async def _runs(client: AsyncClient, _: typer.Context) -> AsyncIterator[Offer]:
         yield run.id, f"{run.crew}, {run.status}"
 
 
+async def _artifacts(client: AsyncClient, context: typer.Context) -> AsyncIterator[Offer]:
+    for artifact in (await client.runs.artifacts(context.params["run"])).items:
+        yield artifact.name, artifact.media_type
+
+
 async def _datasets(client: AsyncClient, _: typer.Context) -> AsyncIterator[Offer]:
     async for dataset in client.datasets.iterate():
         yield dataset.name, dataset.media_type
@@ -110,6 +115,7 @@ def statuses(incomplete: str) -> list[str]:
 crews = _completing(_crews)
 versions = _completing(_versions)
 runs = _completing(_runs)
+artifacts = _completing(_artifacts)
 datasets = _completing(_datasets)
 dataset_ids = _completing(_dataset_ids)
 sessions = _completing(_sessions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ _START_ONE = "start one with `crewmesh up`, or name one with `crewmesh login`"
 
 @dataclass(frozen=True)
 class Connection:
-    """A mesh's address, the key for it, and where both were found."""
+    """A mesh's address, the key for it, and where both were found.
+
+    `key_id` is the key's where `crewmesh login` made it for this machine.
+    """
 
     url: str
     api_key: str
     source: str
+    key_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class LocalAddress:
         """Whether the process that wrote it still runs."""
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return False
         except PermissionError:
             return True
@@ -59,10 +64,11 @@ def profile_path() -> Path:
 def read_profile() -> Connection | None:
     """Return what `crewmesh login` kept, if anything."""
     path = profile_path()
-    profile = _read_json(path)
+    profile = _read_json(path, {"url": str, "api_key": str}, "log in again with `crewmesh login`")
     if profile is None:
         return None
-    return Connection(profile["url"], profile["api_key"], f"the profile in {path}")
+    key_id = str(profile.get("key_id", ""))
+    return Connection(profile["url"], profile["api_key"], f"the profile in {path}", key_id)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -78,7 +84,9 @@ def write_private(path: Path, text: str) -> None:
 
 def read_local_address(data_dir: Path) -> LocalAddress | None:
     """Return the address of the mesh in `data_dir`; None when none has written one."""
-    address = _read_json(data_dir / "address.json")
+    kinds = {"url": str, "grpc": str, "pid": int}
+    repair = "start the mesh again with `crewmesh up`, or remove the file"
+    address = _read_json(data_dir / "address.json", kinds, repair)
     if address is None:
         return None
     return LocalAddress(address["url"], address["grpc"], address["pid"])
@@ -95,15 +103,15 @@ def resolve_connection(data_dir: Path | None = None) -> Connection:
         return _local_connection(data_dir.expanduser().absolute())
     url = os.environ.get("CREWMESH_URL", "").rstrip("/")
     key = os.environ.get("CREWMESH_API_KEY", "").strip()
+    if url and key:
+        return Connection(url, key, "CREWMESH_URL")
     profile = read_profile()
     if not url and profile is None:
         return _local_connection(default_data_dir(), key)
     if not url:
         assert profile is not None
         return Connection(profile.url, key or profile.api_key, profile.source)
-    if not key:
-        key = _key_of(url, profile)
-    return Connection(url, key, "CREWMESH_URL")
+    return Connection(url, _key_of(url, profile), "CREWMESH_URL")
 
 
 def _key_of(url: str, profile: Connection | None) -> str:
@@ -149,13 +157,26 @@ def _read_key(data_dir: Path) -> str:
         ) from None
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path, kinds: Mapping[str, type], repair: str) -> dict[str, Any] | None:
+    """Return what a file of ours has, None where there is none; raise CliError for another's."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except PermissionError:
         raise CliError(
-            f"{path} can't be read", why=str(error), next_step="remove it and try again"
+            f"{path} can't be read",
+            why="it is closed to you",
+            next_step="run crewmesh as the user whom it belongs to, or set CREWMESH_URL and "
+            "CREWMESH_API_KEY",
         ) from None
+    except (OSError, ValueError) as error:
+        raise CliError(f"{path} can't be read", why=str(error), next_step=repair) from None
+    content = content if isinstance(content, dict) else {}
+    if missing := [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]:
+        raise CliError(
+            f"{path} isn't as crewmesh writes it",
+            why=f"it doesn't say {', '.join(missing)}",
+            next_step=repair,
+        )
     return content

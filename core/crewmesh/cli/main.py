@@ -22,13 +22,14 @@ from crewmesh.cli.commands import (
     tools,
     users,
 )
+from crewmesh.cli.commands.account import password, whoami
 from crewmesh.cli.commands.backup import backup
 from crewmesh.cli.commands.certs import certs
 from crewmesh.cli.commands.chat import chat
 from crewmesh.cli.commands.common import JsonOption
 from crewmesh.cli.commands.doctor import doctor
 from crewmesh.cli.commands.init import init
-from crewmesh.cli.commands.login import login
+from crewmesh.cli.commands.login import login, logout
 from crewmesh.cli.commands.restore import restore
 from crewmesh.cli.commands.run import run
 from crewmesh.cli.commands.up import up
@@ -77,6 +78,9 @@ app.command()(workers)
 app.command()(usage)
 app.command()(init)
 app.command()(login)
+app.command()(logout)
+app.command()(whoami)
+app.command()(password)
 app.command()(doctor)
 app.command()(certs)
 app.command()(backup)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from crewmesh.client.errors import UnknownAnswerError
 
@@ -33,11 +34,12 @@ Item = TypeVar("Item", bound=Model)
 Answer = TypeVar("Answer", bound=Model)
 
 
-def parse(model: type[Answer], content: Any) -> Answer:
-    """Return an answer's content as its type; raise UnknownAnswerError for anything else."""
+def parse(model: type[Answer], text: bytes | str) -> Answer:
+    """Return an answer's JSON as its type; raise UnknownAnswerError for anything else."""
     try:
+        content = json.loads(text)
         answer = model.model_validate(content)
-    except ValidationError as error:
+    except ValueError as error:
         raise UnknownAnswerError(
             f"the mesh's answer is no {model.__name__}",
             why=str(error),

@@ -175,6 +175,15 @@ class AppendsThenDies(BaseLLM):
         return "Thought: done.\nFinal Answer: paid twice"
 
 
+class Dies(BaseLLM):
+    """Has its process killed, as by a machine without memory."""
+
+    def call(self, messages: Any, *_args: Any, **_kwargs: Any) -> str:
+        """Answer nothing, ever."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("it lives")
+
+
 class Writer(BaseLLM):
     """Writes a draft, and a new one for each thing it is told to change."""
 
@@ -209,6 +218,8 @@ def build_crew(definition: dict[str, Any], inputs: dict[str, Any], llm: BaseLLM)
         crew = build_real_crew(definition, inputs, model)
         crew.agents[0].tools = [AppendLine(file=inputs["file"])]
         return crew
+    if definition["name"] == "poison":
+        return build_real_crew(definition, inputs, Dies(model="dies"))
     if definition["name"] in ("approved", "careful"):
         return build_real_crew(definition, inputs, Writer(model="writer"))
     return build_real_crew(definition, inputs, llm)

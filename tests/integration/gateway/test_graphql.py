@@ -13,9 +13,10 @@ import httpx2
 import pytest
 import structlog
 import websockets
+from strawberry.utils.str_converters import to_camel_case
 from websockets.asyncio.client import ClientConnection, connect
 
-from crewmesh.v1 import agent_pb2, crew_pb2
+from crewmesh.v1 import agent_pb2, crew_pb2, file_pb2
 from crewmesh_gateway import middleware, schemas
 from crewmesh_gateway.graphql.context import Connection
 from tests.conftest import API_KEY, until
@@ -62,7 +63,7 @@ def crews(*names: str) -> list[crew_pb2.Crew]:
 
 
 async def count_calls(
-    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, query: str = NESTED
 ) -> tuple[Counter[str], dict[str, Any]]:
     made: Counter[str] = Counter()
     call = Connection.call
@@ -73,7 +74,7 @@ async def count_calls(
 
     with monkeypatch.context() as patched:
         patched.setattr(Connection, "call", counted)
-        answer = await ask(client, NESTED)
+        answer = await ask(client, query)
     return made, answer
 
 
@@ -270,6 +271,163 @@ async def test_a_tasks_events_are_its_own_from_the_whole_log(
         assert [each["seq"] for each in second["events"]] == [25, 26]
 
 
+FILES = """{
+  crews(limit: 5) { items { runs(limit: 5) {
+    id crewDefinition { name runs(limit: 5) { id } }
+    tasks { name artifacts { id name } }
+    events { type artifact { id name } }
+  } } }
+}"""
+
+
+async def test_files_are_their_tasks_and_events_and_a_run_leads_back_to_its_crew(
+    mesh: FakeMesh,
+    store: StoreClient,
+    stored: httpx2.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mesh.agents.crews = crews("a")
+    await make_run_with_files(store, "a")
+    few, _ = await count_calls(stored, monkeypatch, FILES)
+    mesh.agents.crews = crews("a", "b")
+    made = {crew: await make_run_with_files(store, crew) for crew in ("a", "b")}
+    many, answer = await count_calls(stored, monkeypatch, FILES)
+    # Two levels of crews, of runs, of events (the runs' own; which of them tell of files), and of
+    # files (the tasks' and the events').
+    levels = ("ListCrews", "BatchListRuns", "BatchListRunEvents", "BatchListArtifacts")
+    most = Counter(dict.fromkeys(levels, 2) | {"BatchGetRuns": 1})
+    # What two levels ask at the same moment is one call.
+    assert few <= most, few
+    assert many <= most, many
+    for crew, (run, *_) in zip(
+        "ab", (c["runs"] for c in answer["data"]["crews"]["items"]), strict=True
+    ):
+        assert run["crewDefinition"]["name"] == crew
+        assert run["crewDefinition"]["runs"][0]["id"] == run["id"]
+        assert run["tasks"] == [
+            {"name": task, "artifacts": [{"id": file, "name": f"{task}.png"}]}
+            for task, file in made[crew].items()
+        ]
+        told = [event["artifact"] for event in run["events"] if event["artifact"]]
+        assert [each["id"] for each in told] == list(made[crew].values())
+
+
+async def test_a_run_of_a_crew_that_was_removed_has_none(
+    mesh: FakeMesh, client: httpx2.AsyncClient
+) -> None:
+    for crew in ("data-analyst", "gone"):
+        mesh.agents.make_run(agent_pb2.RunSpec(crew=crew, inputs_json="{}"))
+    query = "{ runs { items { crew crewDefinition { name } } } }"
+    items = (await ask(client, query))["data"]["runs"]["items"]
+    assert {run["crew"]: run["crewDefinition"] for run in items} == {
+        "data-analyst": {"name": "data-analyst"},
+        "gone": None,
+    }
+
+
+async def make_run_with_files(store: StoreClient, crew: str) -> dict[str, str]:
+    """Make a run whose two tasks made a file each; return the files' ids by task."""
+    lease = (await store.create(crew=crew, worker_id="w")).lease
+    made: dict[str, str] = {}
+    events = []
+    for index, task in enumerate(("first", "second")):
+
+        async def sent(name: str = f"{task}.png") -> AsyncIterator[file_pb2.PutArtifactRequest]:
+            header = file_pb2.ArtifactHeader(
+                run_id=lease.run.id, epoch=lease.epoch, name=name, media_type="image/png"
+            )
+            yield file_pb2.PutArtifactRequest(header=header)
+            yield file_pb2.PutArtifactRequest(chunk=b"png")
+            yield file_pb2.PutArtifactRequest(end=file_pb2.UploadEnd(size_bytes=3))
+
+        stored = await store.files.PutArtifact(sent(), metadata=store.run)
+        made[task] = stored.artifact.id
+        events += [
+            event("task.started", json.dumps({"index": index, "total": 2}), task=task),
+            event("artifact.created", json.dumps({"id": made[task]}), task=task),
+        ]
+    await store.append(append(lease, lease.next_seq, *events))
+    return made
+
+
+async def test_a_run_has_the_fields_that_rest_has(
+    mesh: FakeMesh, client: httpx2.AsyncClient
+) -> None:
+    run = mesh.agents.make_run().run
+    run.models.append("offline")
+    run.budget.max_tokens = 10**12
+    run.priority = 7
+    run.output_json = '{"rows": [1]}'
+    fields = set(schemas.Run.model_fields) - {"webhook", "tasks", "budget", "usage", "error"}
+    names = {to_camel_case(name): name for name in fields}
+    query = f'{{ run(id: "{run.id}") {{ {" ".join(names)} budget {{ maxTokens maxUsd }} }} }}'
+    by_graphql = (await ask(client, query))["data"]["run"]
+    by_rest = (await client.get(f"/v1/runs/{run.id}")).json()
+    assert by_graphql.pop("budget") == {"maxTokens": 10**12, "maxUsd": None}
+    times = {name for name in names if name.endswith("At")}
+    for name in names.keys() - times:
+        assert by_graphql[name] == by_rest[names[name]], name
+    assert (by_graphql["priority"], by_graphql["models"]) == (7, ["offline"])
+
+
+async def test_the_organisation_answers_as_by_rest(
+    mesh: FakeMesh, stored: httpx2.AsyncClient
+) -> None:
+    upload = {"file": ("sales.csv", b"a,b\n1,2\n", "text/csv")}
+    dataset = (await stored.post("/v1/datasets", files=upload)).json()
+    body = {"items": [{"period": "month", "max_tokens": 10**12}]}
+    assert (await stored.put("/v1/budgets", json=body)).status_code == 200
+    query = """query ($id: String!) {
+      me { userId email orgName role apiKeyId permissions }
+      workers { items { id } queue { queued running waiting oldestQueuedAt } leaseSeconds }
+      datasets { items { id name sizeBytes mediaType } nextCursor }
+      dataset(idOrName: $id) { id }
+      budgets { apiKeyId period maxTokens maxUsd spentTokens periodStart }
+      usage(groupBy: ["crew"], after: "2026-01-01T00:00:00Z") { crew totalTokens }
+    }"""
+    answer = await ask(stored, query, id=dataset["id"])
+    assert "errors" not in answer, answer
+    data = answer["data"]
+    me = (await stored.get("/v1/me")).json()
+    assert data["me"] == {
+        "userId": me["user"]["id"], "email": me["user"]["email"], "orgName": me["org"]["name"],
+        "role": me["role"], "apiKeyId": me["key"]["id"], "permissions": me["permissions"],
+    }  # fmt: skip
+    fleet = (await stored.get("/v1/workers")).json()
+    assert data["workers"]["items"] == [{"id": worker["id"]} for worker in fleet["items"]]
+    assert data["workers"]["queue"]["queued"] == fleet["queue"]["queued"]
+    assert data["datasets"]["items"][0]["id"] == data["dataset"]["id"] == dataset["id"]
+    (budget,) = data["budgets"]
+    assert (budget["period"], budget["maxTokens"], budget["maxUsd"]) == ("month", 10**12, None)
+    assert data["usage"] == []
+
+
+async def test_crews_have_their_definition_and_versions(
+    mesh: FakeMesh, client: httpx2.AsyncClient
+) -> None:
+    query = """{
+      crew(name: "data-analyst", version: "1.0.0") {
+        description currentVersion definition agents { role tools } tasks { name agent }
+      }
+      crewVersions(name: "data-analyst") { items { version current } nextCursor }
+    }"""
+    data = (await ask(client, query))["data"]
+    assert data["crew"] == {
+        "description": "Answers questions about data.",
+        "currentVersion": "2",
+        "definition": {"name": "data-analyst"},
+        "agents": [{"role": "Analyst", "tools": ["query_data"]}],
+        "tasks": [{"name": "analyse", "agent": "Analyst"}],
+    }
+    versions = (await client.get("/v1/crews/data-analyst/versions")).json()
+    assert data["crewVersions"]["items"] == [
+        {"version": item["version"], "current": item["current"]} for item in versions["items"]
+    ]
+    wrong = '{ crew(name: "data-analyst", version: "no version") { name } }'
+    (error,) = (await ask(client, wrong))["errors"]
+    assert error["extensions"]["errors"][0]["loc"] == ["version"]
+
+
 async def test_a_user_is_renamed_and_keys_are_made_and_revoked(stored: httpx2.AsyncClient) -> None:
     me = (await stored.get("/v1/me")).json()["user"]["id"]
     rename = 'mutation ($id: ID!) { renameUser(id: $id, name: "Ana") { name } }'
@@ -405,6 +563,33 @@ async def test_events_are_followed_from_a_number_on(mesh: FakeMesh, gateway: Ser
                 assert "crewmesh_gateway_subscriptions_open 1.0" in metrics
                 await run.end()
     assert seen == [2, 3]
+
+
+async def test_a_gateway_that_stops_has_its_sockets_opened_anew_and_ends_no_subscription(
+    mesh: FakeMesh, gateway: ServedGateway
+) -> None:
+    run = mesh.agents.make_run()
+    await run.append("run.started")
+    async with connect(socket_url(gateway), subprotocols=[PROTOCOL]) as socket:
+        await open_socket(socket, {"authorization": f"Bearer {API_KEY}"})
+        events = subscribe(socket, run.run.id, 0)
+        assert await anext(events) == 1
+        gateway.stop.set()
+        # Not StopAsyncIteration, which is `complete`, as at the run's end.
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await anext(events)
+    assert closed.value.rcvd is not None
+    # Service restart: a code that graphql-ws connects anew after.
+    assert closed.value.rcvd.code == 1012
+    await gateway.serving
+    await run.append("run.log")
+    async with (
+        serving_gateway(mesh) as next_one,
+        connect(socket_url(next_one), subprotocols=[PROTOCOL]) as socket,
+    ):
+        await open_socket(socket, {"authorization": f"Bearer {API_KEY}"})
+        await run.end()
+        assert [seq async for seq in subscribe(socket, run.run.id, 1)] == [2, 3]
 
 
 async def test_a_socket_has_a_log_line_and_is_counted_when_it_has_closed(

@@ -194,6 +194,52 @@ async def test_a_role_gets_through_where_the_table_says_and_nowhere_else(
     assert seen == expected
 
 
+# By query of GraphQL: the permission; None: everybody who is signed in.
+QUERIES: dict[str, str | None] = {
+    "me { role }": None,
+    "crews { items { name } }": "crews.read",
+    'crew(name: "hello") { name }': "crews.read",
+    'crewVersions(name: "hello") { items { version } }': "crews.read",
+    "runs { items { id } }": "runs.read",
+    f'run(id: "{ID}") {{ id }}': "runs.read",
+    "sessions { items { id } }": "sessions.read",
+    f'session(id: "{ID}") {{ id }}': "sessions.read",
+    "datasets { items { id } }": "datasets.read",
+    'dataset(idOrName: "sales") { id }': "datasets.read",
+    "workers { items { id } }": "workers.read",
+    "budgets { period }": "budgets.read",
+    "usage { totalTokens }": "usage.read",
+    "users { items { id } }": "users.read",
+    "apiKeys { id }": "keys.own",
+}
+
+
+async def test_every_query_of_graphql_is_in_the_table(empty: httpx2.AsyncClient) -> None:
+    query = "{ __schema { queryType { fields { name } } } }"
+    answer = await graphql(empty, query, "viewer")
+    fields = {field["name"] for field in answer["data"]["__schema"]["queryType"]["fields"]}
+    assert fields == {re.split(r"[ (]", query)[0] for query in QUERIES}
+
+
+@pytest.mark.parametrize("role", PERMISSIONS_BY_ROLE)
+async def test_a_role_asks_by_graphql_what_it_asks_by_rest(
+    empty: httpx2.AsyncClient, role: str
+) -> None:
+    expected, seen = {}, {}
+    for query, permission in QUERIES.items():
+        answer = await graphql(empty, f"{{ {query} }}", role)
+        may = permission is None or permission in PERMISSIONS_BY_ROLE[role]
+        expected[query] = 403 if not may else None if permission is None else 404
+        errors = answer.get("errors", [])
+        seen[query] = errors[0]["extensions"]["status"] if errors else None
+    assert seen == expected
+
+
+async def graphql(client: httpx2.AsyncClient, query: str, role: str) -> Any:
+    headers = {"Authorization": f"Bearer {role}"}
+    return (await client.post("/graphql", json={"query": query}, headers=headers)).json()
+
+
 async def test_without_a_credential_no_route_is_open(empty: httpx2.AsyncClient) -> None:
     for (method, path), (_, body) in ROUTES.items():
         assert (await ask(empty, method, path, body, None)).status_code == 401

@@ -242,6 +242,8 @@ class FakeMesh:
             ("GET", "/readyz"): self._ready,
             ("GET", "/openapi.json"): self._openapi,
             ("GET", "/v1/me"): self._me,
+            ("PUT", "/v1/me/password"): self._nothing,
+            ("GET", "/v1/users"): self._users,
             ("GET", "/v1/crews"): self._crews,
             ("GET", "/v1/crews/{name}"): self._get_crew,
             ("PUT", "/v1/crews/{name}"): self._put_crew,
@@ -326,6 +328,7 @@ class FakeMesh:
                 "org": {"id": "o1", "name": "default"},
                 "role": "owner",
                 "key": {"id": "k1", "scopes": []},
+                "permissions": ["keys.own", "runs.read"],
             }
         )
 
@@ -488,6 +491,11 @@ class FakeMesh:
         key = {"id": "k1", "name": "first", "prefix": "cm_abcd", "scopes": ["*"]}
         times = {"created_at": event(1, "")["at"], "last_used_at": None, "revoked_at": None}
         return JSONResponse({"items": [key | times], "next_cursor": None})
+
+    async def _users(self, request: Request) -> Response:
+        ci = {"id": "u2", "email": "ci@example.org", "name": "CI", "role": "operator"}
+        more = {"service_account": True, "created_at": event(1, "")["at"]}
+        return JSONResponse({"items": [ci | more], "next_cursor": None})
 
     async def _list_budgets(self, request: Request) -> Response:
         gone = {"spent_tokens": 5, "spent_usd": 0.5, "reserved_tokens": 1, "reserved_usd": 0.25}

@@ -176,7 +176,10 @@ def test_limits_are_shown_and_set_one_by_one(crewmesh: Crewmesh, mesh: FakeMesh)
 def test_limits_that_make_no_sense_are_not_even_asked_for(
     crewmesh: Crewmesh, mesh: FakeMesh, options: tuple[str, ...]
 ) -> None:
-    assert crewmesh("limits", "set", *options).status == 2
+    refused = crewmesh("limits", "set", *options)
+    assert refused.status == 2
+    # Of an option that takes numbers only, its own parser tells.
+    assert ("next: " in refused.err) is ("--max-queued" not in options)
     assert mesh.requests == []
 
 

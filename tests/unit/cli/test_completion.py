@@ -47,6 +47,10 @@ def tab(crewmesh: Crewmesh, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("crewmesh datasets rm ", [SALES["id"]]),
         ("crewmesh tools show ", ["query_sql"]),
         ("crewmesh keys revoke ", ["k1"]),
+        ("crewmesh keys create ci --for ", ["ci@example.org"]),
+        ("crewmesh budgets set day --key ", ["k1"]),
+        ("crewmesh sessions ls --crew ", ["data-analyst"]),
+        (f"crewmesh runs artifact {RUN_ID} ", ["chart.png"]),
     ],
 )
 def test_names_of_the_mesh_are_offered(

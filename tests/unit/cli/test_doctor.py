@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from crewmesh.cli.diagnosis import machine
 from crewmesh.cli.diagnosis.mesh import check_clock
@@ -36,6 +40,14 @@ def test_what_is_broken_comes_with_a_next_step(crewmesh: Crewmesh, mesh: FakeMes
     assert "next: look into the log of the store" in examined.out
     assert "Broken: 1." in examined.out
     assert findings(crewmesh("doctor", "--json"))["store"]["state"] == "fault"
+
+
+def test_a_server_that_is_no_mesh_is_a_finding(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
+    for path in ("/healthz", "/v1/runs"):
+        mesh.problems[path] = [Response("<html>Welcome</html>", media_type="text/html")]
+    assert findings(crewmesh("doctor", "--json"))["gateway"]["state"] == "fault"
+    listed = crewmesh("runs", "ls")
+    assert (listed.status, "check that the address is a mesh's" in listed.err) == (1, True)
 
 
 def test_a_clock_that_is_off_is_a_warning(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
@@ -91,6 +103,71 @@ def test_a_stale_address_file_is_found(tmp_path: Path) -> None:
     for pid, state in ((2**22 + 1, "fault"), (os.getpid(), "ok")):
         path.write_text(json.dumps({"url": "http://x", "grpc": "x", "pid": pid}))
         assert machine.check_address_file(tmp_path).state == state
+
+
+@contextlib.contextmanager
+def closed_to_us(directory: Path) -> Iterator[None]:
+    """Close a directory; root, whom nothing is closed to, is somebody else meanwhile."""
+    root = os.getuid() == 0
+    directory.chmod(0o700 if root else 0)
+    if root:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        if root:
+            os.setresuid(0, 0, 0)
+        directory.chmod(0o700)
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_data_directory_of_somebody_elses_is_a_finding_among_the_others(
+    crewmesh: Crewmesh, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    with tempfile.TemporaryDirectory() as open_to_all:
+        Path(open_to_all).chmod(0o711)
+        closed = Path(open_to_all, "data")
+        data_dir = closed / below
+        data_dir.mkdir(parents=True)
+        (data_dir / "address.json").write_text("{}")
+        monkeypatch.setenv("XDG_CONFIG_HOME", open_to_all)
+        monkeypatch.setenv("CREWMESH_DATA_DIR", str(data_dir))
+        with closed_to_us(closed):
+            examined = crewmesh("doctor", "--json")
+            listed = crewmesh("runs", "ls")
+    found = findings(examined)
+    assert examined.status == 1
+    for check in ("data directory", "local mesh", "address"):
+        assert found[check]["state"] == "fault"
+        assert "run crewmesh as" in found[check]["next_step"]
+    assert str(closed) in found["data directory"]["detail"]
+    assert (listed.status, "closed to you" in listed.err) == (1, True)
+    assert "next: run crewmesh as the user" in listed.err.lower()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", "{}", '{"url": "http://x", "grpc": "x"}', '{"url": 1, "grpc": "", "pid": "1"}'],
+)
+def test_files_that_are_not_as_we_write_them_are_told_with_a_next_step(
+    crewmesh: Crewmesh, tmp_path: Path, content: str
+) -> None:
+    address = tmp_path / "data/address.json"
+    profile = tmp_path / "config/crewmesh/profile.json"
+    for path in (address, profile):
+        path.parent.mkdir(parents=True)
+    address.write_text(content)
+    found = findings(crewmesh("doctor", "--json"))
+    for check in ("local mesh", "address"):
+        assert found[check]["state"] == "fault"
+        assert str(address) in found[check]["detail"]
+        assert "crewmesh up" in found[check]["next_step"]
+    refused = crewmesh("runs", "ls")
+    assert (refused.status, str(address) in refused.err) == (1, True)
+    profile.write_text(content)
+    refused = crewmesh("runs", "ls")
+    assert (refused.status, str(profile) in refused.err) == (1, True)
+    assert "crewmesh login" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,25 @@ def test_json_gives_every_event_as_a_line(crewmesh: Crewmesh, mesh: FakeMesh) ->
     assert [json.loads(line) for line in ran.out.splitlines()] == a_whole_run()
 
 
+def test_all_that_a_run_can_be_started_with_is_an_option(
+    crewmesh: Crewmesh, mesh: FakeMesh
+) -> None:
+    options = {
+        "--session": "s1", "--priority": "-5", "--timeout": "30", "--max-attempts": "2",
+        "--model": "offline", "--max-tokens": "9", "--idempotency-key": "one",
+    }  # fmt: skip
+    given = [word for option in options.items() for word in option]
+    assert crewmesh("run", "data-analyst", *INPUTS, "--detach", *given).status == 0
+    body = mesh.asked("POST", "/v1/runs")[0]
+    assert body | {"crew": "", "inputs": {}} == {
+        "crew": "", "inputs": {}, "session_id": "s1", "priority": -5, "timeout_seconds": 30,
+        "max_attempts": 2, "models": ["offline"], "budget": {"max_tokens": 9},
+    }  # fmt: skip
+    assert mesh.headers[-1]["idempotency-key"] == "one"
+    for wrong in (("--priority", "101"), ("--max-attempts", "0"), ("--timeout", "86401")):
+        assert crewmesh("run", "data-analyst", *INPUTS, *wrong).status == 2
+
+
 def test_detach_prints_the_runs_id_and_does_not_wait(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
     ran = crewmesh("run", "data-analyst", *INPUTS, "--detach")
     assert (ran.status, ran.out) == (0, RUN_ID + "\n")

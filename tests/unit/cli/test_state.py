@@ -74,6 +74,14 @@ def test_a_run_that_goes_well_ends_as_its_events_told() -> None:
             [event(4, "run.timed_out", {"timeout_seconds": 30})],
             {"status": "timed_out", "error": "it ran into its limit of 30 s"},
         ),
+        (
+            [event(4, "run.timed_out", {"code": "input_timed_out", "reason": "nobody answered"})],
+            {
+                "status": "timed_out",
+                "error_code": "input_timed_out",
+                "error": "nobody answered",
+            },
+        ),
         ([event(4, "something.new", {"x": 1})], {"status": "running", "last_seq": 4}),
     ],
 )

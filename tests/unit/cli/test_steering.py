@@ -37,6 +37,20 @@ def test_artifacts_are_listed_and_saved(crewmesh: Crewmesh, mesh: FakeMesh, tmp_
     assert saved == {"chart.png", "a1-chart.png"}
 
 
+def test_one_artifact_is_saved_by_its_id_or_its_name(
+    crewmesh: Crewmesh, mesh: FakeMesh, tmp_path: Path
+) -> None:
+    for named in ("a1", "chart.png"):
+        file = tmp_path / named
+        assert crewmesh("runs", "artifact", RUN_ID, named, str(file)).status == 0
+        assert file.read_bytes() == b"\x89PNG"
+    again = crewmesh("runs", "artifact", RUN_ID, "a1", str(tmp_path / "a1"))
+    assert (again.status, "name a new file" in again.err) == (2, True)
+    missing = crewmesh("runs", "artifact", RUN_ID, "table.csv", str(tmp_path / "table.csv"))
+    assert (missing.status, f"crewmesh runs artifacts {RUN_ID}" in missing.err) == (1, True)
+    assert not (tmp_path / "table.csv").exists()
+
+
 def test_a_run_is_retried_once(crewmesh: Crewmesh, mesh: FakeMesh) -> None:
     assert crewmesh("runs", "retry", RUN_ID).out.strip() == RUN_ID
     assert mesh.headers[-1]["idempotency-key"]

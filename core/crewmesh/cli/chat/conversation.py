@@ -35,11 +35,20 @@ class Conversation:
     What the crew asks a person meanwhile is returned instead, and `reply` goes on from there.
     """
 
-    def __init__(self, client: AsyncClient, session: Json, write: Print, *, live: bool) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        session: Json,
+        write: Print,
+        *,
+        live: bool,
+        timeout_seconds: int | None = None,
+    ) -> None:
         self.session = session
         self._client = client
         self._write = write
         self._live = live
+        self._timeout_seconds = timeout_seconds
         self._turn: _Turn | None = None
 
     async def say(self, text: str) -> Json | Question:
@@ -47,7 +56,10 @@ class Conversation:
 
         When cancelled, so is the run. Raises CliError when there is no answer.
         """
-        posted = (await self._client.sessions.post(self.session["id"], text)).raw
+        message = await self._client.sessions.post(
+            self.session["id"], text, timeout_seconds=self._timeout_seconds
+        )
+        posted = message.raw
         self._turn = _Turn(posted, from_run(posted["run"], []))
         return await self._follow(self._turn)
 

@@ -30,13 +30,19 @@ _PAGE = 200
 
 @app.command("ls")
 def list_entries(
+    oldest_first: Annotated[
+        bool, typer.Option("--oldest-first", help="In the order in which it was done.")
+    ] = False,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
     """List what was done, newest first."""
-    page = fetch(data_dir, lambda client: client.audit.list(limit=limit, cursor=cursor))
+    order = "asc" if oldest_first else "desc"
+    page = fetch(
+        data_dir, lambda client: client.audit.list(order=order, limit=limit, cursor=cursor)
+    )
     if as_json:
         print_json(page)
         return
@@ -45,7 +51,7 @@ def list_entries(
         for e in page["items"]
     ]
     print_table(["NO.", "WHEN", "WHO", "WHAT", "OF", "CHANGES"], rows)
-    tell_next_page(page, "crewmesh audit ls")
+    tell_next_page(page, "crewmesh audit ls" + (" --oldest-first" if oldest_first else ""))
 
 
 @app.command("verify")

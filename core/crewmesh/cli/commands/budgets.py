@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch
 from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.errors import CliError, UsageError
@@ -33,6 +34,7 @@ KeyOption = Annotated[
         metavar="KEY",
         help="Of runs that this API key starts; by default of all of your organisation's.",
         show_default=False,
+        autocompletion=completion.keys,
     ),
 ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crewmesh.cli import completion
-from crewmesh.cli.commands.common import DataDirOption, JsonOption
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, TimeoutOption
 from crewmesh.cli.console import print_error, print_json_line, tell
 from crewmesh.cli.errors import ExitStatus, UsageError, exit_status_of
 from crewmesh.client.errors import MeshError
@@ -63,6 +63,11 @@ def chat(
             show_default=False,
         ),
     ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option("--title", help="What the conversation is about.", show_default=False),
+    ] = None,
+    timeout: TimeoutOption = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -81,36 +86,48 @@ def chat(
         raise UsageError("a session has its crew already", next_step="leave one of them out")
     if session is not None and (inputs or files):
         raise UsageError("a session has its inputs already", next_step="leave -i and -f out")
+    if session is not None and title is not None:
+        raise UsageError("a session has its title already", next_step="leave --title out")
     interactive = sys.stdin.isatty() and not as_json
     with asyncio.Runner() as runner:
         client = open_client(resolve_connection(data_dir))
         runner.run(client.__aenter__())
         try:
-            begun = _begin(client, crew or _DEFAULT_CREW, session, inputs or [], files or [])
-            conversation = _converse(client, runner.run(begun), live=not as_json)
+            if session is not None:
+                begun = _go_on(client, session)
+            else:
+                begun = _begin(
+                    client, crew or _DEFAULT_CREW, title or "", inputs or [], files or []
+                )
+            conversation = _converse(client, runner.run(begun), timeout, live=not as_json)
             status = _talk(runner, conversation, interactive=interactive, as_json=as_json)
         finally:
             runner.run(client.__aexit__(None, None, None))
     raise typer.Exit(status)
 
 
+async def _go_on(client: AsyncClient, session: str) -> dict[str, Any]:
+    from crewmesh.cli.commands.sessions import session_id
+
+    return (await client.sessions.get(session_id(session))).raw
+
+
 async def _begin(
-    client: AsyncClient, crew: str, session: str | None, pairs: list[str], files: list[str]
+    client: AsyncClient, crew: str, title: str, pairs: list[str], files: list[str]
 ) -> dict[str, Any]:
     from crewmesh.cli.commands.run import get_crew, upload
-    from crewmesh.cli.commands.sessions import session_id
     from crewmesh.cli.inputs import parse_files, parse_inputs
 
-    if session is not None:
-        return (await client.sessions.get(session_id(session))).raw
     schema = (await get_crew(client, crew))["inputs"]
     values = parse_inputs(pairs, schema)
     for key, path in parse_files(files, schema).items():
         values[key] = (await upload(client, path, path.stem))["id"]
-    return (await client.sessions.create(crew, inputs=values)).raw
+    return (await client.sessions.create(crew, inputs=values, title=title)).raw
 
 
-def _converse(client: AsyncClient, session: dict[str, Any], *, live: bool) -> Conversation:
+def _converse(
+    client: AsyncClient, session: dict[str, Any], timeout: int | None, *, live: bool
+) -> Conversation:
     from crewmesh.cli.chat.conversation import Conversation
 
     def write(text: str) -> None:
@@ -118,7 +135,8 @@ def _converse(client: AsyncClient, session: dict[str, Any], *, live: bool) -> Co
             sys.stdout.write(text)
             sys.stdout.flush()
 
-    return Conversation(client, session, write, live=live and sys.stdout.isatty())
+    shown = live and sys.stdout.isatty()
+    return Conversation(client, session, write, live=shown, timeout_seconds=timeout)
 
 
 def _talk(

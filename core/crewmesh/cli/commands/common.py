@@ -26,6 +26,17 @@ DataDirOption = Annotated[
         show_default=False,
     ),
 ]
+TimeoutOption = Annotated[
+    int | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=1,
+        max=86_400,
+        help="Time limit of one attempt.",
+        show_default=False,
+    ),
+]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=200, help="Rows at most.")]
 CursorOption = Annotated[
     str | None,

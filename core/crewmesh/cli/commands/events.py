@@ -1,4 +1,4 @@
-"""`crewmesh runs events|artifacts`: what a run did and made."""
+"""`crewmesh runs events|artifacts|artifact`: what a run did and made."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewmesh.cli import completion
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
 from crewmesh.cli.commands.ids import RunArgument, run_id
 from crewmesh.cli.console import print_json, print_json_line, print_table, say, tell
-from crewmesh.cli.text import file_name, one_line, size
+from crewmesh.cli.errors import CliError, UsageError
+from crewmesh.cli.text import clean, file_name, one_line, size
 
 if TYPE_CHECKING:
     from crewmesh.client import AsyncClient
@@ -90,6 +92,43 @@ def artifacts(
         for item in page["items"]
     ]
     print_table(["ARTIFACT", "NAME", "TYPE", "SIZE"], rows)
+
+
+def artifact(
+    run: RunArgument,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARTIFACT",
+            help="Its id or its name; the newest that has it.",
+            autocompletion=completion.artifacts,
+        ),
+    ],
+    file: Annotated[Path, typer.Argument(help="The file to write, which must not exist yet.")],
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Download one of a run's artifacts."""
+    known = run_id(run)
+    if file.exists():
+        raise UsageError(f"{file} exists already", next_step="name a new file")
+
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        made = (await client.runs.artifacts(known)).items
+        found = [item for item in made if name in (item.id, item.name)]
+        if not found:
+            raise CliError(
+                f"the run has made no artifact {name!r}",
+                next_step=f"see what it has made with: crewmesh runs artifacts {known}",
+            )
+        await client.artifacts.save(found[-1].id, file)
+        return found[-1].raw
+
+    saved = call(data_dir, act)
+    if as_json:
+        print_json(saved | {"file": str(file)})
+        return
+    say(f"Saved {clean(saved['name'])} as {file}.")
 
 
 def _print(event: RunEvent, as_json: bool) -> None:

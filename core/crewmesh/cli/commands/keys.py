@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crewmesh.cli import completion
 from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch
+from crewmesh.cli.commands.users import user_id
 from crewmesh.cli.console import print_json, print_table, say, tell
 from crewmesh.cli.text import ago, parse_time
+
+if TYPE_CHECKING:
+    from crewmesh.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
@@ -44,19 +48,29 @@ def create_key(
         typer.Option("--days", min=1, help="How long it is valid; for ever if not said."),
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--for", metavar="USER", help="A service account's id.")
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="USER",
+            help="A service account, by its id or its e-mail address.",
+            show_default=False,
+            autocompletion=completion.users,
+        ),
     ] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
     """Create a key; its secret is shown this once."""
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    key = fetch(
-        data_dir,
-        lambda client: client.api_keys.create(
-            name, scopes=scopes or (), expires_at=expires_at, user_id=user
-        ),
-    )
+
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        owner = None if user is None else await user_id(client, user)
+        created = await client.api_keys.create(
+            name, scopes=scopes or (), expires_at=expires_at, user_id=owner
+        )
+        return created.raw
+
+    key = call(data_dir, act)
     if as_json:
         print_json(key)
         return

@@ -87,7 +87,9 @@ def _limit(text: str, option: str) -> int | None:
     if text == _NONE:
         return None
     if not text.isdecimal() or int(text) == 0:
-        raise UsageError(f"{option} {text}: a limit is a number from 1 on, or {_NONE}")
+        raise UsageError(
+            f"{option} {text} is no limit", next_step=f"give a number from 1 on, or {_NONE}"
+        )
     return int(text)
 
 

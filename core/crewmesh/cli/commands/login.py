@@ -1,4 +1,4 @@
-"""`crewmesh login`: keep a mesh's address and key."""
+"""`crewmesh login` and `logout`: keep a mesh's address and key, and forget them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from crewmesh.cli.console import print_json, say
 
 if TYPE_CHECKING:
     from crewmesh.cli.connection import Connection
+    from crewmesh.client.models import CreatedApiKey
 
 _KEY_DAYS = 90
 
@@ -41,11 +42,15 @@ def login(
     from crewmesh.cli.connection import Connection, profile_path, write_private
 
     address = _read_url(url)
-    key = _read_key() if email is None else asyncio.run(_key_for_password(address, email))
-    connection = Connection(address, key, "login")
+    if email is None:
+        profile = {"url": address, "api_key": _read_key()}
+    else:
+        made = asyncio.run(_key_for_password(address, email))
+        profile = {"url": address, "api_key": made.secret, "key_id": made.id}
+    connection = Connection(address, profile["api_key"], "login")
     me = asyncio.run(_who_am_i(connection))
     path = profile_path()
-    write_private(path, json.dumps({"url": connection.url, "api_key": connection.api_key}) + "\n")
+    write_private(path, json.dumps(profile) + "\n")
     if as_json:
         print_json({"url": connection.url, "profile": str(path), "me": me})
         return
@@ -53,12 +58,61 @@ def login(
     say(f"Logged in to {connection.url} as {who}; kept in {path}.")
 
 
-async def _key_for_password(url: str, email: str) -> str:
+def logout(
+    keep_key: Annotated[
+        bool, typer.Option("--keep-key", help="Only forget the key; it stays valid.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget what `crewmesh login` kept, and revoke the key if it was made by it.
+
+    A key that you gave stays valid: something else may use it.
+    """
+    import asyncio
+
+    from crewmesh.cli.connection import profile_path, read_profile
+
+    connection = read_profile()
+    revoked = ""
+    if connection is not None:
+        if not keep_key and connection.key_id:
+            asyncio.run(_revoke(connection))
+            revoked = connection.key_id
+        profile_path().unlink(missing_ok=True)
+    if as_json:
+        print_json({"url": connection and connection.url, "revoked": revoked or None})
+    elif connection is None:
+        say("Nobody is logged in.")
+    else:
+        key = "its key is revoked" if revoked else "its key stays valid"
+        say(f"Logged out of {connection.url}; {key}.")
+
+
+async def _revoke(connection: Connection) -> None:
+    from crewmesh.cli.client import open_client
+    from crewmesh.cli.errors import CliError
+    from crewmesh.client.errors import AuthenticationError, MeshError, NotFoundError
+
+    try:
+        async with open_client(connection) as client:
+            await client.api_keys.revoke(connection.key_id)
+    except (AuthenticationError, NotFoundError):
+        # It has ended already: it was revoked, its 90 days are over, or its user is gone.
+        return
+    except MeshError as error:
+        raise CliError(
+            f"the key {connection.key_id} could not be revoked",
+            why=f"{error.what}: {error.why}" if error.why else error.what,
+            next_step="try again, or only forget it here: crewmesh logout --keep-key",
+        ) from None
+
+
+async def _key_for_password(url: str, email: str) -> CreatedApiKey:
     """Make an API key by a sign-in that ends with it."""
     from crewmesh.cli.client import open_client
     from crewmesh.cli.connection import Connection
 
-    password = read_password(confirm=False)
+    password = read_password()
     async with open_client(Connection(url, "", "login")) as client:
         tokens = await client.account.sign_in(email, password)
         async with open_client(Connection(url, tokens.access_token, "login")) as signed_in:
@@ -66,7 +120,7 @@ async def _key_for_password(url: str, email: str) -> str:
             name = f"command line on {_host()}"
             key = await signed_in.api_keys.create(name, expires_at=expires_at)
         await client.account.sign_out(tokens.refresh_token)
-    return key.secret
+    return key
 
 
 def _host() -> str:

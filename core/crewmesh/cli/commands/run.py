@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crewmesh.cli import completion
-from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, TimeoutOption, call
 from crewmesh.cli.console import print_json, say, stderr, tell
 
 if TYPE_CHECKING:
@@ -48,10 +48,40 @@ def run(
             show_default=False,
         ),
     ] = None,
-    timeout: Annotated[
+    session: Annotated[
+        str | None,
+        typer.Option(
+            "--session",
+            metavar="ID",
+            help="Count it among the runs of this conversation.",
+            show_default=False,
+            autocompletion=completion.sessions,
+        ),
+    ] = None,
+    priority: Annotated[
         int | None,
         typer.Option(
-            "--timeout", metavar="SECONDS", min=1, help="Time limit of the run.", show_default=False
+            "--priority", min=-100, max=100, help="Higher runs first.", show_default=False
+        ),
+    ] = None,
+    timeout: TimeoutOption = None,
+    max_attempts: Annotated[
+        int | None,
+        typer.Option(
+            "--max-attempts",
+            min=1,
+            max=20,
+            help="Attempts that may fail through no fault of the crew.",
+            show_default=False,
+        ),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Two starts with one key are one run, whoever sends them.",
+            show_default=False,
         ),
     ] = None,
     models: Annotated[
@@ -105,17 +135,21 @@ def run(
         from crewmesh.cli.live.session import watch_own_run
 
         definition, values = await prepare(client, crew, inputs or [], files or [])
-        body: dict[str, Any] = {"crew": crew, "inputs": values}
-        if timeout is not None:
-            body["timeout_seconds"] = timeout
-        if models:
-            body["models"] = models
         limits = {"max_tokens": max_tokens, "max_usd": max_usd}
-        if budget := {name: limit for name, limit in limits.items() if limit is not None}:
-            body["budget"] = budget
-        if webhook is not None:
-            body["webhook"] = {"url": webhook, "secret": webhook_secret or ""}
-        started = (await client.runs.start(**body)).raw
+        budget = {name: limit for name, limit in limits.items() if limit is not None}
+        begun = await client.runs.start(
+            crew,
+            values,
+            idempotency_key=idempotency_key,
+            session_id=session,
+            priority=priority,
+            timeout_seconds=timeout,
+            max_attempts=max_attempts,
+            models=models or (),
+            budget=budget or None,
+            webhook=webhook and {"url": webhook, "secret": webhook_secret or ""},
+        )
+        started = begun.raw
         if detach:
             _print_started(started, as_json)
             return 0

@@ -182,6 +182,7 @@ def cancel(
 
 app.command("events")(events.events)
 app.command("artifacts")(events.artifacts)
+app.command("artifact")(events.artifact)
 app.command("retry")(steering.retry)
 app.command("answer")(steering.answer)
 app.command("compare")(compare.compare)

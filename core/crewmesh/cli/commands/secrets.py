@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crewmesh.cli import completion
-from crewmesh.cli.commands.common import DataDirOption, JsonOption, call
+from crewmesh.cli.commands.common import DataDirOption, JsonOption, call, fetch
 from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.errors import UsageError
 from crewmesh.cli.text import ago
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from crewmesh.client import AsyncClient
 
 app = typer.Typer(
-    no_args_is_help=True, help="Set, list and remove keys that runs find in their environment."
+    no_args_is_help=True,
+    help="Set, list, show and remove keys that runs find in their environment.",
 )
 
 NameArgument = Annotated[
@@ -49,6 +50,19 @@ def list_secrets(as_json: JsonOption = False, data_dir: DataDirOption = None) ->
         for secret in page["items"]
     ]
     print_table(["NAME", "ENDS", "SET"], rows)
+
+
+@app.command("show")
+def show_secret(
+    name: NameArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
+) -> None:
+    """Show what may be known of a secret: its ending, and when it was set."""
+    secret = fetch(data_dir, lambda client: client.secrets.get(name))
+    if as_json:
+        print_json(secret)
+        return
+    set_at = f"{secret['created_at']} ({ago(secret['created_at'])})"
+    say(f"{secret['name']} ends in {secret['ending']}, set {set_at}.")
 
 
 @app.command("set")

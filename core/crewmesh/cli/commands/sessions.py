@@ -16,7 +16,7 @@ from crewmesh.cli.commands.common import (
     fetch,
     tell_next_page,
 )
-from crewmesh.cli.console import print_json, print_table, say, tell
+from crewmesh.cli.console import print_json, print_table, say
 from crewmesh.cli.text import ago, clean, one_line
 
 if TYPE_CHECKING:
@@ -33,7 +33,13 @@ SessionArgument = Annotated[
 @app.command("ls")
 def list_sessions(
     crew: Annotated[
-        str | None, typer.Option("--crew", help="Only with this crew.", show_default=False)
+        str | None,
+        typer.Option(
+            "--crew",
+            help="Only with this crew.",
+            show_default=False,
+            autocompletion=completion.crews,
+        ),
     ] = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
@@ -88,6 +94,8 @@ def show_session(
         return
     say(f"session  {session['id']}")
     say(f"crew     {clean(session['crew'])}")
+    if session["title"]:
+        say(f"title    {clean(session['title'])}")
     say(f"last     {ago(session['updated_at'])}")
     for message in session["messages"]:
         say()
@@ -95,14 +103,16 @@ def show_session(
 
 
 @app.command("rm")
-def remove_session(name: SessionArgument, data_dir: DataDirOption = None) -> None:
+def remove_session(
+    name: SessionArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
+) -> None:
     """Delete a conversation, with its messages and what the crew remembers of it."""
-
-    async def act(client: AsyncClient) -> None:
-        await client.sessions.delete(session_id(name))
-
-    call(data_dir, act)
-    tell(f"Deleted session {name}.")
+    known = session_id(name)
+    call(data_dir, lambda client: client.sessions.delete(known))
+    if as_json:
+        print_json({"removed": known})
+        return
+    say(f"Deleted session {known}.")
 
 
 @app.command("forget")

@@ -17,12 +17,12 @@ from crewmesh.cli.commands.common import (
     tell_next_page,
 )
 from crewmesh.cli.console import print_json, print_table, say
-from crewmesh.cli.text import ago
+from crewmesh.cli.text import ago, clean
 
 if TYPE_CHECKING:
     from crewmesh.client import AsyncClient
 
-app = typer.Typer(no_args_is_help=True, help="Add, list, change and remove users.")
+app = typer.Typer(no_args_is_help=True, help="Add, list, show, change and remove users.")
 
 Role = Literal["owner", "admin", "developer", "operator", "viewer"]
 UserArgument = Annotated[
@@ -57,6 +57,32 @@ def list_users(
     ]
     print_table(["USER", "E-MAIL", "ROLE", "ADDED", "STATE"], rows)
     tell_next_page(page, "crewmesh users ls")
+
+
+@app.command("show")
+def show_user(
+    user: UserArgument, as_json: JsonOption = False, data_dir: DataDirOption = None
+) -> None:
+    """Show a person or a service account."""
+
+    async def act(client: AsyncClient) -> dict[str, Any]:
+        return (await client.users.get(await user_id(client, user))).raw
+
+    shown = call(data_dir, act)
+    if as_json:
+        print_json(shown)
+        return
+    facts = {
+        "user": shown["id"],
+        "e-mail": shown["email"],
+        "name": shown["name"],
+        "role": shown["role"],
+        "added": f"{shown['created_at']} ({ago(shown['created_at'])})",
+        "state": _state(shown),
+    }
+    for name, value in facts.items():
+        if value:
+            say(f"{name:<7} {clean(value)}")
 
 
 @app.command("add")
@@ -113,7 +139,7 @@ def change_user(
         raise UsageError("nothing to change", next_step="see crewmesh users set --help")
 
     async def act(client: AsyncClient) -> dict[str, Any]:
-        return (await client.users.update(await _id_of(client, user), **changes)).raw
+        return (await client.users.update(await user_id(client, user), **changes)).raw
 
     changed = call(data_dir, act)
     if as_json:
@@ -129,25 +155,26 @@ def remove_user(
     """Remove a user, their keys and their tokens. Their runs stay."""
 
     async def act(client: AsyncClient) -> str:
-        user_id = await _id_of(client, user)
-        await client.users.delete(user_id)
-        return user_id
+        known = await user_id(client, user)
+        await client.users.delete(known)
+        return known
 
-    user_id = call(data_dir, act)
+    removed = call(data_dir, act)
     if as_json:
-        print_json({"removed": user_id})
+        print_json({"removed": removed})
         return
     say(f"Removed {user}.")
 
 
-def read_password(*, confirm: bool) -> str:
+def read_password(prompt: str = "Password", *, confirm: bool = False) -> str:
     """Ask for a password at a terminal, or read a line of stdin; never an option or argument."""
     if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+        return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
     return sys.stdin.readline().rstrip("\n")
 
 
-async def _id_of(client: AsyncClient, user: str) -> str:
+async def user_id(client: AsyncClient, user: str) -> str:
+    """Return the id of whom an id or an e-mail address names."""
     from crewmesh.cli.errors import UsageError
 
     if "@" not in user:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from crewmesh.cli.connection import read_local_address
 from crewmesh.cli.diagnosis.finding import Finding, fault, ok, warning
+from crewmesh.cli.errors import CliError
 from crewmesh.cli.text import size
 
 _FAULT_BYTES = 200_000_000
@@ -57,15 +58,15 @@ def check_python(version: tuple[int, int]) -> Finding:
 def check_permissions(data_dir: Path) -> Finding:
     """Check that we can write to the data directory, and others can't read its secrets."""
     check = "data directory"
-    if not data_dir.exists():
-        return ok(check, f"{data_dir} will be created by the first `crewmesh up`")
-    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
-        owner = data_dir.stat().st_uid
+    place = _nearest(data_dir)
+    if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
         return fault(
             check,
-            f"{data_dir} belongs to user {owner} and is closed to you",
+            f"{place} belongs to user {place.stat().st_uid} and is closed to you",
             "run crewmesh as that user, or set CREWMESH_DATA_DIR",
         )
+    if place != data_dir:
+        return ok(check, f"{data_dir} will be created by the first `crewmesh up`")
     for name in _SECRETS:
         path = data_dir / name
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -73,9 +74,15 @@ def check_permissions(data_dir: Path) -> Finding:
     return ok(check, str(data_dir))
 
 
+def _nearest(path: Path) -> Path:
+    """Return the path, or the first above it that is there as far as we can see."""
+    # Unlike Path.exists, this doesn't raise for what lies in a directory that is closed to us.
+    return next(place for place in (path, *path.parents) if os.path.exists(place))  # noqa: PTH110
+
+
 def check_disk(data_dir: Path) -> Finding:
     """Check that there is room for the database and for files."""
-    place = next(path for path in (data_dir, *data_dir.parents) if path.exists())
+    place = _nearest(data_dir)
     free = shutil.disk_usage(place).free
     detail = f"{size(free)} free at {place}"
     if free < _FAULT_BYTES:
@@ -87,7 +94,10 @@ def check_disk(data_dir: Path) -> Finding:
 
 def check_address_file(data_dir: Path) -> Finding:
     """Check that address.json, where there is one, is of a mesh that runs."""
-    address = read_local_address(data_dir)
+    try:
+        address = read_local_address(data_dir)
+    except CliError as error:
+        return fault("local mesh", f"{error.what}: {error.why}", error.next_step)
     if address is None:
         return ok("local mesh", "none is running")
     if address.alive:

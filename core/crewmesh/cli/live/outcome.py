@@ -19,6 +19,7 @@ _EXIT_STATUSES = {
 _NEXT_STEPS = {
     "cancelled": "run it again when you want its answer",
     "timed_out": "give it more time with `crewmesh run --timeout SECONDS`",
+    "input_timed_out": "start it again with `crewmesh runs retry RUN`, and answer it in time",
 }
 
 
@@ -91,9 +92,9 @@ def _print_failure(state: RunState) -> None:
         CliError(
             f"run {state.run_id} {state.status.replace('_', ' ')}",
             why=": ".join(part for part in (state.error_code, state.error) if part),
-            next_step=_NEXT_STEPS.get(
-                state.status, f"`crewmesh runs show {state.run_id}` has what it did"
-            ),
+            next_step=_NEXT_STEPS.get(state.error_code)
+            or _NEXT_STEPS.get(state.status)
+            or f"`crewmesh runs show {state.run_id}` has what it did",
         )
     )
 

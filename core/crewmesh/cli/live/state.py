@@ -235,8 +235,11 @@ def _run_cancelled(state: RunState, seen: _Seen) -> RunState:
 
 def _run_timed_out(state: RunState, seen: _Seen) -> RunState:
     limit = int(seen.number("timeout_seconds"))
-    ended = _end_run(state, seen, "timed_out")
-    return replace(ended, error_code="timed_out", error=f"it ran into its limit of {limit} s")
+    return replace(
+        _end_run(state, seen, "timed_out"),
+        error_code=seen.text("code") or "timed_out",
+        error=seen.text("reason") or f"it ran into its limit of {limit} s",
+    )
 
 
 def short_arguments(arguments: Any) -> str:

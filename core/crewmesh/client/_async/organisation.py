@@ -123,7 +123,7 @@ class AsyncMeshResource(AsyncResource):
     async def readiness(self) -> Readiness:
         """Return the state of each of the gateway's dependencies."""
         response = await self._transport.answer_of(protocol.get("/readyz"), 200, 503)
-        return parse(Readiness, response.json())
+        return parse(Readiness, response.content)
 
     async def info(self) -> ServerInfo:
         """Return what the mesh says of itself: its version."""

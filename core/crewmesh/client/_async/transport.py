@@ -33,7 +33,7 @@ class AsyncTransport:
 
     async def call(self, model: type[Answer], request: Request) -> Answer:
         """Send a call and return its answer; raise MeshError."""
-        return parse(model, (await self.send(request)).json())
+        return parse(model, (await self.send(request)).content)
 
     async def send(self, request: Request) -> httpx2.Response:
         """Send a call, a few times where it is repeatable and the failure may pass."""
@@ -92,7 +92,7 @@ class AsyncTransport:
                 return
             async for message in httpx2.EventSource(response):
                 if message.data:
-                    event = parse(RunEvent, message.json())
+                    event = parse(RunEvent, message.data)
                     if cursor.take(event):
                         yield event
 

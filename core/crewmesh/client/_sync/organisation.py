@@ -124,7 +124,7 @@ class MeshResource(Resource):
     def readiness(self) -> Readiness:
         """Return the state of each of the gateway's dependencies."""
         response = self._transport.answer_of(protocol.get("/readyz"), 200, 503)
-        return parse(Readiness, response.json())
+        return parse(Readiness, response.content)
 
     def info(self) -> ServerInfo:
         """Return what the mesh says of itself: its version."""

@@ -34,7 +34,7 @@ class Transport:
 
     def call(self, model: type[Answer], request: Request) -> Answer:
         """Send a call and return its answer; raise MeshError."""
-        return parse(model, (self.send(request)).json())
+        return parse(model, (self.send(request)).content)
 
     def send(self, request: Request) -> httpx2.Response:
         """Send a call, a few times where it is repeatable and the failure may pass."""
@@ -93,7 +93,7 @@ class Transport:
                 return
             for message in httpx2.EventSource(response):
                 if message.data:
-                    event = parse(RunEvent, message.json())
+                    event = parse(RunEvent, message.data)
                     if cursor.take(event):
                         yield event
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import strawberry
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crewmesh.common.documents.places import Place, show_place
 from crewmesh.common.errors import InvalidInputError, Violation
 from crewmesh_gateway import schemas
 from crewmesh_gateway.params import (
+    CREW_VERSION,
     CrewFilter,
     Cursor,
     Id,
@@ -63,6 +64,25 @@ class RunFilters(Page):
     created_before: Moment | None = None
     text: Words = None
     webhook: schemas.WebhookStatus | None = None
+
+
+class SessionFilters(Page):
+    """Which conversations a page has."""
+
+    crew: CrewFilter = None
+
+
+class Period(_Checked):
+    """From when on, and until when."""
+
+    after: Moment | None = None
+    before: Moment | None = None
+
+
+class OneVersion(_Checked):
+    """Which of a crew's versions; by default the current one."""
+
+    version: Annotated[str | None, Field(pattern=CREW_VERSION)] = None
 
 
 class OneId(_Checked):

@@ -24,7 +24,17 @@ from crewmesh.common.errors import CrewmeshError
 from crewmesh_gateway.graphql.context import Context
 
 # What a list holds when the query doesn't say; as the fields' own defaults.
-DEFAULT_LIMITS = {"crews": 50, "runs": 20, "events": 50, "artifacts": 10, "tasks": 10, "users": 50}
+DEFAULT_LIMITS = {
+    "artifacts": 10,
+    "crewVersions": 50,
+    "crews": 50,
+    "datasets": 50,
+    "events": 50,
+    "runs": 20,
+    "sessions": 50,
+    "tasks": 10,
+    "users": 50,
+}
 _MOST = 200
 
 

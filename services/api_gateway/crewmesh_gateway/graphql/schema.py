@@ -20,6 +20,7 @@ from crewmesh.v1.agent_pb2 import (
     GetCrewRequest,
     GetRunRequest,
     ListCrewsRequest,
+    ListCrewVersionsRequest,
     ListRunsRequest,
     PutCrewRequest,
     RespondToRunRequest,
@@ -39,6 +40,7 @@ from crewmesh_gateway import schemas
 from crewmesh_gateway.bodies import dump_json
 from crewmesh_gateway.graphql.arguments import (
     Budget,
+    OneVersion,
     Page,
     Repeatable,
     RunFilters,
@@ -50,12 +52,15 @@ from crewmesh_gateway.graphql.arguments import (
 from crewmesh_gateway.graphql.context import GraphInfo
 from crewmesh_gateway.graphql.errors import name_error
 from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS, RateLimit, SizeLimit
+from crewmesh_gateway.graphql.organisation import OrganisationQuery
 from crewmesh_gateway.graphql.settings import GraphqlLimits
 from crewmesh_gateway.graphql.types import (
     ApiKey,
     CreatedApiKey,
     Crew,
     CrewPage,
+    CrewVersion,
+    CrewVersionPage,
     Limit,
     Run,
     RunEvent,
@@ -72,7 +77,7 @@ _SILENCE_SECONDS = 15.0
 
 
 @strawberry.type
-class Query:
+class Query(OrganisationQuery):
     """What can be asked."""
 
     @strawberry.field(description="The crews, by name.")
@@ -92,11 +97,33 @@ class Query:
             next_cursor=answer.next_page_token or None,
         )
 
-    @strawberry.field(description="A crew.")
-    async def crew(self, info: GraphInfo, name: str) -> Crew:
-        """Return a crew in its current version."""
+    @strawberry.field(description="A crew with its definition, by default as it is now.")
+    async def crew(self, info: GraphInfo, name: str, version: str | None = None) -> Crew:
+        """Return a crew in one of its versions."""
         mesh = info.context.mesh
-        return Crew.of((await mesh.call(mesh.mesh.agents.GetCrew, GetCrewRequest(name=name))).crew)
+        asked = checked(OneVersion, version=version)
+        request = GetCrewRequest(name=name, version=asked.version or "")
+        return Crew.of((await mesh.call(mesh.mesh.agents.GetCrew, request)).crew)
+
+    @strawberry.field(description="A crew's versions, newest first.")
+    async def crew_versions(
+        self,
+        info: GraphInfo,
+        name: str,
+        limit: Limit = DEFAULT_LIMITS["crewVersions"],
+        cursor: str | None = None,
+    ) -> CrewVersionPage:
+        """Return a page of a crew's versions."""
+        mesh = info.context.mesh
+        page = checked(Page, limit=limit, cursor=cursor)
+        request = ListCrewVersionsRequest(
+            name=name, page_size=page.limit, page_token=page.cursor or ""
+        )
+        answer = await mesh.call(mesh.mesh.agents.ListCrewVersions, request)
+        return CrewVersionPage(
+            items=[CrewVersion.of(version) for version in answer.versions],
+            next_cursor=answer.next_page_token or None,
+        )
 
     @strawberry.field(description="Runs that pass the filters, newest first.")
     async def runs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from strawberry.scalars import JSON
 
 from crewmesh.common.run_json import run_json
+from crewmesh.v1.agent_pb2 import CrewVersion as VersionMessage
 from crewmesh.v1.crew_pb2 import Crew as CrewMessage
 from crewmesh.v1.file_pb2 import Artifact as ArtifactMessage
 from crewmesh.v1.identity_pb2 import ApiKey as ApiKeyMessage
@@ -26,6 +28,7 @@ from crewmesh_gateway.translate import (
     STATUS_NAMES,
     api_key_json,
     crew_json,
+    crew_version_json,
     event_json,
     user_json,
 )
@@ -43,11 +46,13 @@ def as_json(text: str, default: str = "null") -> Any:
     return json.loads(text or default)
 
 
-def _moment(message: Message, name: str) -> datetime | None:
-    return _time(getattr(message, name)) if message.HasField(name) else None
+def moment_of(message: Message, name: str) -> datetime | None:
+    """Return a message's time, or None where it has none."""
+    return time_of(getattr(message, name)) if message.HasField(name) else None
 
 
-def _time(timestamp: Timestamp) -> datetime:
+def time_of(timestamp: Timestamp) -> datetime:
+    """Return a time in UTC."""
     return timestamp.ToDatetime(tzinfo=UTC)
 
 
@@ -68,8 +73,17 @@ class RunEvent:
     def of(cls, event: EventMessage) -> RunEvent:
         """Return a message as the schema has it."""
         told = event_json(event)
-        told |= {"at": _time(event.at), "payload": as_json(event.payload_json, "{}")}
+        told |= {"at": time_of(event.at), "payload": as_json(event.payload_json, "{}")}
         return cls(**told)
+
+    @strawberry.field(description="What it tells of, where that is a file: `artifact.created`.")
+    async def artifact(self, info: GraphInfo) -> Artifact | None:
+        """Return the artifacts of all events of this level by one call."""
+        if self.type != "artifact.created":
+            return None
+        payload: Any = self.payload
+        made = await info.context.loaders.artifacts.load(self.run_id)
+        return next((Artifact.of(each) for each in made if each.id == payload["id"]), None)
 
 
 @strawberry.type(description="A file that a run made; `url` is REST's, with the same credential.")
@@ -95,12 +109,12 @@ class Artifact:
             media_type=artifact.media_type,
             size_bytes=artifact.size_bytes,
             sha256=artifact.sha256,
-            created_at=_time(artifact.created_at),
+            created_at=time_of(artifact.created_at),
             url=f"/v1/artifacts/{artifact.id}",
         )
 
 
-@strawberry.type(description="One of a run's tasks, with its own events and the run's artifacts.")
+@strawberry.type(description="One of a run's tasks, with its own events and artifacts.")
 class Task:
     """A task."""
 
@@ -119,6 +133,15 @@ class Task:
         """Return the events of all tasks of this level by one call."""
         key = ((self.run_id, self.name), max(0, after), checked_limit(limit))
         return [RunEvent.of(event) for event in await info.context.loaders.task_events.load(key)]
+
+    @strawberry.field(description="What it has made so far.")
+    async def artifacts(self, info: GraphInfo) -> list[Artifact]:
+        """Return the artifacts of all tasks of this level by two calls."""
+        loaders = info.context.loaders
+        made, makers = await asyncio.gather(
+            loaders.artifacts.load(self.run_id), loaders.makers.load(self.run_id)
+        )
+        return [Artifact.of(each) for each in made if makers.get(each.id) == self.name]
 
 
 @strawberry.type(description="What a run's model calls consumed.")
@@ -139,6 +162,14 @@ class RunError:
 
     code: str
     message: str
+
+
+@strawberry.type(description="What may be spent; null for no such limit.")
+class SpendingLimit:
+    """A limit of tokens, US dollars or both."""
+
+    max_tokens: float | None
+    max_usd: float | None
 
 
 @strawberry.type(description="How a run's webhook stands; `failed` was given up.")
@@ -162,8 +193,8 @@ class WebhookState:
             tries=state.tries,
             last_status=state.last_status or None,
             last_error=state.last_error or None,
-            next_try_at=_moment(state, "next_try_at"),
-            delivered_at=_moment(state, "delivered_at"),
+            next_try_at=moment_of(state, "next_try_at"),
+            delivered_at=moment_of(state, "delivered_at"),
         )
 
 
@@ -177,16 +208,26 @@ class Run:
     status: str
     inputs: JSON
     output: str | None
+    output_partial: str | None
+    output_json: JSON | None
     error: RunError | None
     attempt: int
     max_attempts: int
+    failures: int
+    priority: int
+    timeout_seconds: int
     session_id: str | None
+    turn: int | None
+    worker_id: str | None
     created_by: str
+    models: list[str]
+    budget: SpendingLimit | None
     usage: Usage
     last_seq: int
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    cancel_requested_at: datetime | None
     retry_of: str | None
 
     @classmethod
@@ -198,12 +239,23 @@ class Run:
             **{name: told[name] for name in _PLAIN},
             status=STATUS_NAMES[run.status],
             inputs=as_json(run.inputs_json, "{}"),
+            output_json=as_json(run.output_json),
             error=RunError(**error) if error else None,
+            budget=SpendingLimit(**told["budget"]) if told["budget"] else None,
             usage=Usage(**told["usage"]),
-            created_at=_time(run.created_at),
-            started_at=_moment(run, "started_at"),
-            finished_at=_moment(run, "finished_at"),
+            created_at=time_of(run.created_at),
+            started_at=moment_of(run, "started_at"),
+            finished_at=moment_of(run, "finished_at"),
+            cancel_requested_at=moment_of(run, "cancel_requested_at"),
         )
+
+    @strawberry.field(
+        description="Its crew as it is now, without the definition; null once it is removed."
+    )
+    async def crew_definition(self, info: GraphInfo) -> Crew | None:
+        """Return the crews of all runs of this level by one call for 200 crews that there are."""
+        crew = await info.context.loaders.crews.load(self.crew)
+        return Crew.of(crew) if crew is not None else None
 
     @strawberry.field(description="Its tasks, with their state.")
     async def tasks(self, info: GraphInfo) -> list[Task]:
@@ -237,8 +289,9 @@ class Run:
 
 
 _PLAIN = (
-    *("id", "crew", "crew_version", "output", "attempt", "max_attempts", "session_id"),
-    *("created_by", "last_seq", "retry_of"),
+    *("id", "crew", "crew_version", "output", "output_partial", "attempt", "max_attempts"),
+    *("failures", "priority", "timeout_seconds", "session_id", "turn", "worker_id", "created_by"),
+    *("models", "last_seq", "retry_of"),
 )
 
 
@@ -250,24 +303,74 @@ def _task(told: dict[str, Any]) -> dict[str, Any]:
     return {**told, **times}
 
 
-@strawberry.type(description="What can be run, in its current version.")
+@strawberry.type(description="An agent of a crew.")
+class CrewAgent:
+    """An agent."""
+
+    role: str
+    goal: str
+    tools: list[str]
+
+
+@strawberry.type(description="A task of a crew; its agent is empty where a manager decides.")
+class CrewTask:
+    """A task."""
+
+    name: str
+    description: str
+    expected_output: str
+    agent: str
+
+
+@strawberry.type(description="One of a crew's versions, which never change.")
+class CrewVersion:
+    """A version."""
+
+    version: str
+    current: bool
+    created_at: datetime | None
+    created_by: str | None
+    created_by_email: str | None
+
+    @classmethod
+    def of(cls, version: VersionMessage) -> CrewVersion:
+        """Return a message as the schema has it."""
+        told = crew_version_json(version)
+        return cls(**told | {"created_at": moment_of(version, "created_at")})
+
+
+@strawberry.type(
+    description="What can be run, in one of its versions; `definition` is null in lists."
+)
 class Crew:
     """A crew."""
 
     name: str
     description: str
     version: str
+    current_version: str
     kind: str
     error: str | None
     source: str
     inputs: JSON
+    agents: list[CrewAgent]
+    tasks: list[CrewTask]
+    definition: JSON | None
+    created_at: datetime | None
 
     @classmethod
     def of(cls, crew: CrewMessage) -> Crew:
         """Return a message as the schema has it."""
         told = crew_json(crew)
-        names = ("name", "description", "version", "kind", "error", "source")
-        return cls(**{n: told[n] for n in names}, inputs=as_json(crew.inputs_schema_json, "{}"))
+        names = ("name", "description", "version", "current_version", "kind", "error", "source")
+        return cls(
+            **{name: told[name] for name in names},
+            inputs=as_json(crew.inputs_schema_json, "{}"),
+            agents=[CrewAgent(**agent) for agent in told["agents"]],
+            tasks=[CrewTask(**task) for task in told["tasks"]],
+            definition=as_json(crew.definition_json),
+            created_at=moment_of(crew, "created_at"),
+        )
 
     @strawberry.field(description="Its newest runs.")
     async def runs(self, info: GraphInfo, limit: Limit = DEFAULT_LIMITS["runs"]) -> list[Run]:
@@ -292,6 +395,14 @@ class CrewPage:
     next_cursor: str | None
 
 
+@strawberry.type(description="One page; `nextCursor` is null on the last one.")
+class CrewVersionPage:
+    """A page of a crew's versions."""
+
+    items: list[CrewVersion]
+    next_cursor: str | None
+
+
 @strawberry.type(description="A person or a service account.")
 class User:
     """A member of the organisation."""
@@ -301,13 +412,21 @@ class User:
     name: str
     role: str
     service_account: bool
+    created_at: datetime
+    disabled_at: datetime | None
+    last_sign_in_at: datetime | None
 
     @classmethod
     def of(cls, user: UserMessage) -> User:
         """Return a message as the schema has it."""
         told = user_json(user)
         names = ("id", "email", "name", "role", "service_account")
-        return cls(**{name: told[name] for name in names})
+        return cls(
+            **{name: told[name] for name in names},
+            created_at=time_of(user.created_at),
+            disabled_at=moment_of(user, "disabled_at"),
+            last_sign_in_at=moment_of(user, "last_sign_in_at"),
+        )
 
 
 @strawberry.type(description="One page; `nextCursor` is null on the last one.")
@@ -338,10 +457,10 @@ class ApiKey:
         told = api_key_json(key)
         return cls(
             **{name: told[name] for name in ("id", "name", "prefix", "scopes", "user_id")},
-            created_at=_time(key.created_at),
-            last_used_at=_moment(key, "last_used_at"),
-            expires_at=_moment(key, "expires_at"),
-            revoked_at=_moment(key, "revoked_at"),
+            created_at=time_of(key.created_at),
+            last_used_at=moment_of(key, "last_used_at"),
+            expires_at=moment_of(key, "expires_at"),
+            revoked_at=moment_of(key, "revoked_at"),
         )
 
 

@@ -372,10 +372,11 @@ class RunRepository:
         after_seq: int,
         limit: int,
         max_bytes: int,
+        types: Sequence[str] = (),
     ) -> list[run_pb2.RunEvent]:
         """Return a page of each run's events, or of those of its task where one is named.
 
-        Together they hold about `max_bytes` at most.
+        Together they hold about `max_bytes` at most. Where types are named, others are left out.
         """
         once = list(dict.fromkeys(wanted))
         rows = await self._database.fetch(
@@ -386,6 +387,7 @@ class RunRepository:
             after_seq=after_seq,
             limit=limit,
             max_bytes=max_bytes // max(1, len(once)),
+            types=list(types),
         )
         return [event_from_row(str(row["run_id"]), row) for row in rows]
 

@@ -226,6 +226,7 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
             request.after_seq,
             limit,
             _BYTES_PER_PAGE,
+            request.types,
         )
         return run_store_pb2.BatchListRunEventsResponse(events=events)
 

@@ -226,7 +226,10 @@ WITH batch AS (
             WHEN b.status <> 'queued' THEN b.error_code END,
         error_message = CASE WHEN b.cancelled THEN 'cancelled on request'
             WHEN b.status <> 'queued' THEN b.error_message END,
-        failures = r.failures + COALESCE(b.status = 'queued' AND b.error_code IS NOT NULL, false)::int,
+        failures = r.failures + COALESCE(
+            (b.status = 'queued' AND b.error_code IS NOT NULL) OR b.error_code = 'attempts_exhausted',
+            false
+        )::int,
         prompt_tokens = r.prompt_tokens + b.prompt_tokens,
         completion_tokens = r.completion_tokens + b.completion_tokens,
         total_tokens = r.total_tokens + b.total_tokens,
@@ -390,7 +393,7 @@ WITH late AS (
 ), logged AS (
     INSERT INTO run_events (run_id, seq, org_id, at, attempt, type, payload)
     SELECT id, last_seq, org_id, now(), attempt, 'run.timed_out',
-        json_build_object('reason', error_message)
+        json_build_object('code', error_code, 'reason', error_message)
     FROM ended
 )
 SELECT id, status FROM ended;
@@ -510,6 +513,7 @@ FROM (
         FROM run_events
         WHERE run_id = r.id AND seq > %(after_seq)s::bigint
             AND (wanted.task IS NULL OR task = wanted.task)
+            AND (cardinality(%(types)s::text[]) = 0 OR type = ANY(%(types)s::text[]))
         ORDER BY seq LIMIT %(limit)s
     ) e
 ) measured
