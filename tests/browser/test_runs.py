@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
-from playwright.async_api import expect
+import pytest
+from playwright.async_api import Route, expect
 
 from tests.browser.console import Console
 from tests.conftest import until
@@ -20,6 +25,8 @@ HOSTILE = """# A report
 ![a picture](http://evil.example/pixel.png) [go](javascript:window.harm=1)
 
 <style>main { display: none }</style> **bold**"""
+
+OUTCOMES = {"options": ["approved", "rejected"]}
 
 
 async def start(console: Console, crew: str) -> None:
@@ -106,6 +113,75 @@ async def test_a_run_that_waits_is_changed_then_approved(console: Console) -> No
     await expect(question).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("asked", "words", "unfit", "chosen", "sent"),
+    [
+        ({"draft": "It is."} | OUTCOMES, "", "Send", "rejected", {"text": "rejected"}),
+        ({"draft": "It is."} | OUTCOMES, "too long", "approved", "Send", {"text": "too long"}),
+        ({}, "A title", None, "Send", {"text": "A title"}),
+    ],
+)
+async def test_a_flows_question_takes_the_answers_that_its_kind_has(
+    console: Console,
+    mesh: Mesh,
+    asked: dict[str, Any],
+    words: str,
+    unfit: str | None,
+    chosen: str,
+    sent: dict[str, Any],
+) -> None:
+    run = await mesh.start_run("approved")
+    event = {"run_id": run["id"], "seq": 1, "at": run["created_at"], "attempt": 1}
+    event |= {"type": "input.requested", "task": None, "agent": None}
+    data = json.dumps({**event, "payload": {"prompt": "Which one?", **asked}})
+    answers: list[Any] = []
+
+    async def tell(route: Route) -> None:
+        headers = {"Content-Type": "text/event-stream"}
+        await route.fulfill(headers=headers, body=f"id: 1\nevent: x\ndata: {data}\n\n")
+
+    async def take(route: Route) -> None:
+        answers.append(route.request.post_data_json)
+        await route.fulfill(json=run)
+
+    # A flow's questions, without the environment that serving its project takes.
+    await console.page.route(f"**/v1/runs/{run['id']}/events", tell)
+    await console.page.route(f"**/v1/runs/{run['id']}/input", take)
+    await console.open(f"/runs/{run['id']}")
+    await console.page.get_by_label("Your words").fill(words)
+    if unfit:
+        await expect(console.button(unfit)).to_be_disabled()
+    await expect(console.button("Approve")).to_have_count(0)
+    await console.button(chosen).click()
+
+    async def is_taken() -> bool:
+        return bool(answers)
+
+    await until(is_taken, 30)
+    assert answers == [{**sent, "question": 1}]
+
+
+async def test_a_run_whose_process_is_lost_shows_its_next_attempt(
+    console: Console, mesh: Mesh, tmp_path: Path
+) -> None:
+    pid_file = tmp_path / "pid"
+    run = await mesh.start_run("paced", words=20_000, pause_ms=10, pid_file=str(pid_file))
+    await console.open(f"/runs/{run['id']}")
+    attempt = console.page.locator(".facts > div", has_text="Attempt")
+    await expect(attempt).to_contain_text("1 of")
+
+    async def is_written() -> bool:
+        return pid_file.exists() and pid_file.read_text(encoding="utf-8") != ""
+
+    await until(is_written, 30)
+    os.kill(int(pid_file.read_text(encoding="utf-8")), signal.SIGKILL)
+    await expect(attempt).to_contain_text("2 of")
+    await console.status("Running")
+    async with mesh.http.post(f"/v1/runs/{run['id']}/cancel") as response:
+        assert response.status == 200
+    await console.status("Cancelled")
+
+
 async def test_a_run_is_retried_and_compared_with_what_it_repeats(
     console: Console, mesh: Mesh
 ) -> None:
@@ -140,16 +216,31 @@ async def test_two_runs_are_picked_from_the_list_and_their_difference_is_shown(
     await expect(inputs.locator(".added").last).to_contain_text("comparison left")
 
 
-async def test_inputs_are_changed_and_run_again(console: Console, mesh: Mesh) -> None:
-    run = await mesh.start_run("hello", topic="rivers")
+async def test_inputs_are_changed_and_run_again_on_the_same_terms(
+    console: Console, mesh: Mesh
+) -> None:
+    terms = {
+        "models": ["offline", "offline/second"],
+        "budget": {"max_tokens": 50_000, "max_usd": None},
+        "timeout_seconds": 77,
+        "max_attempts": 2,
+        "priority": 5,
+    }
+    body = {"crew": "hello", "inputs": {"topic": "rivers"}, **terms}
+    async with mesh.http.post("/v1/runs?wait=30", json=body) as response:
+        assert response.status == 200, await response.text()
+        run = await response.json()
     await console.open(f"/runs/{run['id']}")
     await console.page.get_by_role("link", name="Edit and run").click()
     topic = console.page.get_by_label("Topic")
     await expect(topic).to_have_value("rivers")
     await topic.fill("lakes")
+    await console.page.get_by_label("Priority").fill("7")
     await console.button("Start the run").click()
     await console.status("Succeeded")
-    assert (await mesh.get(f"/v1/runs/{console.run_id}"))["inputs"] == {"topic": "lakes"}
+    again = await mesh.get(f"/v1/runs/{console.run_id}")
+    assert again["inputs"] == {"topic": "lakes"}
+    assert {name: again[name] for name in terms} == {**terms, "priority": 7}
 
 
 async def test_runs_are_found_by_words_status_crew_and_time(console: Console, mesh: Mesh) -> None:
@@ -179,8 +270,12 @@ async def test_a_refused_start_says_what_is_wrong_and_starts_nothing(
     before = await mesh.get("/v1/runs?crew=hello")
     await start(console, "hello")
     await console.page.get_by_text("Model, budget and limits").click()
-    await console.page.get_by_label("Webhook").fill("http://127.0.0.1:1/")
-    await console.button("Start the run").click()
+    webhook = {"url": "http://127.0.0.1:1/", "secret": "a secret"}
+    await console.page.get_by_label("Webhook", exact=True).fill(webhook["url"])
+    await console.page.get_by_label("The webhook's secret").fill(webhook["secret"])
+    async with console.page.expect_request("**/v1/runs") as request:
+        await console.button("Start the run").click()
+    assert (await request.value).post_data_json["webhook"] == webhook
     await expect(console.page.get_by_role("alert")).to_be_visible()
     after = await mesh.get("/v1/runs?crew=hello")
     assert [run["id"] for run in after["items"]] == [run["id"] for run in before["items"]]

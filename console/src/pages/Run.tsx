@@ -32,8 +32,8 @@ function Shown({ id }: { id: string }) {
   const run = useQuery(runQuery(id));
   const followed = useRunLog(id);
   const client = useQueryClient();
-  const { ended, question, artifacts } = followed.log;
-  const changes = `${ended} ${question?.seq ?? 0} ${followed.log.startedAt ?? 0}`;
+  const { ended, question, artifacts, turns } = followed.log;
+  const changes = `${ended} ${question?.seq ?? 0} ${turns}`;
   // biome-ignore lint/correctness/useExhaustiveDependencies: the events say when the rest has changed
   useEffect(() => {
     if (followed.log.lastSeq > 0)

@@ -77,9 +77,8 @@ function StartForm({ crew, before }: { crew: Crew; before: Run | undefined }) {
     () => ({ ...uiSchemaOf(schema), "ui:submitButtonOptions": { norender: true } }),
     [schema],
   );
-  const [inputs, setInputs] = useState<JsonObject>(() =>
-    known(before?.crew === crew.name ? before.inputs : {}, schema),
-  );
+  const same = before?.crew === crew.name ? before : undefined;
+  const [inputs, setInputs] = useState<JsonObject>(() => known(same?.inputs ?? {}, schema));
   const key = useRef(crypto.randomUUID?.() ?? String(Math.random()));
   const limits = useRef<HTMLFormElement>(null);
   const starting = useMutation({
@@ -127,7 +126,7 @@ function StartForm({ crew, before }: { crew: Crew; before: Run | undefined }) {
         <p className="muted">This crew asks for no inputs.</p>
       )}
       <form ref={limits} onSubmit={submitLimits}>
-        <Limits />
+        <Limits before={same} />
       </form>
       <ProblemNotice error={starting.error} />
       <div className="actions">

@@ -2,12 +2,13 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { PackageOpen } from "lucide-react";
+import { useMemo } from "react";
 import { artifactTextQuery } from "../api/queries";
 import type { Artifact } from "../api/types";
 import { bytes } from "../lib/format";
 import { Empty, ProblemNotice, SkeletonRows } from "../ui/Feedback";
 import { Markdown } from "../ui/Markdown";
-import { groupFormats, isReport } from "./artifactGroups";
+import { groupFormats, isReport, picturesOf } from "./artifactGroups";
 
 /** Longer ones are for a reader of their own. */
 const SHOWN_BYTES = 1_000_000;
@@ -67,6 +68,7 @@ function Download({ artifact }: { artifact: Artifact }) {
 function Report({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifact[] }) {
   const short = artifact.size_bytes <= SHOWN_BYTES;
   const text = useQuery({ ...artifactTextQuery(artifact), enabled: short });
+  const pictures = useMemo(() => picturesOf(artifacts, artifact), [artifacts, artifact]);
   return (
     <section className="card" aria-label={artifact.name}>
       <header>
@@ -79,7 +81,7 @@ function Report({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifa
         <ProblemNotice error={text.error} />
         {!short && <p className="muted">It is too long to be shown here; download it.</p>}
         {short && text.isPending && <SkeletonRows />}
-        {text.data !== undefined && <Markdown source={text.data} artifacts={artifacts} />}
+        {text.data !== undefined && <Markdown source={text.data} pictures={pictures} />}
       </div>
     </section>
   );

@@ -125,6 +125,20 @@ describe("a run's log", () => {
     ]);
   });
 
+  test("knows a question for words from one for approval, though its draft be empty", () => {
+    const draftOf = (payload: JsonObject) =>
+      logOf(events(["input.requested", { prompt: "?", ...payload }])).question?.draft;
+    expect(draftOf({})).toBeNull();
+    expect(draftOf({ draft: "" })).toBe("");
+  });
+
+  test("counts the changes of the run's state that no other event tells of", () => {
+    const log = logOf(
+      events(["run.queued"], ["run.started"], ["run.queued", { reason: "x" }], ["run.started"]),
+    );
+    expect(log.turns).toBe(4);
+  });
+
   test("ends what was under way when its process is lost, and begins anew in the next attempt", () => {
     const again = { task: "analyse", agent: "Analyst", attempt: 2 };
     const log = logOf(

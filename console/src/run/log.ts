@@ -50,7 +50,8 @@ export interface Row {
 export interface Question {
   seq: number;
   prompt: string;
-  draft: string;
+  /** What is to be approved; null where nothing is. */
+  draft: string | null;
   tool: string | null;
   arguments: Json;
   options: string[];
@@ -68,6 +69,8 @@ export interface RunLog {
   costUsd: number;
   modelCalls: number;
   unpricedCalls: number;
+  /** How often the run was queued or started: each time, its state is another. */
+  turns: number;
   startedAt: number | null;
   endedAt: number | null;
   /** Raised by each batch that changed something. */
@@ -88,6 +91,7 @@ export function emptyLog(): RunLog {
     costUsd: 0,
     modelCalls: 0,
     unpricedCalls: 0,
+    turns: 0,
     startedAt: null,
     endedAt: null,
     version: 0,
@@ -114,6 +118,7 @@ type Taker = (log: RunLog, event: RunEvent, at: number) => void;
 const TAKERS: Record<string, Taker> = {
   "run.queued": (log, event, at) => {
     log.question = null;
+    log.turns += 1;
     const reason = text(event.payload.reason);
     if (reason) closeAll(log, at, "failed");
     note(
@@ -129,6 +134,7 @@ const TAKERS: Record<string, Taker> = {
   },
   "run.started": (log, event, at) => {
     log.startedAt ??= at;
+    log.turns += 1;
     note(
       log,
       event,
@@ -231,7 +237,7 @@ const TAKERS: Record<string, Taker> = {
     log.question = {
       seq: event.seq,
       prompt: text(prompt),
-      draft: text(draft),
+      draft: draft === undefined ? null : text(draft),
       tool: tool ? text(tool) : null,
       arguments: event.payload.arguments ?? null,
       options: Array.isArray(options) ? options.map(text) : [],
