@@ -1,6 +1,6 @@
 /** What is around every page of who is signed in: where one can go, and who one is. */
 
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import {
   ChartColumn,
@@ -18,7 +18,10 @@ import { useMay } from "./api/me";
 import { meQuery } from "./api/queries";
 import { signOut } from "./api/session";
 import icon from "./icon.svg";
+import { preloadPages, whenIdle } from "./lib/lazyPage";
 import { chooseScheme, useScheme } from "./lib/scheme";
+import { Dialog } from "./ui/Dialog";
+import { ProblemNotice } from "./ui/Feedback";
 
 const PLACES = [
   { to: "/runs", label: "Runs", icon: ListChecks, takes: "runs.read" },
@@ -38,6 +41,7 @@ export function Frame() {
   const main = useRef<HTMLElement>(null);
   const path = useRouterState({ select: (state) => state.location.pathname });
   const shown = useRef(path);
+  useEffect(() => whenIdle(() => void preloadPages()), []);
   useEffect(() => {
     // Who goes by keyboard or ear begins at the new page's top, as with a page of its own.
     if (shown.current !== path) main.current?.focus({ preventScroll: true });
@@ -75,11 +79,13 @@ function Foot() {
   const { scheme } = useScheme();
   const client = useQueryClient();
   const navigate = useNavigate();
-  const leave = async () => {
-    await signOut();
-    client.clear();
-    await navigate({ to: "/sign-in", search: {} });
-  };
+  const leaving = useMutation({
+    mutationFn: signOut,
+    onSuccess: async () => {
+      client.clear();
+      await navigate({ to: "/sign-in", search: {} });
+    },
+  });
   const other = scheme === "dark" ? "light" : "dark";
   return (
     <div className="foot">
@@ -106,11 +112,17 @@ function Foot() {
           className="button quiet icon"
           aria-label="Sign out"
           title="Sign out"
-          onClick={() => void leave()}
+          disabled={leaving.isPending}
+          onClick={() => leaving.mutate()}
         >
           <LogOut size={16} aria-hidden />
         </button>
       </div>
+      {leaving.error && (
+        <Dialog title="You are still signed in" onClose={leaving.reset}>
+          <ProblemNotice error={leaving.error} retry={() => leaving.mutate()} />
+        </Dialog>
+      )}
     </div>
   );
 }
