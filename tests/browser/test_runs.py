@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,10 @@ async def test_a_run_is_started_from_a_form_of_the_crews_inputs(console: Console
     await console.tab("Timeline")
     await expect(console.page.get_by_role("button", name="Task: introduce")).to_be_visible()
     await expect(console.page.get_by_role("button", name="Model call: offline")).to_be_visible()
+    agent = console.page.get_by_role("button", name=re.compile(r"^Agent: .*\d ?m?s$"))
+    await expect(agent).to_be_visible()
+    await console.button("Agents 1").click()
+    await expect(agent).to_have_count(0)
 
 
 async def test_a_file_is_uploaded_analysed_and_its_charts_and_report_are_shown(

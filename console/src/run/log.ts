@@ -11,6 +11,7 @@ import type { Artifact, Json, JsonObject, RunEvent } from "../api/types";
 export type RowKind =
   | "run"
   | "task"
+  | "agent"
   | "tool"
   | "model"
   | "artifact"
@@ -77,6 +78,8 @@ export interface RunLog {
   version: number;
   calls: Map<string, number>;
   tasks: Map<string, number>;
+  /** The agents at work, by task and role. */
+  agents: Map<string, number>;
 }
 
 export function emptyLog(): RunLog {
@@ -97,6 +100,7 @@ export function emptyLog(): RunLog {
     version: 0,
     calls: new Map(),
     tasks: new Map(),
+    agents: new Map(),
   };
 }
 
@@ -162,8 +166,15 @@ const TAKERS: Record<string, Taker> = {
   },
   "task.completed": (log, event, at) => endTask(log, event, at, "done"),
   "task.failed": (log, event, at) => endTask(log, event, at, "failed"),
-  "agent.started": () => undefined,
-  "agent.completed": () => undefined,
+  "agent.started": (log, event, at) => {
+    // One that is asked again by another is at work all the while.
+    if (log.agents.has(agentKey(event))) return;
+    const title = event.agent ?? "Agent";
+    const key = add(log, event, at, { kind: "agent", state: "active", title, depth: 2 });
+    log.agents.set(agentKey(event), key);
+  },
+  "agent.completed": (log, event, at) =>
+    endAgent(log, agentKey(event), at, "done", event.payload.output ?? null),
   "tool.started": (log, event, at) =>
     begin(log, event, at, {
       kind: "tool",
@@ -381,6 +392,9 @@ function endTask(log: RunLog, event: RunEvent, at: number, state: RowState): voi
   const key = log.tasks.get(taskKey(event));
   const row = key === undefined ? undefined : log.rows[key];
   if (!row) return;
+  // Of an agent that fails nothing else tells.
+  for (const [agent, place] of log.agents)
+    if (log.rows[place]?.parent === row.key) endAgent(log, agent, at, state, null);
   replace(log, {
     ...row,
     state,
@@ -388,6 +402,14 @@ function endTask(log: RunLog, event: RunEvent, at: number, state: RowState): voi
     output: event.payload.output ?? null,
     error: event.payload.error ? text(event.payload.error) : null,
   });
+}
+
+function endAgent(log: RunLog, agent: string, at: number, state: RowState, output: Json): void {
+  const key = log.agents.get(agent);
+  const row = key === undefined ? undefined : log.rows[key];
+  if (!row) return;
+  replace(log, { ...row, state, endedAt: at, output });
+  log.agents.delete(agent);
 }
 
 function end(
@@ -412,6 +434,7 @@ function closeAll(log: RunLog, at: number, state: RowState): void {
       replace(log, { ...row, state: row.kind === "question" ? "done" : state, endedAt: at });
   }
   log.calls.clear();
+  log.agents.clear();
 }
 
 function rowOfCall(log: RunLog, event: RunEvent): Row | undefined {
@@ -424,6 +447,7 @@ function replace(log: RunLog, row: Row): void {
 }
 
 const callKey = (event: RunEvent) => `${event.attempt}/${text(event.payload.call_id)}`;
+const agentKey = (event: RunEvent) => `${taskKey(event)}/${event.agent ?? ""}`;
 const taskKey = (event: RunEvent) => `${event.attempt}/${event.task ?? ""}`;
 
 function text(value: Json | undefined): string {
