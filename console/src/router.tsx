@@ -54,10 +54,18 @@ const runs = createRoute({
   path: "/runs",
   validateSearch: (
     search: Search,
-  ): { q?: string; status?: Status; crew?: string; since?: string; until?: string } => ({
+  ): {
+    q?: string;
+    status?: Status;
+    crew?: string;
+    session?: string;
+    since?: string;
+    until?: string;
+  } => ({
     q: text(search.q),
     status: STATUSES.find((status) => status === search.status),
     crew: text(search.crew),
+    session: text(search.session),
     since: text(search.since),
     until: text(search.until),
   }),

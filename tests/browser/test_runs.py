@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,50 @@ async def test_runs_are_found_by_words_status_crew_and_time(console: Console, me
     await console.page.get_by_role("link", name="Show all runs").click()
     await console.page.get_by_role("searchbox").fill(wanted["id"][24:32])
     await expect(rows).to_have_count(1)
+
+
+async def test_runs_are_found_between_two_times(console: Console, mesh: Mesh) -> None:
+    run = await mesh.start_run("hello", topic="tides")
+    created = datetime.fromisoformat(run["created_at"])
+    await console.open("/runs?q=tides")
+    rows = console.page.locator("tbody tr")
+    await expect(rows).to_have_count(1)
+    await console.choose("Time", "between")
+    await set_time(console, "From", created - timedelta(minutes=2))
+    await set_time(console, "Until", created + timedelta(minutes=2))
+    await expect(console.page).to_have_url(re.compile("since=.*until="))
+    await expect(rows).to_have_count(1)
+    await set_time(console, "Until", created - timedelta(minutes=1))
+    await expect(console.page.get_by_text("No run fits these filters")).to_be_visible()
+    await console.page.reload()
+    await expect(console.page.get_by_text("No run fits these filters")).to_be_visible()
+    await set_time(console, "Until", created + timedelta(minutes=2))
+    await expect(rows).to_have_count(1)
+    await set_time(console, "From", created + timedelta(minutes=1))
+    await expect(console.page.get_by_text("No run fits these filters")).to_be_visible()
+
+
+async def set_time(console: Console, label: str, moment: datetime) -> None:
+    local = moment.astimezone().strftime("%Y-%m-%dT%H:%M")
+    await console.page.get_by_label(label, exact=True).fill(local)
+
+
+async def test_a_run_says_who_started_it_and_leads_to_its_sessions_runs(
+    console: Console, mesh: Mesh
+) -> None:
+    async with mesh.http.post("/v1/sessions", json={"crew": "talker"}) as response:
+        session = await response.json()
+    said = {"content": "hello there"}
+    async with mesh.http.post(f"/v1/sessions/{session['id']}/messages", json=said) as response:
+        run = (await response.json())["run"]
+    await console.open(f"/runs/{run['id']}?tab=details")
+    terms = console.page.get_by_role("row")
+    await expect(terms.filter(has_text="Started by")).to_contain_text("owner@localhost")
+    await console.page.get_by_role("link", name=session["id"]).click()
+    await console.heading("Runs")
+    await expect(console.page.locator("tbody tr")).to_have_count(1)
+    await console.page.get_by_role("button", name="Session").click()
+    await expect(console.page.locator("tbody tr").nth(1)).to_be_visible()
 
 
 async def test_a_refused_start_says_what_is_wrong_and_starts_nothing(

@@ -23,6 +23,7 @@ export interface RunFilters {
   q?: string;
   status?: Status;
   crew?: string;
+  session?: string;
   since?: string;
   until?: string;
 }
@@ -42,6 +43,7 @@ export const runsQuery = (filters: RunFilters) =>
           q: filters.q,
           status: filters.status,
           crew: filters.crew,
+          session_id: filters.session,
           created_after: filters.since,
           created_before: filters.until,
           cursor: pageParam,

@@ -3,6 +3,7 @@ import type { UsageGroup } from "../api/types";
 import { placeOf, validator, wordsOf } from "../forms/validator";
 import { ago, bytes, cost, duration, money, shortId } from "./format";
 import { inOneForm, lineDiff } from "./lineDiff";
+import { fromLocal, toLocal } from "./localTime";
 import { byDay, daysUntilToday, totals } from "./usage";
 
 test.each([
@@ -145,4 +146,10 @@ describe("checking inputs", () => {
     expect(placeOf(unit)).toEqual(["messages", "0", "id"]);
     expect(wordsOf(unit)).toBe('"number" is invalid. Expected "string"');
   });
+});
+
+test("a time passes through a field for local times, to the minute", () => {
+  expect(fromLocal(toLocal("2026-11-23T06:39:00.000Z"))).toBe("2026-11-23T06:39:00.000Z");
+  expect(toLocal("2026-11-23T06:39:41Z")).toMatch(/^2026-11-2\dT\d\d:\d9$/);
+  expect([toLocal(undefined), toLocal("soon"), fromLocal("")]).toEqual(["", "", undefined]);
 });

@@ -5,7 +5,7 @@ import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router"
 import { GitCompareArrows, Pencil, RotateCcw, Square } from "lucide-react";
 import { useEffect, useState } from "react";
 import { post } from "../api/client";
-import { useMay } from "../api/me";
+import { useMay, useNameOf } from "../api/me";
 import { artifactsQuery, runQuery } from "../api/queries";
 import { ENDED, type Run, type WebhookState } from "../api/types";
 import { ago, compact, cost, duration, moment, shortId } from "../lib/format";
@@ -252,6 +252,7 @@ function Parts({ run, followed }: { run: Run; followed: FollowedRun }) {
 }
 
 function Details({ run }: { run: Run }) {
+  const nameOf = useNameOf();
   const facts: [string, React.ReactNode][] = [
     [
       "Crew",
@@ -278,7 +279,17 @@ function Details({ run }: { run: Run }) {
     ],
     ["Priority", run.priority],
     ["Time limit", duration(run.timeout_seconds * 1000)],
-    ["Session", run.session_id ?? "none"],
+    [
+      "Session",
+      run.session_id ? (
+        <Link key="session" to="/runs" search={{ session: run.session_id }}>
+          {run.session_id}
+        </Link>
+      ) : (
+        "none"
+      ),
+    ],
+    ["Started by", nameOf(run.created_by)],
     ["Worker", run.worker_id ?? "none yet"],
     ["Webhook", run.webhook ? webhookWords(run.webhook) : "none"],
     ["Accepted", moment(run.created_at)],
