@@ -188,7 +188,7 @@ async def test_keys_are_made_shown_once_and_revoked(console: Console, mesh: Mesh
     await console.button("I have kept it").click()
     await console.button("Revoke from the console").click()
     await console.button("Revoke the key").click()
-    row = console.page.get_by_role("row", name="from the console")
+    row = console.page.get_by_role("row", name="from the console you")
     await expect(row).to_contain_text("revoked")
     async with mesh.http.get("/v1/me", headers=headers) as response:
         assert response.status == 401
@@ -205,10 +205,18 @@ async def test_members_are_added_given_a_role_and_deleted(console: Console, mesh
 
     async def role() -> Any:
         users = (await mesh.get("/v1/users"))["items"]
-        return next((user["role"] for user in users if user["name"] == "Ana"), None)
+        return next((user["role"] for user in users if user["email"] == "ana@example.org"), None)
 
     await expect(console.page.get_by_label("Role of ana@example.org")).to_have_value("operator")
     assert await role() == "operator"
+    await console.button("Edit ana@example.org").click()
+    await console.page.get_by_label("Name", exact=True).fill("Ana Blum")
+    await console.page.get_by_label("New password").fill("another long password")
+    await console.button("Save").click()
+    await expect(console.page.get_by_role("row", name="Ana Blum")).to_be_visible()
+    signing_in = {"email": "ana@example.org", "password": "another long password"}
+    async with mesh.http.post("/v1/auth/token", json=signing_in) as response:
+        assert response.status == 200, await response.text()
     await console.button("Delete ana@example.org").click()
     await console.button("Delete the member").click()
     await expect(console.page.get_by_text("ana@example.org")).to_have_count(0)
@@ -231,6 +239,8 @@ async def test_a_crew_is_brought_changed_compared_and_rolled_back(
 
     changed = json.dumps({**definition, "description": "A second version."})
     await console.button("New version").click()
+    text = console.page.get_by_label("Definition, as YAML or JSON")
+    assert json.loads(await text.input_value())["crew"] == definition["crew"]
     await console.page.get_by_label("Definition, as YAML or JSON").fill(changed)
     await console.button("Bring it").click()
     await expect(console.page.get_by_text("A second version.")).to_be_visible()
@@ -240,6 +250,15 @@ async def test_a_crew_is_brought_changed_compared_and_rolled_back(
     await console.button("Make current").click()
     await expect(console.page.get_by_role("row", name="1 current")).to_be_visible()
     assert (await mesh.get("/v1/crews/brought"))["version"] == "1"
+    await console.tab("Changes")
+    await expect(console.page.locator(".removed")).to_contain_text("A second version.")
+
+    await console.button("Delete the crew").click()
+    dialog = console.page.get_by_role("dialog", name="Delete brought?")
+    await dialog.get_by_role("button", name="Delete the crew").click()
+    await console.heading("Crews")
+    await expect(console.page.get_by_role("link", name="brought")).to_have_count(0)
+    assert await mesh.get_all("/v1/crews/brought") == [404]
 
 
 async def test_the_scheme_is_chosen_and_kept(console: Console) -> None:

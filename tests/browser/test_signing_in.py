@@ -111,6 +111,25 @@ async def test_a_wrong_password_is_refused(stranger: Console, mesh: Mesh) -> Non
     await expect(stranger.page.get_by_role("alert")).to_contain_text("is wrong")
 
 
+async def test_a_password_is_changed_and_ends_every_sign_in(stranger: Console, mesh: Mesh) -> None:
+    await add_user(mesh, "changer@example.org", "developer")
+    await sign_in_by_password(stranger, "changer@example.org")
+    await stranger.heading("Runs")
+    await stranger.open("/keys")
+    await stranger.page.get_by_label("Now").fill("not the password")
+    await stranger.page.get_by_label("New, 12 characters or more").fill("another long password")
+    change = stranger.button("Change it, and sign out everywhere")
+    await change.click()
+    await expect(stranger.page.get_by_role("alert")).to_contain_text("it is not right")
+    await stranger.page.get_by_label("Now").fill(PASSWORD)
+    await change.click()
+    await stranger.heading("Sign in to Crewmesh")
+    await sign_in_by_password(stranger, "changer@example.org")
+    await expect(stranger.page.get_by_role("alert")).to_contain_text("is wrong")
+    await sign_in_by_password(stranger, "changer@example.org", "another long password")
+    await stranger.heading("Runs")
+
+
 async def test_two_tabs_whose_token_ran_out_renew_it_once_and_go_on(
     stranger: Console, mesh: Mesh
 ) -> None:
