@@ -214,8 +214,9 @@ async def test_members_are_added_given_a_role_and_deleted(console: Console, mesh
     await console.page.get_by_label("New password").fill("another long password")
     await console.button("Save").click()
     await expect(console.page.get_by_role("row", name="Ana Blum")).to_be_visible()
-    signing_in = {"email": "ana@example.org", "password": "another long password"}
-    async with mesh.http.post("/v1/auth/token", json=signing_in) as response:
+    signing_in = {"username": "ana@example.org", "password": "another long password"}
+    form = {"grant_type": "password", **signing_in}
+    async with mesh.http.post("/v1/auth/token", data=form) as response:
         assert response.status == 200, await response.text()
     await console.button("Delete ana@example.org").click()
     await console.button("Delete the member").click()
