@@ -4,9 +4,11 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import {
   ChartColumn,
+  Database,
   KeyRound,
   ListChecks,
   LogOut,
+  MessagesSquare,
   Moon,
   Server,
   Sun,
@@ -25,7 +27,9 @@ import { ProblemNotice } from "./ui/Feedback";
 
 const PLACES = [
   { to: "/runs", label: "Runs", icon: ListChecks, takes: "runs.read" },
+  { to: "/sessions", label: "Conversations", icon: MessagesSquare, takes: "sessions.read" },
   { to: "/crews", label: "Crews", icon: Workflow, takes: "crews.read" },
+  { to: "/datasets", label: "Datasets", icon: Database, takes: "datasets.read" },
   { to: "/fleet", label: "Fleet", icon: Server, takes: "workers.read" },
   { to: "/usage", label: "Usage", icon: ChartColumn, takes: "usage.read" },
   { to: "/keys", label: "API keys", icon: KeyRound, takes: "keys.own" },

@@ -119,6 +119,24 @@ const crew = createRoute({
   component: lazyPage(() => import("./pages/Crew")),
 });
 
+const sessions = createRoute({
+  getParentRoute: () => inside,
+  path: "/sessions",
+  component: lazyPage(() => import("./pages/Sessions")),
+});
+
+const session = createRoute({
+  getParentRoute: () => inside,
+  path: "/sessions/$id",
+  component: lazyPage(() => import("./pages/Session")),
+});
+
+const datasets = createRoute({
+  getParentRoute: () => inside,
+  path: "/datasets",
+  component: lazyPage(() => import("./pages/Datasets")),
+});
+
 const fleet = createRoute({
   getParentRoute: () => inside,
   path: "/fleet",
@@ -148,7 +166,22 @@ const members = createRoute({
 
 const tree = root.addChildren([
   signIn,
-  inside.addChildren([home, runs, start, run, compare, crews, crew, fleet, usage, keys, members]),
+  inside.addChildren([
+    home,
+    runs,
+    start,
+    run,
+    compare,
+    sessions,
+    session,
+    crews,
+    crew,
+    datasets,
+    fleet,
+    usage,
+    keys,
+    members,
+  ]),
 ]);
 
 export function makeRouter() {

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from playwright.async_api import Browser, StorageState, expect
 
@@ -37,6 +39,15 @@ async def pages(mesh: Mesh) -> list[tuple[str, str]]:
     waiting = await mesh.start_run("approved")
     for run in (done, waiting):
         await mesh.get(f"/v1/runs/{run['id']}?wait=3")
+    async with mesh.http.post("/v1/sessions", json={"crew": "talker"}) as response:
+        session = (await response.json())["id"]
+    said = {"content": "hello there"}
+    async with mesh.http.post(f"/v1/sessions/{session}/messages?wait=30", json=said) as response:
+        assert response.status == 200, await response.text()
+    form = aiohttp.FormData()
+    form.add_field("file", "a,b\n1,2\n", filename="axe.csv", content_type="text/csv")
+    async with mesh.http.post("/v1/datasets", data=form) as response:
+        assert response.status == 201, await response.text()
     definition = await mesh.get("/v1/crews/hello")
     await put_crew(mesh, definition["definition"])
     await put_crew(mesh, {**definition["definition"], "description": "Another one."})
@@ -44,7 +55,7 @@ async def pages(mesh: Mesh) -> list[tuple[str, str]]:
         ("/runs", "Runs"),
         (f"/runs/{done['id']}?tab=timeline", "hello"),
         ("/crews/axe-hello", "axe-hello"),
-        ("/runs?q=nothing-like-it", "Runs"),
+        ("/runs?q=nothing-like-it&until=2026-01-01T00:00:00Z", "Runs"),
         (f"/runs/{done['id']}?tab=result", "hello"),
         ("/crews/axe-hello?tab=definition", "axe-hello"),
         ("/runs/new", "New run"),
@@ -55,6 +66,9 @@ async def pages(mesh: Mesh) -> list[tuple[str, str]]:
         ("/crews/axe-hello?tab=diff", "axe-hello"),
         (f"/runs/{waiting['id']}", "approved"),
         (f"/compare?a={done['id']}&b={waiting['id']}", "Compare two runs"),
+        ("/sessions", "Conversations"),
+        (f"/sessions/{session}", "Conversation "),
+        ("/datasets", "Datasets"),
         ("/crews", "Crews"),
         ("/fleet", "Fleet"),
         ("/usage?days=7", "Usage"),
@@ -260,6 +274,23 @@ async def test_a_crew_is_brought_changed_compared_and_rolled_back(
     await console.heading("Crews")
     await expect(console.page.get_by_role("link", name="brought")).to_have_count(0)
     assert await mesh.get_all("/v1/crews/brought") == [404]
+
+
+async def test_a_dataset_is_brought_shown_and_deleted(
+    console: Console, mesh: Mesh, tmp_path: Path
+) -> None:
+    file = tmp_path / "rivers.csv"
+    file.write_text('name,note\nRhine,"long, wide"\n', encoding="utf-8")
+    await console.open("/datasets")
+    await console.page.locator("input[type=file]").set_input_files(file)
+    await console.button("Show rivers.csv").click()
+    dialog = console.page.get_by_role("dialog", name="rivers.csv")
+    await expect(dialog.get_by_role("cell")).to_have_text(["Rhine", "long, wide"])
+    await console.page.keyboard.press("Escape")
+    await console.button("Delete rivers.csv").click()
+    await console.button("Delete the dataset").click()
+    await expect(console.page.get_by_text("rivers.csv")).to_have_count(0)
+    assert await mesh.get_all("/v1/datasets/rivers.csv") == [404]
 
 
 async def test_the_scheme_is_chosen_and_kept(console: Console) -> None:

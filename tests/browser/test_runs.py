@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from datetime import datetime, timedelta
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from playwright.async_api import Route, expect
 
 from tests.browser.console import Console
 from tests.conftest import until
-from tests.e2e.conftest import Mesh
+from tests.e2e.conftest import ROOT, Mesh
 
 SALES = "region,month,amount\n" + "".join(
     f"{region},2026-{month:02d},{month * factor}\n"
@@ -80,6 +81,40 @@ async def test_a_file_is_uploaded_analysed_and_its_charts_and_report_are_shown(
         return len(drawn) >= 2 and all(drawn)
 
     await until(all_are_drawn, 30)
+
+
+async def test_texts_are_shown_and_every_picture_of_a_name(console: Console, mesh: Mesh) -> None:
+    run = await mesh.start_run("hello", topic="files")
+    texts = {"sums.csv": "region,sum\nnorth,3\n", "sums.json": '{"north":3}', "log.txt": "done"}
+    names = ["chart.png", *texts, "report.md", "chart.png"]
+    items = [
+        {"id": str(place), "name": name, "media_type": guess_type(name)[0], "size_bytes": 9}
+        | {"url": f"/v1/artifacts/{place}", "created_at": run["created_at"]}
+        for place, name in enumerate(names)
+    ]
+
+    async def list_them(route: Route) -> None:
+        await route.fulfill(json={"items": items, "next_cursor": None})
+
+    async def answer(route: Route) -> None:
+        name = names[int(route.request.url.rsplit("/", 1)[1])]
+        report = "![A chart](chart.png)"
+        image = (ROOT / "docs" / "images" / "console-phone.png").read_bytes()
+        body = texts.get(name, report) if not name.endswith("png") else image
+        await route.fulfill(body=body, content_type=guess_type(name)[0])
+
+    await console.page.route(f"**/v1/runs/{run['id']}/artifacts", list_them)
+    await console.page.route("**/v1/artifacts/*", answer)
+    await console.open(f"/runs/{run['id']}?tab=artifacts")
+    await expect(console.page.get_by_role("figure")).to_have_count(2)
+    table = console.page.get_by_role("region", name="sums.csv")
+    await expect(table.get_by_role("cell")).to_have_text(["north", "3"])
+    data = console.page.get_by_role("region", name="sums.json")
+    await expect(data).to_contain_text('"north": 3')
+    await expect(console.page.get_by_role("region", name="log.txt")).to_contain_text("done")
+    picture = console.page.get_by_role("region", name="report.md").get_by_role("img")
+    # The one that was there when the report was made.
+    await expect(picture).to_have_attribute("src", "/v1/artifacts/0")
 
 
 async def test_what_a_model_wrote_is_rendered_and_can_do_nothing(
@@ -308,6 +343,7 @@ async def test_a_run_says_who_started_it_and_leads_to_its_sessions_runs(
     terms = console.page.get_by_role("row")
     await expect(terms.filter(has_text="Started by")).to_contain_text("owner@localhost")
     await console.page.get_by_role("link", name=session["id"]).click()
+    await console.page.get_by_role("link", name="Its runs").click()
     await console.heading("Runs")
     await expect(console.page.locator("tbody tr")).to_have_count(1)
     await console.page.get_by_role("button", name="Session").click()

@@ -50,6 +50,12 @@ export function query(parameters: Record<string, string | number | null | undefi
   return given.length ? `?${new URLSearchParams(given.map(([k, v]) => [k, String(v)]))}` : "";
 }
 
+/** Names a call, so that it can be made again when its answer was lost. */
+export function newIdempotencyKey(): string {
+  // Browsers make UUIDs for secure contexts only.
+  return crypto.randomUUID?.() ?? String(Math.random());
+}
+
 export function isProblem(error: unknown): error is ProblemType {
   return error instanceof Problem;
 }

@@ -251,6 +251,19 @@ function Parts({ run, followed }: { run: Run; followed: FollowedRun }) {
   );
 }
 
+/** A run may be of a session by its name alone; with a turn it is a part of a conversation. */
+function SessionLink({ id, turn }: { id: string; turn: number | null }) {
+  return turn === null ? (
+    <Link to="/runs" search={{ session: id }}>
+      {id}
+    </Link>
+  ) : (
+    <Link to="/sessions/$id" params={{ id }}>
+      {id}
+    </Link>
+  );
+}
+
 function Details({ run }: { run: Run }) {
   const nameOf = useNameOf();
   const facts: [string, React.ReactNode][] = [
@@ -281,13 +294,7 @@ function Details({ run }: { run: Run }) {
     ["Time limit", duration(run.timeout_seconds * 1000)],
     [
       "Session",
-      run.session_id ? (
-        <Link key="session" to="/runs" search={{ session: run.session_id }}>
-          {run.session_id}
-        </Link>
-      ) : (
-        "none"
-      ),
+      run.session_id ? <SessionLink key="session" id={run.session_id} turn={run.turn} /> : "none",
     ],
     ["Started by", nameOf(run.created_by)],
     ["Worker", run.worker_id ?? "none yet"],

@@ -201,20 +201,20 @@ function Filters({ filters }: { filters: RunFilters }) {
         ))}
         <option value={BETWEEN}>Between two times</option>
       </select>
+      {filters.session && (
+        <button type="button" className="button" onClick={() => set({ session: undefined })}>
+          Session {shortId(filters.session) || filters.session} <X size={15} aria-label="any" />
+        </button>
+      )}
       {between && (
-        <>
+        <div className="between">
           <TimeField label="From" value={filters.since} onChange={(time) => set({ since: time })} />
           <TimeField
             label="Until"
             value={filters.until}
             onChange={(time) => set({ until: time })}
           />
-        </>
-      )}
-      {filters.session && (
-        <button type="button" className="button" onClick={() => set({ session: undefined })}>
-          Session {shortId(filters.session) || filters.session} <X size={15} aria-label="any" />
-        </button>
+        </div>
       )}
     </search>
   );

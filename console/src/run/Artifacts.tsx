@@ -1,4 +1,4 @@
-/** The files that a run made: charts as pictures, reports rendered, the rest to download. */
+/** The files that a run made: charts as pictures, texts to read, the rest to download. */
 
 import { useQuery } from "@tanstack/react-query";
 import { PackageOpen } from "lucide-react";
@@ -6,9 +6,11 @@ import { useMemo } from "react";
 import { artifactTextQuery } from "../api/queries";
 import type { Artifact } from "../api/types";
 import { bytes } from "../lib/format";
+import { textKindOf } from "../lib/textKinds";
 import { Empty, ProblemNotice, SkeletonRows } from "../ui/Feedback";
+import { FileText } from "../ui/FileText";
 import { Markdown } from "../ui/Markdown";
-import { groupFormats, isReport, picturesOf } from "./artifactGroups";
+import { groupFormats, picturesOf } from "./artifactGroups";
 
 /** Longer ones are for a reader of their own. */
 const SHOWN_BYTES = 1_000_000;
@@ -23,16 +25,16 @@ export function Artifacts({ artifacts }: { artifacts: Artifact[] }) {
       </div>
     );
   }
-  const reports = artifacts.filter((artifact) => isReport(artifact));
+  const texts = artifacts.filter((artifact) => textKindOf(artifact));
   return (
     <div className="stack">
       <div className="gallery">
-        {groupFormats(artifacts.filter((artifact) => !isReport(artifact))).map((formats) => (
+        {groupFormats(artifacts.filter((artifact) => !textKindOf(artifact))).map((formats) => (
           <Figure key={formats[0]?.id} formats={formats} />
         ))}
       </div>
-      {reports.map((artifact) => (
-        <Report key={artifact.id} artifact={artifact} artifacts={artifacts} />
+      {texts.map((artifact) => (
+        <Text key={artifact.id} artifact={artifact} artifacts={artifacts} />
       ))}
     </div>
   );
@@ -65,7 +67,8 @@ function Download({ artifact }: { artifact: Artifact }) {
   );
 }
 
-function Report({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifact[] }) {
+function Text({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifact[] }) {
+  const kind = textKindOf(artifact);
   const short = artifact.size_bytes <= SHOWN_BYTES;
   const text = useQuery({ ...artifactTextQuery(artifact), enabled: short });
   const pictures = useMemo(() => picturesOf(artifacts, artifact), [artifacts, artifact]);
@@ -81,7 +84,12 @@ function Report({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifa
         <ProblemNotice error={text.error} />
         {!short && <p className="muted">It is too long to be shown here; download it.</p>}
         {short && text.isPending && <SkeletonRows />}
-        {text.data !== undefined && <Markdown source={text.data} pictures={pictures} />}
+        {text.data !== undefined &&
+          (kind === "markdown" ? (
+            <Markdown source={text.data} pictures={pictures} />
+          ) : (
+            kind && <FileText name={artifact.name} kind={kind} text={text.data} />
+          ))}
       </div>
     </section>
   );

@@ -1,9 +1,5 @@
 import type { Artifact } from "../api/types";
 
-export function isReport({ name, media_type }: Artifact): boolean {
-  return media_type.startsWith("text/markdown") || name.endsWith(".md");
-}
-
 /**
  * Put together what is the same in several formats: chart.png and chart.svg. A run may make
  * several of one name; those are several pictures.
