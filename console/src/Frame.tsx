@@ -44,12 +44,16 @@ export function Frame() {
   const may = useMay();
   const main = useRef<HTMLElement>(null);
   const path = useRouterState({ select: (state) => state.location.pathname });
+  const places = useRef<HTMLElement>(null);
   const shown = useRef(path);
   useEffect(() => whenIdle(() => void preloadPages()), []);
   useEffect(() => {
     // Who goes by keyboard or ear begins at the new page's top, as with a page of its own.
     if (shown.current !== path) main.current?.focus({ preventScroll: true });
     shown.current = path;
+    // On a phone not all places fit.
+    const here = places.current?.querySelector("[aria-current]");
+    here?.scrollIntoView({ inline: "nearest", block: "nearest" });
   }, [path]);
   return (
     <div className="frame">
@@ -61,7 +65,7 @@ export function Frame() {
           <img src={icon} alt="" />
           <span>Crewmesh</span>
         </Link>
-        <nav aria-label="Console">
+        <nav aria-label="Console" ref={places}>
           {PLACES.filter(({ takes }) => may(takes)).map(({ to, label, icon: Icon }) => (
             <Link key={to} to={to} aria-current={isWithin(path, to) ? "page" : undefined}>
               <Icon size={17} aria-hidden />

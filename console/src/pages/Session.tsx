@@ -77,7 +77,8 @@ export default function SessionPage() {
   );
 }
 
-const WHO = { user: "You", assistant: "Crew", system: "No answer" };
+/** Which person it was isn't kept. */
+const WHO = { user: "Person", assistant: "Crew", system: "No answer" };
 
 function Said({ message: { role, content, run_id, created_at } }: { message: Message }) {
   return (

@@ -25,14 +25,17 @@ export function Artifacts({ artifacts }: { artifacts: Artifact[] }) {
       </div>
     );
   }
+  const figures = groupFormats(artifacts.filter((artifact) => !textKindOf(artifact)));
   const texts = artifacts.filter((artifact) => textKindOf(artifact));
   return (
     <div className="stack">
-      <div className="gallery">
-        {groupFormats(artifacts.filter((artifact) => !textKindOf(artifact))).map((formats) => (
-          <Figure key={formats[0]?.id} formats={formats} />
-        ))}
-      </div>
+      {figures.length > 0 && (
+        <div className="gallery">
+          {figures.map((formats) => (
+            <Figure key={formats[0]?.id} formats={formats} />
+          ))}
+        </div>
+      )}
       {texts.map((artifact) => (
         <Text key={artifact.id} artifact={artifact} artifacts={artifacts} />
       ))}
