@@ -1,12 +1,14 @@
 /** What is around every page of who is signed in: where one can go, and who one is. */
 
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import {
   ChartColumn,
+  Database,
   KeyRound,
   ListChecks,
   LogOut,
+  MessagesSquare,
   Moon,
   Server,
   Sun,
@@ -18,11 +20,16 @@ import { useMay } from "./api/me";
 import { meQuery } from "./api/queries";
 import { signOut } from "./api/session";
 import icon from "./icon.svg";
+import { preloadPages, whenIdle } from "./lib/lazyPage";
 import { chooseScheme, useScheme } from "./lib/scheme";
+import { Dialog } from "./ui/Dialog";
+import { ProblemNotice } from "./ui/Feedback";
 
 const PLACES = [
   { to: "/runs", label: "Runs", icon: ListChecks, takes: "runs.read" },
+  { to: "/sessions", label: "Conversations", icon: MessagesSquare, takes: "sessions.read" },
   { to: "/crews", label: "Crews", icon: Workflow, takes: "crews.read" },
+  { to: "/datasets", label: "Datasets", icon: Database, takes: "datasets.read" },
   { to: "/fleet", label: "Fleet", icon: Server, takes: "workers.read" },
   { to: "/usage", label: "Usage", icon: ChartColumn, takes: "usage.read" },
   { to: "/keys", label: "API keys", icon: KeyRound, takes: "keys.own" },
@@ -37,11 +44,16 @@ export function Frame() {
   const may = useMay();
   const main = useRef<HTMLElement>(null);
   const path = useRouterState({ select: (state) => state.location.pathname });
+  const places = useRef<HTMLElement>(null);
   const shown = useRef(path);
+  useEffect(() => whenIdle(() => void preloadPages()), []);
   useEffect(() => {
     // Who goes by keyboard or ear begins at the new page's top, as with a page of its own.
     if (shown.current !== path) main.current?.focus({ preventScroll: true });
     shown.current = path;
+    // On a phone not all places fit.
+    const here = places.current?.querySelector("[aria-current]");
+    here?.scrollIntoView({ inline: "nearest", block: "nearest" });
   }, [path]);
   return (
     <div className="frame">
@@ -53,7 +65,7 @@ export function Frame() {
           <img src={icon} alt="" />
           <span>Crewmesh</span>
         </Link>
-        <nav aria-label="Console">
+        <nav aria-label="Console" ref={places}>
           {PLACES.filter(({ takes }) => may(takes)).map(({ to, label, icon: Icon }) => (
             <Link key={to} to={to} aria-current={isWithin(path, to) ? "page" : undefined}>
               <Icon size={17} aria-hidden />
@@ -75,11 +87,13 @@ function Foot() {
   const { scheme } = useScheme();
   const client = useQueryClient();
   const navigate = useNavigate();
-  const leave = async () => {
-    await signOut();
-    client.clear();
-    await navigate({ to: "/sign-in", search: {} });
-  };
+  const leaving = useMutation({
+    mutationFn: signOut,
+    onSuccess: async () => {
+      client.clear();
+      await navigate({ to: "/sign-in", search: {} });
+    },
+  });
   const other = scheme === "dark" ? "light" : "dark";
   return (
     <div className="foot">
@@ -106,11 +120,17 @@ function Foot() {
           className="button quiet icon"
           aria-label="Sign out"
           title="Sign out"
-          onClick={() => void leave()}
+          disabled={leaving.isPending}
+          onClick={() => leaving.mutate()}
         >
           <LogOut size={16} aria-hidden />
         </button>
       </div>
+      {leaving.error && (
+        <Dialog title="You are still signed in" onClose={leaving.reset}>
+          <ProblemNotice error={leaving.error} retry={() => leaving.mutate()} />
+        </Dialog>
+      )}
     </div>
   );
 }

@@ -1,19 +1,14 @@
-import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { isProblem } from "./api/client";
+import { whenSignedOut } from "./api/session";
 import { applyScheme } from "./lib/scheme";
 import { makeRouter } from "./router";
 import "./styles/index.css";
 
 const client = new QueryClient({
-  queryCache: new QueryCache({
-    onError: (error) => {
-      if (isProblem(error) && error.status === 401)
-        void router.navigate({ to: "/sign-in", search: { next: location.pathname } });
-    },
-  }),
   defaultOptions: {
     queries: {
       // A gateway that restarts is back soon; what it refuses, it refuses again.
@@ -26,6 +21,13 @@ const client = new QueryClient({
 });
 
 const router = makeRouter();
+
+// Several calls may find it at once: who is at the sign-in already stays there.
+whenSignedOut(() => {
+  const { pathname, searchStr } = router.state.location;
+  if (pathname !== "/sign-in")
+    void router.navigate({ to: "/sign-in", search: { next: pathname + searchStr } });
+});
 
 declare module "@tanstack/react-router" {
   interface Register {

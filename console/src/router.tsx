@@ -4,13 +4,14 @@ import {
   createRootRoute,
   createRoute,
   createRouter,
-  lazyRouteComponent,
   Outlet,
   redirect,
 } from "@tanstack/react-router";
 import { isSignedIn } from "./api/session";
 import { STATUSES, type Status } from "./api/types";
 import { Frame } from "./Frame";
+import { lazyPage } from "./lib/lazyPage";
+import { Fault } from "./pages/Fault";
 import { Missing } from "./pages/Missing";
 import { SignIn } from "./pages/SignIn";
 
@@ -53,14 +54,22 @@ const runs = createRoute({
   path: "/runs",
   validateSearch: (
     search: Search,
-  ): { q?: string; status?: Status; crew?: string; since?: string; until?: string } => ({
+  ): {
+    q?: string;
+    status?: Status;
+    crew?: string;
+    session?: string;
+    since?: string;
+    until?: string;
+  } => ({
     q: text(search.q),
     status: STATUSES.find((status) => status === search.status),
     crew: text(search.crew),
+    session: text(search.session),
     since: text(search.since),
     until: text(search.until),
   }),
-  component: lazyRouteComponent(() => import("./pages/Runs")),
+  component: lazyPage(() => import("./pages/Runs")),
 });
 
 const start = createRoute({
@@ -70,14 +79,14 @@ const start = createRoute({
     crew: text(search.crew),
     from: text(search.from),
   }),
-  component: lazyRouteComponent(() => import("./pages/Start")),
+  component: lazyPage(() => import("./pages/Start")),
 });
 
 const run = createRoute({
   getParentRoute: () => inside,
   path: "/runs/$id",
   validateSearch: (search: Search): { tab?: string } => ({ tab: text(search.tab) }),
-  component: lazyRouteComponent(() => import("./pages/Run")),
+  component: lazyPage(() => import("./pages/Run")),
 });
 
 const compare = createRoute({
@@ -87,13 +96,13 @@ const compare = createRoute({
     a: text(search.a),
     b: text(search.b),
   }),
-  component: lazyRouteComponent(() => import("./pages/Compare")),
+  component: lazyPage(() => import("./pages/Compare")),
 });
 
 const crews = createRoute({
   getParentRoute: () => inside,
   path: "/crews",
-  component: lazyRouteComponent(() => import("./pages/Crews")),
+  component: lazyPage(() => import("./pages/Crews")),
 });
 
 const crew = createRoute({
@@ -107,13 +116,31 @@ const crew = createRoute({
     from: text(search.from),
     to: text(search.to),
   }),
-  component: lazyRouteComponent(() => import("./pages/Crew")),
+  component: lazyPage(() => import("./pages/Crew")),
+});
+
+const sessions = createRoute({
+  getParentRoute: () => inside,
+  path: "/sessions",
+  component: lazyPage(() => import("./pages/Sessions")),
+});
+
+const session = createRoute({
+  getParentRoute: () => inside,
+  path: "/sessions/$id",
+  component: lazyPage(() => import("./pages/Session")),
+});
+
+const datasets = createRoute({
+  getParentRoute: () => inside,
+  path: "/datasets",
+  component: lazyPage(() => import("./pages/Datasets")),
 });
 
 const fleet = createRoute({
   getParentRoute: () => inside,
   path: "/fleet",
-  component: lazyRouteComponent(() => import("./pages/Fleet")),
+  component: lazyPage(() => import("./pages/Fleet")),
 });
 
 const usage = createRoute({
@@ -123,27 +150,47 @@ const usage = createRoute({
     days: [7, 30, 90].find((days) => days === Number(search.days)),
     by: search.by === "model" ? "model" : undefined,
   }),
-  component: lazyRouteComponent(() => import("./pages/Usage")),
+  component: lazyPage(() => import("./pages/Usage")),
 });
 
 const keys = createRoute({
   getParentRoute: () => inside,
   path: "/keys",
-  component: lazyRouteComponent(() => import("./pages/Keys")),
+  component: lazyPage(() => import("./pages/Keys")),
 });
 const members = createRoute({
   getParentRoute: () => inside,
   path: "/members",
-  component: lazyRouteComponent(() => import("./pages/Members")),
+  component: lazyPage(() => import("./pages/Members")),
 });
 
 const tree = root.addChildren([
   signIn,
-  inside.addChildren([home, runs, start, run, compare, crews, crew, fleet, usage, keys, members]),
+  inside.addChildren([
+    home,
+    runs,
+    start,
+    run,
+    compare,
+    sessions,
+    session,
+    crews,
+    crew,
+    datasets,
+    fleet,
+    usage,
+    keys,
+    members,
+  ]),
 ]);
 
 export function makeRouter() {
-  return createRouter({ routeTree: tree, defaultPreload: "intent", scrollRestoration: true });
+  return createRouter({
+    routeTree: tree,
+    defaultPreload: "intent",
+    defaultErrorComponent: Fault,
+    scrollRestoration: true,
+  });
 }
 
 /** A page of ours to go on to, never another site's. */

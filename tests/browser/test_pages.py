@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from playwright.async_api import Browser, StorageState, expect
 
@@ -37,6 +39,15 @@ async def pages(mesh: Mesh) -> list[tuple[str, str]]:
     waiting = await mesh.start_run("approved")
     for run in (done, waiting):
         await mesh.get(f"/v1/runs/{run['id']}?wait=3")
+    async with mesh.http.post("/v1/sessions", json={"crew": "talker"}) as response:
+        session = (await response.json())["id"]
+    said = {"content": "hello there"}
+    async with mesh.http.post(f"/v1/sessions/{session}/messages?wait=30", json=said) as response:
+        assert response.status == 200, await response.text()
+    form = aiohttp.FormData()
+    form.add_field("file", "a,b\n1,2\n", filename="axe.csv", content_type="text/csv")
+    async with mesh.http.post("/v1/datasets", data=form) as response:
+        assert response.status == 201, await response.text()
     definition = await mesh.get("/v1/crews/hello")
     await put_crew(mesh, definition["definition"])
     await put_crew(mesh, {**definition["definition"], "description": "Another one."})
@@ -44,7 +55,7 @@ async def pages(mesh: Mesh) -> list[tuple[str, str]]:
         ("/runs", "Runs"),
         (f"/runs/{done['id']}?tab=timeline", "hello"),
         ("/crews/axe-hello", "axe-hello"),
-        ("/runs?q=nothing-like-it", "Runs"),
+        ("/runs?q=nothing-like-it&until=2026-01-01T00:00:00Z", "Runs"),
         (f"/runs/{done['id']}?tab=result", "hello"),
         ("/crews/axe-hello?tab=definition", "axe-hello"),
         ("/runs/new", "New run"),
@@ -55,6 +66,9 @@ async def pages(mesh: Mesh) -> list[tuple[str, str]]:
         ("/crews/axe-hello?tab=diff", "axe-hello"),
         (f"/runs/{waiting['id']}", "approved"),
         (f"/compare?a={done['id']}&b={waiting['id']}", "Compare two runs"),
+        ("/sessions", "Conversations"),
+        (f"/sessions/{session}", "Conversation "),
+        ("/datasets", "Datasets"),
         ("/crews", "Crews"),
         ("/fleet", "Fleet"),
         ("/usage?days=7", "Usage"),
@@ -188,7 +202,7 @@ async def test_keys_are_made_shown_once_and_revoked(console: Console, mesh: Mesh
     await console.button("I have kept it").click()
     await console.button("Revoke from the console").click()
     await console.button("Revoke the key").click()
-    row = console.page.get_by_role("row", name="from the console")
+    row = console.page.get_by_role("row", name="from the console you")
     await expect(row).to_contain_text("revoked")
     async with mesh.http.get("/v1/me", headers=headers) as response:
         assert response.status == 401
@@ -205,10 +219,19 @@ async def test_members_are_added_given_a_role_and_deleted(console: Console, mesh
 
     async def role() -> Any:
         users = (await mesh.get("/v1/users"))["items"]
-        return next((user["role"] for user in users if user["name"] == "Ana"), None)
+        return next((user["role"] for user in users if user["email"] == "ana@example.org"), None)
 
     await expect(console.page.get_by_label("Role of ana@example.org")).to_have_value("operator")
     assert await role() == "operator"
+    await console.button("Edit ana@example.org").click()
+    await console.page.get_by_label("Name", exact=True).fill("Ana Blum")
+    await console.page.get_by_label("New password").fill("another long password")
+    await console.button("Save").click()
+    await expect(console.page.get_by_role("row", name="Ana Blum")).to_be_visible()
+    signing_in = {"username": "ana@example.org", "password": "another long password"}
+    form = {"grant_type": "password", **signing_in}
+    async with mesh.http.post("/v1/auth/token", data=form) as response:
+        assert response.status == 200, await response.text()
     await console.button("Delete ana@example.org").click()
     await console.button("Delete the member").click()
     await expect(console.page.get_by_text("ana@example.org")).to_have_count(0)
@@ -231,6 +254,8 @@ async def test_a_crew_is_brought_changed_compared_and_rolled_back(
 
     changed = json.dumps({**definition, "description": "A second version."})
     await console.button("New version").click()
+    text = console.page.get_by_label("Definition, as YAML or JSON")
+    assert json.loads(await text.input_value())["crew"] == definition["crew"]
     await console.page.get_by_label("Definition, as YAML or JSON").fill(changed)
     await console.button("Bring it").click()
     await expect(console.page.get_by_text("A second version.")).to_be_visible()
@@ -240,6 +265,32 @@ async def test_a_crew_is_brought_changed_compared_and_rolled_back(
     await console.button("Make current").click()
     await expect(console.page.get_by_role("row", name="1 current")).to_be_visible()
     assert (await mesh.get("/v1/crews/brought"))["version"] == "1"
+    await console.tab("Changes")
+    await expect(console.page.locator(".removed")).to_contain_text("A second version.")
+
+    await console.button("Delete the crew").click()
+    dialog = console.page.get_by_role("dialog", name="Delete brought?")
+    await dialog.get_by_role("button", name="Delete the crew").click()
+    await console.heading("Crews")
+    await expect(console.page.get_by_role("link", name="brought")).to_have_count(0)
+    assert await mesh.get_all("/v1/crews/brought") == [404]
+
+
+async def test_a_dataset_is_brought_shown_and_deleted(
+    console: Console, mesh: Mesh, tmp_path: Path
+) -> None:
+    file = tmp_path / "rivers.csv"
+    file.write_text('name,note\nRhine,"long, wide"\n', encoding="utf-8")
+    await console.open("/datasets")
+    await console.page.locator("input[type=file]").set_input_files(file)
+    await console.button("Show rivers.csv").click()
+    dialog = console.page.get_by_role("dialog", name="rivers.csv")
+    await expect(dialog.get_by_role("cell")).to_have_text(["Rhine", "long, wide"])
+    await console.page.keyboard.press("Escape")
+    await console.button("Delete rivers.csv").click()
+    await console.button("Delete the dataset").click()
+    await expect(console.page.get_by_text("rivers.csv")).to_have_count(0)
+    assert await mesh.get_all("/v1/datasets/rivers.csv") == [404]
 
 
 async def test_the_scheme_is_chosen_and_kept(console: Console) -> None:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.browser.console import Console
+from tests.browser.gateway import second_gateway
 from tests.e2e.conftest import Mesh
 
 PASSWORD = "a long enough password"
@@ -106,6 +111,25 @@ async def test_a_wrong_password_is_refused(stranger: Console, mesh: Mesh) -> Non
     await expect(stranger.page.get_by_role("alert")).to_contain_text("is wrong")
 
 
+async def test_a_password_is_changed_and_ends_every_sign_in(stranger: Console, mesh: Mesh) -> None:
+    await add_user(mesh, "changer@example.org", "developer")
+    await sign_in_by_password(stranger, "changer@example.org")
+    await stranger.heading("Runs")
+    await stranger.open("/keys")
+    await stranger.page.get_by_label("Now").fill("not the password")
+    await stranger.page.get_by_label("New, 12 characters or more").fill("another long password")
+    change = stranger.button("Change it, and sign out everywhere")
+    await change.click()
+    await expect(stranger.page.get_by_role("alert")).to_contain_text("it is not right")
+    await stranger.page.get_by_label("Now").fill(PASSWORD)
+    await change.click()
+    await stranger.heading("Sign in to Crewmesh")
+    await sign_in_by_password(stranger, "changer@example.org")
+    await expect(stranger.page.get_by_role("alert")).to_contain_text("is wrong")
+    await sign_in_by_password(stranger, "changer@example.org", "another long password")
+    await stranger.heading("Runs")
+
+
 async def test_two_tabs_whose_token_ran_out_renew_it_once_and_go_on(
     stranger: Console, mesh: Mesh
 ) -> None:
@@ -127,6 +151,42 @@ async def test_two_tabs_whose_token_ran_out_renew_it_once_and_go_on(
     assert len(renewals) in (1, 2)
 
 
+async def test_tabs_without_web_locks_renew_one_after_another(
+    stranger: Console, mesh: Mesh
+) -> None:
+    # Browsers have locks for secure contexts only: not by plain HTTP from another machine.
+    await stranger.context.add_init_script(
+        "Object.defineProperty(navigator, 'locks', { value: undefined })"
+    )
+    await add_user(mesh, "lockless@example.org", "developer")
+    await sign_in_by_password(stranger, "lockless@example.org")
+    await stranger.heading("Runs")
+    tabs = [stranger.page, *[await stranger.context.new_page() for _ in range(2)]]
+    under_way = most = renewals = 0
+
+    async def renew(route: Route) -> None:
+        nonlocal under_way, most, renewals
+        renewals += 1
+        under_way += 1
+        most = max(most, under_way)
+        # Long enough for another tab to come with the same token, if it doesn't wait its turn.
+        await asyncio.sleep(1)
+        await route.continue_()
+        under_way -= 1
+
+    await stranger.context.route("**/v1/auth/session/renew", renew)
+    for pause in (0, 2.5):
+        # What was renewed just now isn't renewed again.
+        await asyncio.sleep(pause)
+        for tab in tabs:
+            await refuse_once(tab)
+        await asyncio.gather(*[tab.goto("/crews") for tab in tabs])
+        for tab in tabs:
+            await expect(tab.get_by_role("heading", name="hello", exact=True)).to_be_visible()
+    assert most == 1
+    assert renewals >= 2
+
+
 async def refuse_once(page: Any) -> None:
     """Have the gateway refuse the next list of crews, as it does when a token ran out."""
 
@@ -144,14 +204,108 @@ async def refuse_once(page: Any) -> None:
     await page.route("**/v1/crews*", refuse)
 
 
-async def test_a_session_that_was_ended_elsewhere_leads_to_the_sign_in(
+@contextlib.asynccontextmanager
+async def signed_in_by_a_key_of_its_own(
     chromium: Browser, mesh: Mesh
-) -> None:
+) -> AsyncIterator[tuple[Console, Callable[[], Awaitable[None]]]]:
+    """Yield a browser, and how to end its session elsewhere."""
     async with mesh.http.post("/v1/api-keys", json={"name": "short-lived"}) as response:
         key = await response.json()
-    async with Console.opened(chromium, mesh.url) as console:
-        await console.sign_in(key["secret"])
+
+    async def end() -> None:
         async with mesh.http.delete(f"/v1/api-keys/{key['id']}") as response:
             assert response.status == 204
+
+    async with Console.opened(chromium, mesh.url) as console:
+        await console.sign_in(key["secret"])
+        yield console, end
+
+
+async def test_a_session_that_was_ended_elsewhere_leads_to_the_sign_in_and_back(
+    chromium: Browser, mesh: Mesh
+) -> None:
+    async with signed_in_by_a_key_of_its_own(chromium, mesh) as (console, end):
         await console.page.get_by_role("link", name="Fleet").click()
+        await console.heading("Fleet")
+        await end()
+        await console.follow("/runs?crew=hello&status=failed")
         await console.heading("Sign in to Crewmesh")
+        await console.page.get_by_label("API key", exact=True).fill(mesh.api_key)
+        await console.button("Sign in").click()
+        await console.heading("Runs")
+        await expect(console.page.get_by_label("Crew", exact=True)).to_have_value("hello")
+        await expect(console.page.get_by_label("Status")).to_have_value("failed")
+
+
+async def test_what_is_refused_to_an_ended_session_leads_to_the_sign_in(
+    chromium: Browser, mesh: Mesh
+) -> None:
+    async with signed_in_by_a_key_of_its_own(chromium, mesh) as (console, end):
+        await console.open("/runs/new?crew=hello")
+        await console.page.get_by_label("Topic").fill("too late")
+        await end()
+        await console.button("Start the run").click()
+        await console.heading("Sign in to Crewmesh")
+
+
+async def test_events_that_an_ended_session_may_not_see_lead_to_the_sign_in(
+    chromium: Browser, mesh: Mesh, tmp_path: Path
+) -> None:
+    run = await mesh.start_run("paced", words=20_000, pause_ms=10)
+    async with second_gateway(mesh, tmp_path) as gateway:
+        async with mesh.http.post("/v1/api-keys", json={"name": "short-lived"}) as response:
+            key = await response.json()
+        async with Console.opened(chromium, gateway.url) as console:
+            await console.sign_in(key["secret"])
+            await console.open(f"/runs/{run['id']}?tab=timeline")
+            await expect(console.page.locator("[data-connection]")).to_have_text("Live")
+            await gateway.kill()
+            async with mesh.http.delete(f"/v1/api-keys/{key['id']}") as response:
+                assert response.status == 204
+            await gateway.start()
+            await console.heading("Sign in to Crewmesh")
+            assert "tab%3Dtimeline" in console.page.url
+    async with mesh.http.post(f"/v1/runs/{run['id']}/cancel") as response:
+        assert response.status == 200
+
+
+async def test_without_a_gateway_pages_are_there_and_signing_out_says_what_is_wrong(
+    chromium: Browser, mesh: Mesh, tmp_path: Path
+) -> None:
+    async with (
+        second_gateway(mesh, tmp_path) as gateway,
+        Console.opened(chromium, gateway.url) as console,
+    ):
+        async with console.page.expect_response("**/assets/Members-*.js"):
+            await console.sign_in(mesh.api_key)
+        await gateway.kill()
+        await console.page.get_by_role("link", name="Crews").click()
+        await console.heading("Crews")
+        await console.button("Sign out").click()
+        still = console.page.get_by_role("dialog", name="You are still signed in")
+        await expect(still.get_by_role("alert")).to_contain_text("doesn't answer")
+        await gateway.start()
+        await console.button("Try again").click()
+        await console.heading("Sign in to Crewmesh")
+
+
+async def test_a_page_that_cannot_be_fetched_says_so_and_is_there_later(
+    chromium: Browser, mesh: Mesh, tmp_path: Path
+) -> None:
+    async with (
+        second_gateway(mesh, tmp_path) as gateway,
+        Console.opened(chromium, gateway.url) as console,
+    ):
+        await console.page.route("**/assets/Crews-*.js", lambda route: route.abort())
+        await console.sign_in(mesh.api_key)
+        await console.page.get_by_role("link", name="Crews").click()
+        await console.heading("This page can't be shown")
+        # React tells what it was in the browser's log.
+        console.faults.clear()
+        await console.page.unroute("**/assets/Crews-*.js")
+        await gateway.kill()
+        await console.button("Try again").click()
+        await expect(console.page.get_by_text("The gateway doesn't answer")).to_be_visible()
+        await gateway.start()
+        await console.button("Try again").click()
+        await console.heading("Crews")

@@ -1,7 +1,7 @@
 /** Calls to the gateway, by the browser's session. */
 
 import { Problem, type Problem as ProblemType, problemOf } from "./problem";
-import { renewSession } from "./session";
+import { isStillSignedIn } from "./session";
 
 /** How far this machine's clock is ahead of the gateway's, in ms, to the second. */
 export let clockLead = 0;
@@ -17,7 +17,7 @@ export interface Ask {
 /** Call, and once more after renewing the session if it ran out. */
 export async function call(path: string, ask: Ask = {}): Promise<Response> {
   let response = await send(path, ask);
-  if (response.status === 401 && (await renewSession())) response = await send(path, ask);
+  if (response.status === 401 && (await isStillSignedIn())) response = await send(path, ask);
   if (!response.ok) throw await problemOf(response);
   return response;
 }
@@ -48,6 +48,12 @@ export function query(parameters: Record<string, string | number | null | undefi
     ([, value]) => value !== undefined && value !== null && value !== "",
   );
   return given.length ? `?${new URLSearchParams(given.map(([k, v]) => [k, String(v)]))}` : "";
+}
+
+/** Names a call, so that it can be made again when its answer was lost. */
+export function newIdempotencyKey(): string {
+  // Browsers make UUIDs for secure contexts only.
+  return crypto.randomUUID?.() ?? String(Math.random());
 }
 
 export function isProblem(error: unknown): error is ProblemType {

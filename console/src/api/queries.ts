@@ -12,8 +12,10 @@ import type {
   Fleet,
   Me,
   Member,
+  Message,
   Page,
   Run,
+  Session,
   Status,
   UsageGroup,
 } from "./types";
@@ -23,6 +25,7 @@ export interface RunFilters {
   q?: string;
   status?: Status;
   crew?: string;
+  session?: string;
   since?: string;
   until?: string;
 }
@@ -42,6 +45,7 @@ export const runsQuery = (filters: RunFilters) =>
           q: filters.q,
           status: filters.status,
           crew: filters.crew,
+          session_id: filters.session,
           created_after: filters.since,
           created_before: filters.until,
           cursor: pageParam,
@@ -107,8 +111,44 @@ export const crewDiffQuery = (name: string, from: string, to: string) =>
 
 export const datasetsQuery = queryOptions({
   queryKey: ["datasets"],
-  queryFn: async ({ signal }) => (await get<Page<Dataset>>("/v1/datasets?limit=200", signal)).items,
+  queryFn: ({ signal }) => everything<Dataset>("/v1/datasets", signal),
 });
+
+export const datasetTextQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["dataset-text", id],
+    queryFn: async ({ signal }) => (await call(`/v1/datasets/${id}/content`, { signal })).text(),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+export const sessionsQuery = infiniteQueryOptions({
+  queryKey: ["sessions"],
+  queryFn: ({ pageParam, signal }) =>
+    get<Page<Session>>(`/v1/sessions${query({ cursor: pageParam, limit: 50 })}`, signal),
+  initialPageParam: null as string | null,
+  getNextPageParam: (page) => page.next_cursor,
+});
+
+export const sessionQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["session", id],
+    queryFn: ({ signal }) => get<Session>(`/v1/sessions/${id}`, signal),
+  });
+
+/** The newest first, as pages go; the page shows them the other way round. */
+export const messagesQuery = (sessionId: string) =>
+  infiniteQueryOptions({
+    queryKey: ["messages", sessionId],
+    queryFn: ({ pageParam, signal }) =>
+      get<Page<Message>>(
+        `/v1/sessions/${sessionId}/messages${query({ order: "desc", cursor: pageParam, limit: 50 })}`,
+        signal,
+      ),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next_cursor,
+    // Others may say something, too.
+    refetchInterval: 5000,
+  });
 
 export const fleetQuery = queryOptions({
   queryKey: ["fleet"],

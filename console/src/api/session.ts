@@ -4,9 +4,12 @@
  */
 
 import { Problem, problemOf } from "./problem";
+import { inTurn } from "./turns";
 
 const PATH = "/v1/auth/session";
-const LOCK = "crewmesh-session";
+const TURN = "session";
+/** Two answers are waited for within a turn, which is longer than both. */
+const PATIENCE_MS = 20_000;
 
 interface Session {
   signed_in: boolean;
@@ -41,27 +44,48 @@ export async function signIn(credentials: Credentials): Promise<void> {
 }
 
 export async function signOut(): Promise<void> {
+  await send("DELETE", PATH);
   clearTimeout(renewal);
-  const response = await fetch(PATH, { method: "DELETE" });
-  if (!response.ok) throw await problemOf(response);
   known = false;
 }
 
+/** Raise a problem where no gateway answers. */
+export async function reachGateway(): Promise<void> {
+  await send("GET", PATH);
+}
+
+let onEnd = () => {};
+
+/** Say what to do when a call finds that the session has ended. */
+export function whenSignedOut(work: () => void): void {
+  onEnd = work;
+}
+
+/** After a call was refused: whether to make it again, the session being renewed. */
+export async function isStillSignedIn(): Promise<boolean> {
+  const still = await renewSession();
+  if (!still) onEnd();
+  return still;
+}
+
 /**
- * Renew the session; return whether there is one. A refresh token is good once, so of all tabs
- * one does it, and the others find that it is done.
+ * Renew the session; return whether there is one. A refresh token is good once, and who comes with
+ * it again is signed out: so of all tabs one does it, and the others find that it is done.
  */
-export async function renewSession(): Promise<boolean> {
-  return await inTurn(async () => {
+async function renewSession(): Promise<boolean> {
+  return await inTurn(TURN, async () => {
     const now = await ask("GET", PATH);
     if (!now.signed_in) {
       known = false;
       return false;
     }
-    if ((now.renew_in_seconds ?? 0) > 0 && recentlyRenewed()) return true;
+    if ((now.renew_in_seconds ?? 0) > 0 && recentlyRenewed()) {
+      schedule(now);
+      return true;
+    }
     try {
       schedule(await ask("POST", `${PATH}/renew`));
-      renewedAt = Date.now();
+      localStorage.setItem(RENEWED_AT, String(Date.now()));
       return true;
     } catch (error) {
       known = false;
@@ -71,21 +95,12 @@ export async function renewSession(): Promise<boolean> {
   });
 }
 
-let renewedAt = 0;
+/** When one of this browser's tabs did it last. */
+const RENEWED_AT = "session-renewed-at";
 
 function recentlyRenewed(): boolean {
-  return Date.now() - renewedAt < 2000;
+  return Date.now() - Number(localStorage.getItem(RENEWED_AT)) < 2000;
 }
-
-/** Web Locks are for secure contexts only; without them one tab's calls still go one by one. */
-async function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-  if (navigator.locks) return navigator.locks.request(LOCK, work);
-  const turn = queue.then(work, work);
-  queue = turn.catch(() => undefined);
-  return turn;
-}
-
-let queue: Promise<unknown> = Promise.resolve();
 
 function schedule(session: Session): void {
   clearTimeout(renewal);
@@ -96,16 +111,21 @@ function schedule(session: Session): void {
 }
 
 async function ask(method: string, path: string, body?: unknown): Promise<Session> {
+  return (await send(method, path, body)).json();
+}
+
+async function send(method: string, path: string, body?: unknown): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(path, {
       method,
       headers: body ? { "Content-Type": "application/json" } : {},
       body: body ? JSON.stringify(body) : undefined,
+      signal: AbortSignal.timeout(PATIENCE_MS),
     });
   } catch {
     throw new Problem(0, "unreachable", "the gateway doesn't answer");
   }
   if (!response.ok) throw await problemOf(response);
-  return response.json();
+  return response;
 }

@@ -104,6 +104,26 @@ export interface Artifact {
   created_at: string;
 }
 
+export interface Session {
+  id: string;
+  crew: string;
+  title: string;
+  inputs: JsonObject;
+  turns: number;
+  open_turns: number;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface Message {
+  /** The nth posted message is 2n - 1, and its answer 2n. */
+  number: number;
+  role: "user" | "assistant" | "system";
+  content: string;
+  run_id: string;
+  created_at: string;
+}
+
 export interface Dataset {
   id: string;
   name: string;

@@ -1,7 +1,7 @@
 /** Uploads that say how far they are, which fetch can't. */
 
 import { Problem } from "./problem";
-import { renewSession } from "./session";
+import { isStillSignedIn } from "./session";
 import type { Dataset } from "./types";
 
 export async function uploadDataset(
@@ -11,7 +11,7 @@ export async function uploadDataset(
   try {
     return await send(file, onProgress);
   } catch (error) {
-    if (error instanceof Problem && error.status === 401 && (await renewSession()))
+    if (error instanceof Problem && error.status === 401 && (await isStillSignedIn()))
       return send(file, onProgress);
     throw error;
   }

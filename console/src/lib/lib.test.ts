@@ -1,8 +1,11 @@
 import { describe, expect, test } from "vitest";
 import type { UsageGroup } from "../api/types";
 import { placeOf, validator, wordsOf } from "../forms/validator";
+import { parseCsv } from "./csv";
 import { ago, bytes, cost, duration, money, shortId } from "./format";
 import { inOneForm, lineDiff } from "./lineDiff";
+import { fromLocal, toLocal } from "./localTime";
+import { textKindOf } from "./textKinds";
 import { byDay, daysUntilToday, totals } from "./usage";
 
 test.each([
@@ -146,3 +149,44 @@ describe("checking inputs", () => {
     expect(wordsOf(unit)).toBe('"number" is invalid. Expected "string"');
   });
 });
+
+test("a time passes through a field for local times, to the minute", () => {
+  expect(fromLocal(toLocal("2026-11-23T06:39:00.000Z"))).toBe("2026-11-23T06:39:00.000Z");
+  expect(toLocal("2026-11-23T06:39:41Z")).toMatch(/^2026-11-2\dT\d\d:\d9$/);
+  expect([toLocal(undefined), toLocal("soon"), fromLocal("")]).toEqual(["", "", undefined]);
+});
+
+test.each([
+  [
+    "a,b\n1,2\n",
+    [
+      ["a", "b"],
+      ["1", "2"],
+    ],
+  ],
+  [
+    'a,"b, ""c""\nd"\r\n1,',
+    [
+      ["a", 'b, "c"\nd'],
+      ["1", ""],
+    ],
+  ],
+  ["a\n\nb", [["a"], [""], ["b"]]],
+  ['a,"b', [["a", '"b']]],
+  ["", []],
+])("the rows of %j", (text, rows) => expect(parseCsv(text, 10)).toEqual(rows));
+
+test("no more rows are read than are asked for", () => {
+  expect(parseCsv("1\n2\n3\n", 2)).toEqual([["1"], ["2"]]);
+});
+
+test.each([
+  ["report.md", "text/plain", "markdown"],
+  ["sales.csv", "text/csv", "csv"],
+  ["sums.json", "application/json", "json"],
+  ["lines.jsonl", "application/octet-stream", "text"],
+  ["notes", "text/plain; charset=utf-8", "text"],
+  ["table.parquet", "application/octet-stream", null],
+])("%s of %s is shown as %s", (name, media_type, kind) =>
+  expect(textKindOf({ name, media_type })).toBe(kind),
+);

@@ -127,7 +127,7 @@ function Head({ crew }: { crew: Crew }) {
         )}
       </div>
       <ProblemNotice error={deleting.error} />
-      {bringing && <Bring name={crew.name} onClose={() => setBringing(false)} />}
+      {bringing && <Bring before={crew} onClose={() => setBringing(false)} />}
       {asking && (
         <Confirm
           title={`Delete ${crew.name}?`}
@@ -335,7 +335,9 @@ function Changes({ crew }: { crew: Crew }) {
   const versions = useQuery(crewVersionsQuery(crew.name));
   const names = versions.data?.map(({ version }) => version) ?? [];
   const to = search.to ?? crew.current_version;
-  const from = search.from ?? names[names.indexOf(to) + 1];
+  // Of the oldest nothing was changed; what came after it was.
+  const at = names.indexOf(to);
+  const from = search.from ?? names[at + 1] ?? names[at - 1];
   const diff = useQuery({ ...crewDiffQuery(crew.name, from ?? "", to), enabled: Boolean(from) });
   const choose = (changed: { from?: string; to?: string }) =>
     void navigate({ search: (before) => ({ ...before, ...changed }), replace: true });

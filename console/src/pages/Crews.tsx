@@ -70,8 +70,8 @@ export default function Crews() {
 
 const plural = (n: number, word: string) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
-/** Take a definition, from a file or as it is typed. */
-export function Bring({ name, onClose }: { name?: string; onClose: () => void }) {
+/** Take a definition, from a file or as it is typed; with `before`, a change of that version. */
+export function Bring({ before, onClose }: { before?: Crew; onClose: () => void }) {
   const client = useQueryClient();
   const navigate = useNavigate();
   const text = useRef<HTMLTextAreaElement>(null);
@@ -101,8 +101,9 @@ export function Bring({ name, onClose }: { name?: string; onClose: () => void })
     if (file && text.current) text.current.value = await file.text();
   };
   return (
-    <Dialog title={name ? `A new version of ${name}` : "Bring a crew"} onClose={onClose}>
+    <Dialog title={before ? `A new version of ${before.name}` : "Bring a crew"} onClose={onClose}>
       <form className="form" onSubmit={submit}>
+        {before && <p className="muted">It begins as version {before.version}.</p>}
         <div className="field">
           <label htmlFor="crew-name">Name</label>
           <input
@@ -110,8 +111,8 @@ export function Bring({ name, onClose }: { name?: string; onClose: () => void })
             name="name"
             className="input"
             required
-            defaultValue={name}
-            readOnly={Boolean(name)}
+            defaultValue={before?.name}
+            readOnly={Boolean(before)}
             pattern="[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}"
           />
         </div>
@@ -131,7 +132,8 @@ export function Bring({ name, onClose }: { name?: string; onClose: () => void })
             name="content"
             ref={text}
             className="input mono small"
-            rows={10}
+            rows={before ? 18 : 10}
+            defaultValue={before?.definition ? JSON.stringify(before.definition, null, 2) : ""}
             required
             spellCheck={false}
           />

@@ -2,7 +2,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { KeyRound, Plus } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { post, put, remove } from "../api/client";
-import { useMay } from "../api/me";
+import { useMay, useNameOf } from "../api/me";
 import { keysQuery, membersQuery, meQuery } from "../api/queries";
 import type { ApiKey } from "../api/types";
 import { ago, moment } from "../lib/format";
@@ -16,6 +16,7 @@ export default function Keys() {
   useTitle("API keys");
   const keys = useQuery(keysQuery);
   const { data: me } = useQuery(meQuery);
+  const nameOf = useNameOf();
   const [creating, setCreating] = useState(false);
   const [revoking, setRevoking] = useState<ApiKey | null>(null);
   const now = useNow(30_000);
@@ -58,6 +59,7 @@ export default function Keys() {
             <thead>
               <tr>
                 <th scope="col">Name</th>
+                <th scope="col">Of</th>
                 <th scope="col">Begins with</th>
                 <th scope="col">Scopes</th>
                 <th scope="col">Last used</th>
@@ -72,6 +74,9 @@ export default function Keys() {
                 <tr key={key.id}>
                   <td>
                     {key.name} {me?.key?.id === key.id && <span className="tag">this session</span>}
+                  </td>
+                  <td className="truncate">
+                    {key.user_id === me?.user.id ? "you" : nameOf(key.user_id)}
                   </td>
                   <td className="mono">{key.prefix}…</td>
                   <td>

@@ -79,6 +79,7 @@ function MemberRow({ member }: { member: Member }) {
   const now = useNow(30_000);
   const client = useQueryClient();
   const [asking, setAsking] = useState(false);
+  const [editing, setEditing] = useState(false);
   const onSuccess = () => client.invalidateQueries({ queryKey: membersQuery.queryKey });
   const change = useMutation({
     mutationFn: (changed: object) => patch(`/v1/users/${member.id}`, changed),
@@ -131,6 +132,14 @@ function MemberRow({ member }: { member: Member }) {
             <button
               type="button"
               className="button"
+              onClick={() => setEditing(true)}
+              aria-label={`Edit ${member.email}`}
+            >
+              Edit
+            </button>
+            <button
+              type="button"
+              className="button"
               disabled={change.isPending}
               onClick={() => change.mutate({ disabled: !member.disabled_at })}
             >
@@ -146,6 +155,7 @@ function MemberRow({ member }: { member: Member }) {
             </button>
           </div>
         )}
+        {editing && <Edit member={member} onClose={() => setEditing(false)} />}
         {asking && (
           <Confirm
             title={`Delete ${member.email}?`}
@@ -159,6 +169,61 @@ function MemberRow({ member }: { member: Member }) {
         )}
       </td>
     </tr>
+  );
+}
+
+function Edit({ member, onClose }: { member: Member; onClose: () => void }) {
+  const client = useQueryClient();
+  const editing = useMutation({
+    mutationFn: (changed: object) => patch(`/v1/users/${member.id}`, changed),
+    onSuccess: async () => {
+      await client.invalidateQueries({ queryKey: membersQuery.queryKey });
+      onClose();
+    },
+  });
+  const submit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget);
+    const password = String(form.get("password") ?? "");
+    editing.mutate({ name: form.get("name"), ...(password ? { password } : {}) });
+  };
+  return (
+    <Dialog title={`Edit ${member.email}`} onClose={onClose}>
+      <form className="form" onSubmit={submit}>
+        <div className="field">
+          <label htmlFor="edited-name">Name</label>
+          <input
+            id="edited-name"
+            name="name"
+            className="input"
+            maxLength={100}
+            defaultValue={member.name}
+          />
+        </div>
+        {!member.service_account && (
+          <div className="field">
+            <label htmlFor="edited-password">New password</label>
+            <input
+              id="edited-password"
+              name="password"
+              type="password"
+              className="input"
+              minLength={12}
+              autoComplete="new-password"
+            />
+            <p className="help">
+              12 characters or more; nothing leaves theirs as it is. A new one ends their sign-ins.
+            </p>
+          </div>
+        )}
+        <ProblemNotice error={editing.error} />
+        <div className="actions" style={{ justifyContent: "end" }}>
+          <button type="submit" className="button primary" disabled={editing.isPending}>
+            Save
+          </button>
+        </div>
+      </form>
+    </Dialog>
   );
 }
 

@@ -5,7 +5,7 @@ import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router"
 import { GitCompareArrows, Pencil, RotateCcw, Square } from "lucide-react";
 import { useEffect, useState } from "react";
 import { post } from "../api/client";
-import { useMay } from "../api/me";
+import { useMay, useNameOf } from "../api/me";
 import { artifactsQuery, runQuery } from "../api/queries";
 import { ENDED, type Run, type WebhookState } from "../api/types";
 import { ago, compact, cost, duration, moment, shortId } from "../lib/format";
@@ -32,8 +32,8 @@ function Shown({ id }: { id: string }) {
   const run = useQuery(runQuery(id));
   const followed = useRunLog(id);
   const client = useQueryClient();
-  const { ended, question, artifacts } = followed.log;
-  const changes = `${ended} ${question?.seq ?? 0} ${followed.log.startedAt ?? 0}`;
+  const { ended, question, artifacts, turns } = followed.log;
+  const changes = `${ended} ${question?.seq ?? 0} ${turns}`;
   // biome-ignore lint/correctness/useExhaustiveDependencies: the events say when the rest has changed
   useEffect(() => {
     if (followed.log.lastSeq > 0)
@@ -251,7 +251,21 @@ function Parts({ run, followed }: { run: Run; followed: FollowedRun }) {
   );
 }
 
+/** A run may be of a session by its name alone; with a turn it is a part of a conversation. */
+function SessionLink({ id, turn }: { id: string; turn: number | null }) {
+  return turn === null ? (
+    <Link to="/runs" search={{ session: id }}>
+      {id}
+    </Link>
+  ) : (
+    <Link to="/sessions/$id" params={{ id }}>
+      {id}
+    </Link>
+  );
+}
+
 function Details({ run }: { run: Run }) {
+  const nameOf = useNameOf();
   const facts: [string, React.ReactNode][] = [
     [
       "Crew",
@@ -278,7 +292,11 @@ function Details({ run }: { run: Run }) {
     ],
     ["Priority", run.priority],
     ["Time limit", duration(run.timeout_seconds * 1000)],
-    ["Session", run.session_id ?? "none"],
+    [
+      "Session",
+      run.session_id ? <SessionLink key="session" id={run.session_id} turn={run.turn} /> : "none",
+    ],
+    ["Started by", nameOf(run.created_by)],
     ["Worker", run.worker_id ?? "none yet"],
     ["Webhook", run.webhook ? webhookWords(run.webhook) : "none"],
     ["Accepted", moment(run.created_at)],

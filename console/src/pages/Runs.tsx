@@ -1,11 +1,12 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { GitCompareArrows, Play, Rocket, Search, SearchX } from "lucide-react";
+import { GitCompareArrows, Play, Rocket, Search, SearchX, X } from "lucide-react";
 import { useEffect, useState } from "react";
 import { useMay } from "../api/me";
 import { crewsQuery, type RunFilters, runsQuery } from "../api/queries";
 import { ENDED, type Run, STATUSES, type Status } from "../api/types";
 import { ago, compact, cost, duration, keyValues, moment, shortId } from "../lib/format";
+import { fromLocal, toLocal } from "../lib/localTime";
 import { useNow } from "../lib/now";
 import { useTitle } from "../lib/title";
 import { Empty, ProblemNotice, SkeletonRows } from "../ui/Feedback";
@@ -18,6 +19,8 @@ const PERIODS = [
   { label: "Last 7 days", hours: 168 },
   { label: "Last 30 days", hours: 720 },
 ];
+
+const BETWEEN = "between";
 
 export default function Runs() {
   useTitle("Runs");
@@ -147,6 +150,7 @@ function RunRow({ run, picked, onPick }: { run: Run; picked: boolean; onPick: ()
 function Filters({ filters }: { filters: RunFilters }) {
   const navigate = useNavigate({ from: "/runs" });
   const crews = useQuery(crewsQuery);
+  const [between, setBetween] = useState(Boolean(filters.until));
   const set = (changed: Partial<RunFilters>) =>
     void navigate({ search: (before) => ({ ...before, ...changed }), replace: true });
   const since = (hours: number) =>
@@ -183,16 +187,58 @@ function Filters({ filters }: { filters: RunFilters }) {
       <select
         className="input"
         aria-label="Time"
-        value={periodOf(filters.since)}
-        onChange={(event) => set({ since: since(Number(event.target.value)), until: undefined })}
+        value={between ? BETWEEN : periodOf(filters.since)}
+        onChange={({ target }) => {
+          setBetween(target.value === BETWEEN);
+          if (target.value !== BETWEEN)
+            set({ since: since(Number(target.value)), until: undefined });
+        }}
       >
         {PERIODS.map(({ label, hours }) => (
           <option key={hours} value={hours}>
             {label}
           </option>
         ))}
+        <option value={BETWEEN}>Between two times</option>
       </select>
+      {filters.session && (
+        <button type="button" className="button" onClick={() => set({ session: undefined })}>
+          Session {shortId(filters.session) || filters.session} <X size={15} aria-label="any" />
+        </button>
+      )}
+      {between && (
+        <div className="between">
+          <TimeField label="From" value={filters.since} onChange={(time) => set({ since: time })} />
+          <TimeField
+            label="Until"
+            value={filters.until}
+            onChange={(time) => set({ until: time })}
+          />
+        </div>
+      )}
     </search>
+  );
+}
+
+function TimeField({
+  label,
+  value,
+  onChange,
+}: {
+  label: string;
+  value: string | undefined;
+  onChange: (time: string | undefined) => void;
+}) {
+  return (
+    <label className="check">
+      {label}
+      <input
+        type="datetime-local"
+        className="input"
+        value={toLocal(value)}
+        onChange={(event) => onChange(fromLocal(event.target.value))}
+      />
+    </label>
   );
 }
 

@@ -7,7 +7,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { Play, Workflow } from "lucide-react";
 import { type FormEvent, useMemo, useRef, useState } from "react";
-import { isProblem, post } from "../api/client";
+import { isProblem, newIdempotencyKey, post } from "../api/client";
 import { crewsQuery, runQuery } from "../api/queries";
 import type { Crew, JsonObject, Run } from "../api/types";
 import { DatasetWidget } from "../forms/DatasetWidget";
@@ -77,10 +77,9 @@ function StartForm({ crew, before }: { crew: Crew; before: Run | undefined }) {
     () => ({ ...uiSchemaOf(schema), "ui:submitButtonOptions": { norender: true } }),
     [schema],
   );
-  const [inputs, setInputs] = useState<JsonObject>(() =>
-    known(before?.crew === crew.name ? before.inputs : {}, schema),
-  );
-  const key = useRef(crypto.randomUUID?.() ?? String(Math.random()));
+  const same = before?.crew === crew.name ? before : undefined;
+  const [inputs, setInputs] = useState<JsonObject>(() => known(same?.inputs ?? {}, schema));
+  const key = useRef(newIdempotencyKey());
   const limits = useRef<HTMLFormElement>(null);
   const starting = useMutation({
     mutationFn: (): Promise<Run> =>
@@ -93,7 +92,7 @@ function StartForm({ crew, before }: { crew: Crew; before: Run | undefined }) {
     // The gateway has refused it: the next try is another request. Unheard, it may have been taken.
     onError: (error) => {
       if (isProblem(error) && error.status >= 400 && error.status < 500)
-        key.current = crypto.randomUUID?.() ?? String(Math.random());
+        key.current = newIdempotencyKey();
     },
   });
   const submitLimits = (event: FormEvent) => event.preventDefault();
@@ -127,7 +126,7 @@ function StartForm({ crew, before }: { crew: Crew; before: Run | undefined }) {
         <p className="muted">This crew asks for no inputs.</p>
       )}
       <form ref={limits} onSubmit={submitLimits}>
-        <Limits />
+        <Limits before={same} />
       </form>
       <ProblemNotice error={starting.error} />
       <div className="actions">

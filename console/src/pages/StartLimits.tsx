@@ -1,8 +1,11 @@
 /** What may be said of any run beside its inputs. */
 
-export function Limits() {
+import type { Run } from "../api/types";
+
+/** With `before`, an earlier run, its terms are there to be changed. */
+export function Limits({ before }: { before?: Run }) {
   return (
-    <details className="more">
+    <details className="more" open={Boolean(before)}>
       <summary>Model, budget and limits</summary>
       <div className="form">
         <Text
@@ -10,21 +13,62 @@ export function Limits() {
           label="Models"
           help="Instead of the crew's own: the first, and with commas those to go on with when one fails."
           placeholder="offline"
+          defaultValue={before?.models.join(", ")}
         />
         <div className="pair">
-          <Numeric name="max_tokens" label="Budget in tokens" min={1} />
-          <Numeric name="max_usd" label="Budget in dollars" min={0.000001} step="any" />
+          <Numeric
+            name="max_tokens"
+            label="Budget in tokens"
+            min={1}
+            defaultValue={before?.budget?.max_tokens}
+          />
+          <Numeric
+            name="max_usd"
+            label="Budget in dollars"
+            min={0.000001}
+            step="any"
+            defaultValue={before?.budget?.max_usd}
+          />
         </div>
         <div className="pair">
-          <Numeric name="timeout_seconds" label="Time limit in seconds" min={1} max={86400} />
-          <Numeric name="max_attempts" label="Attempts" min={1} max={20} />
-          <Numeric name="priority" label="Priority" min={-100} max={100} />
+          <Numeric
+            name="timeout_seconds"
+            label="Time limit in seconds"
+            min={1}
+            max={86400}
+            defaultValue={before?.timeout_seconds}
+          />
+          <Numeric
+            name="max_attempts"
+            label="Attempts"
+            min={1}
+            max={20}
+            defaultValue={before?.max_attempts}
+          />
+          <Numeric
+            name="priority"
+            label="Priority"
+            min={-100}
+            max={100}
+            defaultValue={before?.priority}
+          />
         </div>
         <Text
           name="webhook"
           label="Webhook"
-          help="The run is posted there when it has ended."
+          help={
+            before?.webhook
+              ? "The run is posted there when it has ended. The earlier run's isn't repeated."
+              : "The run is posted there when it has ended."
+          }
           placeholder="https://…"
+        />
+        <Text
+          name="webhook_secret"
+          label="The webhook's secret"
+          help="Signs what is posted; without one it isn't signed."
+          placeholder="whsec_…"
+          type="password"
         />
       </div>
     </details>
@@ -35,17 +79,25 @@ function Text({
   name,
   label,
   help,
-  placeholder,
+  ...attributes
 }: {
   name: string;
   label: string;
   help: string;
   placeholder: string;
+  type?: "password";
+  defaultValue?: string;
 }) {
   return (
     <div className="field">
       <label htmlFor={`limit-${name}`}>{label}</label>
-      <input id={`limit-${name}`} name={name} className="input" placeholder={placeholder} />
+      <input
+        id={`limit-${name}`}
+        name={name}
+        className="input"
+        autoComplete="off"
+        {...attributes}
+      />
       <p className="help">{help}</p>
     </div>
   );
@@ -54,6 +106,7 @@ function Text({
 function Numeric({
   name,
   label,
+  defaultValue,
   ...bounds
 }: {
   name: string;
@@ -61,6 +114,7 @@ function Numeric({
   min: number;
   max?: number;
   step?: string;
+  defaultValue?: number | null;
 }) {
   return (
     <div className="field">
@@ -71,6 +125,7 @@ function Numeric({
         type="number"
         className="input"
         placeholder="default"
+        defaultValue={defaultValue ?? undefined}
         {...bounds}
       />
     </div>
@@ -95,6 +150,8 @@ export function limitsOf(form: FormData): Record<string, unknown> {
     timeout_seconds: number("timeout_seconds"),
     max_attempts: number("max_attempts"),
     priority: number("priority"),
-    ...(text("webhook") ? { webhook: text("webhook") } : {}),
+    ...(text("webhook")
+      ? { webhook: { url: text("webhook"), secret: text("webhook_secret") } }
+      : {}),
   };
 }

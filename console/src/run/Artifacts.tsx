@@ -1,13 +1,16 @@
-/** The files that a run made: charts as pictures, reports rendered, the rest to download. */
+/** The files that a run made: charts as pictures, texts to read, the rest to download. */
 
 import { useQuery } from "@tanstack/react-query";
 import { PackageOpen } from "lucide-react";
+import { useMemo } from "react";
 import { artifactTextQuery } from "../api/queries";
 import type { Artifact } from "../api/types";
 import { bytes } from "../lib/format";
+import { textKindOf } from "../lib/textKinds";
 import { Empty, ProblemNotice, SkeletonRows } from "../ui/Feedback";
+import { FileText } from "../ui/FileText";
 import { Markdown } from "../ui/Markdown";
-import { groupFormats, isReport } from "./artifactGroups";
+import { groupFormats, picturesOf } from "./artifactGroups";
 
 /** Longer ones are for a reader of their own. */
 const SHOWN_BYTES = 1_000_000;
@@ -22,16 +25,19 @@ export function Artifacts({ artifacts }: { artifacts: Artifact[] }) {
       </div>
     );
   }
-  const reports = artifacts.filter((artifact) => isReport(artifact));
+  const figures = groupFormats(artifacts.filter((artifact) => !textKindOf(artifact)));
+  const texts = artifacts.filter((artifact) => textKindOf(artifact));
   return (
     <div className="stack">
-      <div className="gallery">
-        {groupFormats(artifacts.filter((artifact) => !isReport(artifact))).map((formats) => (
-          <Figure key={formats[0]?.id} formats={formats} />
-        ))}
-      </div>
-      {reports.map((artifact) => (
-        <Report key={artifact.id} artifact={artifact} artifacts={artifacts} />
+      {figures.length > 0 && (
+        <div className="gallery">
+          {figures.map((formats) => (
+            <Figure key={formats[0]?.id} formats={formats} />
+          ))}
+        </div>
+      )}
+      {texts.map((artifact) => (
+        <Text key={artifact.id} artifact={artifact} artifacts={artifacts} />
       ))}
     </div>
   );
@@ -64,9 +70,11 @@ function Download({ artifact }: { artifact: Artifact }) {
   );
 }
 
-function Report({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifact[] }) {
+function Text({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifact[] }) {
+  const kind = textKindOf(artifact);
   const short = artifact.size_bytes <= SHOWN_BYTES;
   const text = useQuery({ ...artifactTextQuery(artifact), enabled: short });
+  const pictures = useMemo(() => picturesOf(artifacts, artifact), [artifacts, artifact]);
   return (
     <section className="card" aria-label={artifact.name}>
       <header>
@@ -79,7 +87,12 @@ function Report({ artifact, artifacts }: { artifact: Artifact; artifacts: Artifa
         <ProblemNotice error={text.error} />
         {!short && <p className="muted">It is too long to be shown here; download it.</p>}
         {short && text.isPending && <SkeletonRows />}
-        {text.data !== undefined && <Markdown source={text.data} artifacts={artifacts} />}
+        {text.data !== undefined &&
+          (kind === "markdown" ? (
+            <Markdown source={text.data} pictures={pictures} />
+          ) : (
+            kind && <FileText name={artifact.name} kind={kind} text={text.data} />
+          ))}
       </div>
     </section>
   );

@@ -2,19 +2,16 @@
 
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Hourglass } from "lucide-react";
-import { useRef } from "react";
+import { useMemo, useState } from "react";
 import { post } from "../api/client";
 import { useMay } from "../api/me";
 import { runQuery } from "../api/queries";
 import type { Artifact } from "../api/types";
 import { ProblemNotice } from "../ui/Feedback";
 import { Markdown } from "../ui/Markdown";
+import { picturesOf } from "./artifactGroups";
 import type { Question } from "./log";
-
-interface Answer {
-  text: string;
-  approve?: boolean;
-}
+import { type Answer, type Choice, choicesOf, placeholderOf } from "./questionKinds";
 
 export function QuestionPanel({
   runId,
@@ -27,14 +24,13 @@ export function QuestionPanel({
 }) {
   const may = useMay();
   const client = useQueryClient();
-  const words = useRef<HTMLTextAreaElement>(null);
+  const pictures = useMemo(() => picturesOf(artifacts), [artifacts]);
+  const [words, setWords] = useState("");
   const answering = useMutation({
     mutationFn: (answer: Answer) =>
       post(`/v1/runs/${runId}/input`, { ...answer, question: question.seq }),
     onSuccess: () => client.invalidateQueries({ queryKey: runQuery(runId).queryKey }),
   });
-  const answer = (approve?: boolean, text = words.current?.value ?? "") =>
-    answering.mutate(approve === undefined ? { text } : { text, approve });
   return (
     <section
       className="card"
@@ -54,7 +50,7 @@ export function QuestionPanel({
         )}
         {question.draft && (
           <div className="code" style={{ background: "none" }}>
-            <Markdown source={question.draft} artifacts={artifacts} />
+            <Markdown source={question.draft} pictures={pictures} />
           </div>
         )}
         {may("runs.answer") ? (
@@ -63,45 +59,22 @@ export function QuestionPanel({
               <label htmlFor="answer">Your words</label>
               <textarea
                 id="answer"
-                ref={words}
                 className="input"
-                placeholder="What should change, or an answer. Nothing is needed to approve."
+                placeholder={placeholderOf(question)}
+                value={words}
+                onChange={(event) => setWords(event.target.value)}
               />
             </div>
             <ProblemNotice error={answering.error} />
             <div className="actions">
-              {question.options.length > 0 ? (
-                question.options.map((option) => (
-                  <button
-                    key={option}
-                    type="button"
-                    className="button"
-                    disabled={answering.isPending}
-                    onClick={() => answer(undefined, option)}
-                  >
-                    {option}
-                  </button>
-                ))
-              ) : (
-                <>
-                  <button
-                    type="button"
-                    className="button primary"
-                    disabled={answering.isPending}
-                    onClick={() => answer(true)}
-                  >
-                    Approve
-                  </button>
-                  <button
-                    type="button"
-                    className="button"
-                    disabled={answering.isPending}
-                    onClick={() => answer(false)}
-                  >
-                    {question.tool ? "Refuse" : "Ask for changes"}
-                  </button>
-                </>
-              )}
+              {choicesOf(question, words).map((choice) => (
+                <ChoiceButton
+                  key={choice.label}
+                  choice={choice}
+                  busy={answering.isPending}
+                  onChoose={() => answering.mutate(choice.answer)}
+                />
+              ))}
             </div>
           </>
         ) : (
@@ -111,5 +84,27 @@ export function QuestionPanel({
         )}
       </div>
     </section>
+  );
+}
+
+function ChoiceButton({
+  choice: { label, primary, unfit },
+  busy,
+  onChoose,
+}: {
+  choice: Choice;
+  busy: boolean;
+  onChoose: () => void;
+}) {
+  return (
+    <button
+      type="button"
+      className={primary ? "button primary" : "button"}
+      disabled={busy || Boolean(unfit)}
+      title={unfit}
+      onClick={onChoose}
+    >
+      {label}
+    </button>
   );
 }

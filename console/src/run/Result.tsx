@@ -1,10 +1,12 @@
 /** What came of a run: its answer, or why there is none and what to do. */
 
 import { FileText } from "lucide-react";
+import { useMemo } from "react";
 import { type Artifact, ENDED, type Run } from "../api/types";
 import { CopyButton } from "../ui/CopyButton";
 import { Empty, Notice } from "../ui/Feedback";
 import { Markdown } from "../ui/Markdown";
+import { picturesOf } from "./artifactGroups";
 
 const ADVICE: Record<string, string> = {
   crew_error: "Mend the crew or its inputs, then start it again.",
@@ -52,6 +54,7 @@ export function Result({ run, artifacts }: { run: Run; artifacts: Artifact[] }) 
 }
 
 function Text({ title, text, artifacts }: { title: string; text: string; artifacts: Artifact[] }) {
+  const pictures = useMemo(() => picturesOf(artifacts), [artifacts]);
   return (
     <section className="card">
       <header>
@@ -59,7 +62,7 @@ function Text({ title, text, artifacts }: { title: string; text: string; artifac
         <CopyButton text={text} label="Copy the text" />
       </header>
       <div className="body">
-        <Markdown source={text} artifacts={artifacts} />
+        <Markdown source={text} pictures={pictures} />
       </div>
     </section>
   );

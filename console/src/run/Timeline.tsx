@@ -11,6 +11,7 @@ import { TimelineRow } from "./TimelineRow";
 import { visibleRows } from "./visible";
 
 const KINDS: { kind: RowKind; words: string }[] = [
+  { kind: "agent", words: "Agents" },
   { kind: "tool", words: "Tools" },
   { kind: "model", words: "Model calls" },
   { kind: "log", words: "Log" },

@@ -13,6 +13,7 @@ import {
   SquareTerminal,
   TriangleAlert,
   User,
+  UserCog,
   Wrench,
 } from "lucide-react";
 import { memo } from "react";
@@ -23,6 +24,7 @@ import type { Row, RowKind } from "./log";
 const ICONS: Record<RowKind, LucideIcon> = {
   run: Flag,
   task: ChevronDown,
+  agent: UserCog,
   tool: Wrench,
   model: Bot,
   artifact: File,
@@ -34,6 +36,7 @@ const ICONS: Record<RowKind, LucideIcon> = {
 const KIND_WORDS: Record<RowKind, string> = {
   run: "",
   task: "Task",
+  agent: "Agent",
   tool: "Tool",
   model: "Model call",
   artifact: "Artifact",
@@ -42,6 +45,7 @@ const KIND_WORDS: Record<RowKind, string> = {
   log: "Log",
   note: "",
 };
+const LASTING: ReadonlySet<RowKind> = new Set(["task", "agent", "tool", "model", "question"]);
 /** Of a text that is still growing, the end is what one wants to read. */
 const LIVE_CHARACTERS = 160;
 const SHOWN_CHARACTERS = 20_000;
@@ -74,8 +78,7 @@ export const TimelineRow = memo(
 
 function Drawn({ row, place, top, measure, open, onToggle, began, whole, now }: Props) {
   const ended = row.endedAt ?? (now || row.startedAt);
-  const lasts =
-    row.kind === "task" || row.kind === "tool" || row.kind === "model" || row.kind === "question";
+  const lasts = LASTING.has(row.kind);
   return (
     <div
       className={`row depth-${row.depth} kind-${row.kind} state-${row.state}`}

@@ -80,6 +80,31 @@ test("an event that is cut in two by the network comes once, whole", async () =>
   expect((await followed()).seqs).toEqual([1, 9]);
 });
 
+test("a connection in which nothing comes any more is given up, and one that is idle is not", async () => {
+  const comment = new TextEncoder().encode(": alive\n\n");
+  const asked: [string | undefined, number][] = [];
+  vi.stubGlobal("fetch", async (_path: string, { headers, signal }: RequestInit) => {
+    asked.push([(headers as Record<string, string>)["Last-Event-ID"], Date.now() - began]);
+    if (asked.length > 1) return new Response(sse(9));
+    return new Response(
+      new ReadableStream({
+        start(controller) {
+          controller.enqueue(new TextEncoder().encode(sse(1)));
+          for (const seconds of [15, 30, 45, 60])
+            setTimeout(() => controller.enqueue(comment), seconds * 1000);
+          signal?.addEventListener("abort", () => controller.error(signal.reason));
+        },
+      }),
+    );
+  });
+  vi.useFakeTimers();
+  const began = Date.now();
+  expect((await followed()).seqs).toEqual([1, 9]);
+  expect(asked.map(([cursor]) => cursor)).toEqual(["0", "1"]);
+  expect(asked[1]?.[1]).toBeGreaterThanOrEqual(105_000);
+  expect(asked[1]?.[1]).toBeLessThan(106_000);
+});
+
 test("where no event will ever come, nothing is asked again", async () => {
   const { asked } = gateway(204);
   expect((await followed()).states).toEqual(["connecting", "ended"]);

@@ -15,6 +15,8 @@ export interface Follower {
 
 const TERMINAL = new Set(["run.succeeded", "run.failed", "run.cancelled", "run.timed_out"]);
 const MAX_PAUSE_MS = 4000;
+/** The gateway says something every 15 s. Who hears nothing for so long has no connection. */
+const SILENCE_MS = 45_000;
 
 /** Follow until the run ends or `signal` is aborted. */
 export async function follow(
@@ -27,14 +29,15 @@ export async function follow(
   let failures = 0;
   follower.onConnection("connecting");
   while (!signal.aborted) {
+    const silence = new Silence();
     try {
       const response = await call(`/v1/runs/${runId}/events`, {
-        signal,
+        signal: AbortSignal.any([signal, silence.signal]),
         headers: { Accept: "text/event-stream", "Last-Event-ID": String(cursor) },
       });
       if (response.status === 204 || !response.body) return follower.onConnection("ended");
       follower.onConnection("live");
-      for await (const events of parseServerSentEvents(response.body)) {
+      for await (const events of parseServerSentEvents(response.body, silence.restart)) {
         if (signal.aborted) return;
         failures = 0;
         const last = events.at(-1);
@@ -54,10 +57,28 @@ export async function follow(
       ) {
         return follower.onFailure(error);
       }
+    } finally {
+      silence.end();
     }
     follower.onConnection("reconnecting");
     failures += 1;
     await pause(Math.min(MAX_PAUSE_MS, 150 * 2 ** failures) * (0.75 + Math.random() / 2), signal);
+  }
+}
+
+/** Ends a connection in which nothing has come for too long. */
+class Silence {
+  private readonly abort = new AbortController();
+  private timer = setTimeout(() => this.abort.abort(), SILENCE_MS);
+  readonly signal = this.abort.signal;
+
+  readonly restart = () => {
+    this.end();
+    this.timer = setTimeout(() => this.abort.abort(), SILENCE_MS);
+  };
+
+  end() {
+    clearTimeout(this.timer);
   }
 }
 

@@ -26,6 +26,7 @@ const RUN = events(
   ["run.queued", { crew: "hello", crew_version: "1", priority: 0 }],
   ["run.started", { worker_id: "0123456789", attempt: 1 }],
   ["task.started", { index: 0, total: 2, description: "Analyse" }, inTask],
+  ["agent.started", {}, inTask],
   ["llm.started", { call_id: "a", model: "offline" }, inTask],
   ["llm.chunk", { call_id: "a", text: "The ans", chunks: 3 }, inTask],
   ["llm.chunk", { call_id: "a", text: "wer", chunks: 1 }, inTask],
@@ -51,6 +52,7 @@ const RUN = events(
     { id: "x", name: "chart.png", media_type: "image/png", size_bytes: 9 },
     inTask,
   ],
+  ["agent.completed", { output: "It is 42" }, inTask],
   ["task.completed", { index: 0, output: "42", duration_ms: 9 }, inTask],
   ["run.succeeded", { output: "42" }],
 );
@@ -72,7 +74,7 @@ describe("a run's log", () => {
   test("takes events that come again only once, as after a reconnect", () => {
     const log = logOf(RUN);
     const before = structuredClone(shape(log));
-    expect(append(log, RUN.slice(3, 9))).toBe(false);
+    expect(append(log, RUN.slice(4, 10))).toBe(false);
     expect(shape(log)).toEqual(before);
   });
 
@@ -94,7 +96,28 @@ describe("a run's log", () => {
       output: "42",
     });
     const within = log.rows.filter((row) => row.parent === task?.key).map((row) => row.kind);
-    expect(within).toEqual(["model", "tool", "artifact"]);
+    expect(within).toEqual(["agent", "model", "tool", "artifact"]);
+  });
+
+  test("says of an agent how long it was at work and what came of it", () => {
+    const agent = logOf(RUN).rows.find((row) => row.kind === "agent");
+    expect(agent).toMatchObject({ title: "Analyst", state: "done", output: "It is 42" });
+    expect((agent?.endedAt ?? 0) - (agent?.startedAt ?? 0)).toBe(8000);
+  });
+
+  test("ends an agent with its task, where the agent failed", () => {
+    const log = logOf(
+      events(
+        ["task.started", { index: 0 }, inTask],
+        ["agent.started", {}, inTask],
+        ["agent.started", {}, inTask],
+        ["task.failed", { index: 0, error: "no" }, inTask],
+      ),
+    );
+    expect(log.rows.map((row) => [row.kind, row.state])).toEqual([
+      ["task", "failed"],
+      ["agent", "failed"],
+    ]);
   });
 
   test("says of a failed call why", () => {
@@ -103,11 +126,11 @@ describe("a run's log", () => {
   });
 
   test("replaces a row that changes, so that it is drawn anew, and no other", () => {
-    const log = logOf(RUN.slice(0, 4));
-    const [queued, , , model] = log.rows;
-    append(log, RUN.slice(4, 5));
+    const log = logOf(RUN.slice(0, 5));
+    const [queued, , , , model] = log.rows;
+    append(log, RUN.slice(5, 6));
     expect(log.rows[0]).toBe(queued);
-    expect(log.rows[3]).not.toBe(model);
+    expect(log.rows[4]).not.toBe(model);
   });
 
   test("asks while the run waits, and no longer", () => {
@@ -123,6 +146,20 @@ describe("a run's log", () => {
       ["question", "done"],
       ["answer", "none"],
     ]);
+  });
+
+  test("knows a question for words from one for approval, though its draft be empty", () => {
+    const draftOf = (payload: JsonObject) =>
+      logOf(events(["input.requested", { prompt: "?", ...payload }])).question?.draft;
+    expect(draftOf({})).toBeNull();
+    expect(draftOf({ draft: "" })).toBe("");
+  });
+
+  test("counts the changes of the run's state that no other event tells of", () => {
+    const log = logOf(
+      events(["run.queued"], ["run.started"], ["run.queued", { reason: "x" }], ["run.started"]),
+    );
+    expect(log.turns).toBe(4);
   });
 
   test("ends what was under way when its process is lost, and begins anew in the next attempt", () => {
@@ -184,7 +221,14 @@ describe("the rows in sight", () => {
     visibleRows(log.rows, new Set(folded), new Set(hidden)).map((row) => row.kind);
 
   test("leave out what is filtered", () => {
-    expect(kinds([], ["tool", "model"])).toEqual(["note", "note", "task", "artifact", "run"]);
+    expect(kinds([], ["tool", "model"])).toEqual([
+      "note",
+      "note",
+      "task",
+      "agent",
+      "artifact",
+      "run",
+    ]);
   });
 
   test("leave out what is in a folded task", () => {

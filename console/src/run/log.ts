@@ -11,6 +11,7 @@ import type { Artifact, Json, JsonObject, RunEvent } from "../api/types";
 export type RowKind =
   | "run"
   | "task"
+  | "agent"
   | "tool"
   | "model"
   | "artifact"
@@ -50,7 +51,8 @@ export interface Row {
 export interface Question {
   seq: number;
   prompt: string;
-  draft: string;
+  /** What is to be approved; null where nothing is. */
+  draft: string | null;
   tool: string | null;
   arguments: Json;
   options: string[];
@@ -68,12 +70,16 @@ export interface RunLog {
   costUsd: number;
   modelCalls: number;
   unpricedCalls: number;
+  /** How often the run was queued or started: each time, its state is another. */
+  turns: number;
   startedAt: number | null;
   endedAt: number | null;
   /** Raised by each batch that changed something. */
   version: number;
   calls: Map<string, number>;
   tasks: Map<string, number>;
+  /** The agents at work, by task and role. */
+  agents: Map<string, number>;
 }
 
 export function emptyLog(): RunLog {
@@ -88,11 +94,13 @@ export function emptyLog(): RunLog {
     costUsd: 0,
     modelCalls: 0,
     unpricedCalls: 0,
+    turns: 0,
     startedAt: null,
     endedAt: null,
     version: 0,
     calls: new Map(),
     tasks: new Map(),
+    agents: new Map(),
   };
 }
 
@@ -114,6 +122,7 @@ type Taker = (log: RunLog, event: RunEvent, at: number) => void;
 const TAKERS: Record<string, Taker> = {
   "run.queued": (log, event, at) => {
     log.question = null;
+    log.turns += 1;
     const reason = text(event.payload.reason);
     if (reason) closeAll(log, at, "failed");
     note(
@@ -129,6 +138,7 @@ const TAKERS: Record<string, Taker> = {
   },
   "run.started": (log, event, at) => {
     log.startedAt ??= at;
+    log.turns += 1;
     note(
       log,
       event,
@@ -156,8 +166,15 @@ const TAKERS: Record<string, Taker> = {
   },
   "task.completed": (log, event, at) => endTask(log, event, at, "done"),
   "task.failed": (log, event, at) => endTask(log, event, at, "failed"),
-  "agent.started": () => undefined,
-  "agent.completed": () => undefined,
+  "agent.started": (log, event, at) => {
+    // One that is asked again by another is at work all the while.
+    if (log.agents.has(agentKey(event))) return;
+    const title = event.agent ?? "Agent";
+    const key = add(log, event, at, { kind: "agent", state: "active", title, depth: 2 });
+    log.agents.set(agentKey(event), key);
+  },
+  "agent.completed": (log, event, at) =>
+    endAgent(log, agentKey(event), at, "done", event.payload.output ?? null),
   "tool.started": (log, event, at) =>
     begin(log, event, at, {
       kind: "tool",
@@ -231,7 +248,7 @@ const TAKERS: Record<string, Taker> = {
     log.question = {
       seq: event.seq,
       prompt: text(prompt),
-      draft: text(draft),
+      draft: draft === undefined ? null : text(draft),
       tool: tool ? text(tool) : null,
       arguments: event.payload.arguments ?? null,
       options: Array.isArray(options) ? options.map(text) : [],
@@ -375,6 +392,9 @@ function endTask(log: RunLog, event: RunEvent, at: number, state: RowState): voi
   const key = log.tasks.get(taskKey(event));
   const row = key === undefined ? undefined : log.rows[key];
   if (!row) return;
+  // Of an agent that fails nothing else tells.
+  for (const [agent, place] of log.agents)
+    if (log.rows[place]?.parent === row.key) endAgent(log, agent, at, state, null);
   replace(log, {
     ...row,
     state,
@@ -382,6 +402,14 @@ function endTask(log: RunLog, event: RunEvent, at: number, state: RowState): voi
     output: event.payload.output ?? null,
     error: event.payload.error ? text(event.payload.error) : null,
   });
+}
+
+function endAgent(log: RunLog, agent: string, at: number, state: RowState, output: Json): void {
+  const key = log.agents.get(agent);
+  const row = key === undefined ? undefined : log.rows[key];
+  if (!row) return;
+  replace(log, { ...row, state, endedAt: at, output });
+  log.agents.delete(agent);
 }
 
 function end(
@@ -406,6 +434,7 @@ function closeAll(log: RunLog, at: number, state: RowState): void {
       replace(log, { ...row, state: row.kind === "question" ? "done" : state, endedAt: at });
   }
   log.calls.clear();
+  log.agents.clear();
 }
 
 function rowOfCall(log: RunLog, event: RunEvent): Row | undefined {
@@ -418,6 +447,7 @@ function replace(log: RunLog, row: Row): void {
 }
 
 const callKey = (event: RunEvent) => `${event.attempt}/${text(event.payload.call_id)}`;
+const agentKey = (event: RunEvent) => `${taskKey(event)}/${event.agent ?? ""}`;
 const taskKey = (event: RunEvent) => `${event.attempt}/${event.task ?? ""}`;
 
 function text(value: Json | undefined): string {

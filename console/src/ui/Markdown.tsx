@@ -1,18 +1,15 @@
 import { useMemo } from "react";
-import type { Artifact } from "../api/types";
 import { renderMarkdown } from "../lib/markdown";
 
+/** `pictures` has the address of each picture that the text may show, by name. */
 export function Markdown({
   source,
-  artifacts,
+  pictures,
 }: {
   source: string;
-  artifacts: readonly Artifact[];
+  pictures: ReadonlyMap<string, string>;
 }) {
-  const html = useMemo(() => {
-    const pictures = artifacts.filter((artifact) => artifact.media_type.startsWith("image/"));
-    return renderMarkdown(source, new Map(pictures.map(({ name, url }) => [name, url])));
-  }, [source, artifacts]);
+  const html = useMemo(() => renderMarkdown(source, pictures), [source, pictures]);
   // biome-ignore lint/security/noDangerouslySetInnerHtml: it was sanitised just before
   return <div className="prose" dangerouslySetInnerHTML={{ __html: html }} />;
 }

@@ -14,7 +14,18 @@ from starlette.responses import Response
 
 FILES: Final = Path(__file__).parents[1] / "console"
 # Addresses that the console shows something at. Deep links and reloads begin there, too.
-VIEWS: Final = ("sign-in", "runs", "crews", "compare", "fleet", "usage", "keys", "members")
+VIEWS: Final = (
+    "sign-in",
+    "runs",
+    "sessions",
+    "crews",
+    "datasets",
+    "compare",
+    "fleet",
+    "usage",
+    "keys",
+    "members",
+)
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
