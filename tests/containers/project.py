@@ -39,7 +39,7 @@ class Project:
         # Debian's Python, where that is the base, wants to be asked twice.
         begins = (
             f"FROM {base}\nCOPY wheels /wheels\n"
-            "ENV PIP_FIND_LINKS=/wheels PIP_BREAK_SYSTEM_PACKAGES=1\n"
+            "ENV UV_FIND_LINKS=/wheels PIP_BREAK_SYSTEM_PACKAGES=1 UV_BREAK_SYSTEM_PACKAGES=1\n"
         )
         build = {"dockerfile_inline": begins + recipe.removeprefix(_PUBLIC_BASE)}
         return {"services": {"mesh": {"build": build}}}
