@@ -77,7 +77,7 @@ def faults(events: list[dict[str, Any]]) -> Iterator[str]:
 def test_the_page_is_read_as_it_is_meant() -> None:
     shapes = reference()
     assert shapes["agent.started"] == [Fields()]
-    assert shapes["run.timed_out"] == [Fields({"timeout_seconds"}), Fields({"reason"})]
+    assert shapes["run.timed_out"] == [Fields({"timeout_seconds"}), Fields({"code", "reason"})]
     assert len(shapes["input.requested"]) == 3
     usage = shapes["llm.completed"][0].within["usage"]
     assert "cached_tokens" in usage.optional

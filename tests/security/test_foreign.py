@@ -62,8 +62,8 @@ TEXTS = {
     *("content", "crew_version", "current_password", "definition_json", "email", "from_version"),
     *("group_by", "idempotency_key", "inputs_json", "known_version", "media_type", "message"),
     *("models", "new_password", "page_token", "password", "policy_json", "reason", "role"),
-    *("scopes", "secret", "task", "text", "title", "to_version", "traceparent", "url", "value"),
-    *("version", "webhook"),
+    *("scopes", "secret", "task", "text", "title", "to_version", "traceparent", "types", "url"),
+    *("value", "version", "webhook"),
 }
 
 

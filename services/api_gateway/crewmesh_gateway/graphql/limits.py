@@ -41,13 +41,17 @@ _MOST = 200
 class RateLimit(SchemaExtension):
     """Refuses operations of who asks too often."""
 
-    async def on_operation(self) -> AsyncIterator[None]:
-        """Take a request, before any of it is read."""
+    async def on_validate(self) -> AsyncIterator[None]:
+        """Take a request before the query is looked into, which is what takes time.
+
+        Raised, the error would end a socket's operation without a word.
+        """
         context: Context = self.execution_context.context
         try:
             await context.mesh.take_request()
         except CrewmeshError as error:
-            raise GraphQLError(error.message, original_error=error) from None
+            refused = GraphQLError(error.message, original_error=error)
+            self.execution_context.pre_execution_errors = [refused]
         yield
 
 
