@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import expect
 
 from tests.browser.console import Console
 from tests.e2e.conftest import Mesh
+
+pytestmark = pytest.mark.long
 
 
 async def test_a_conversation_is_begun_held_found_again_and_deleted(

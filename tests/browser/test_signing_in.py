@@ -13,6 +13,8 @@ from tests.browser.console import Console
 from tests.browser.gateway import second_gateway
 from tests.e2e.conftest import Mesh
 
+pytestmark = pytest.mark.long
+
 PASSWORD = "a long enough password"
 
 

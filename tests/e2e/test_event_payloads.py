@@ -128,6 +128,7 @@ async def cancelled(mesh: Mesh) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 async def test_what_real_runs_emit_is_what_the_page_tells(mesh: Mesh, tmp_path: Path) -> None:
     logs = await asyncio.gather(
         events_of(mesh, "hello", topic="payloads"),
