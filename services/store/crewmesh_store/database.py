@@ -86,6 +86,8 @@ _ENTER_TENANT: Final = """
 SELECT set_config('role', 'crewmesh_tenant', true), set_config('crewmesh.org_id', %(org)s, true),
     set_config('crewmesh.actor', %(actor)s, true)
 """
+# Until the transaction ends.
+_BY_ONE_PLAN: Final = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)"
 
 
 async def _configure(connection: psycopg.AsyncConnection[Row]) -> None:
@@ -162,12 +164,25 @@ class Database:
                 cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall() if cursor.description else []
 
+    async def fetch_by_one_plan(self, statement: LiteralString, **parameters: Any) -> list[Row]:
+        """Do as `fetch`, for the mesh, what has one best plan whatever its parameters.
+
+        Of large tables Postgres believes that it hasn't, and plans the statement each time anew;
+        what is long and done often takes as much time for that as for all the rest.
+        """
+        # In a pipeline without BEGIN, both are one transaction and one round trip.
+        async with self._connection() as connection, connection.pipeline():
+            await connection.execute(_BY_ONE_PLAN)
+            cursor = await connection.execute(statement, parameters)
+            return await cursor.fetchall()
+
     async def fetch_after(
         self, lock: LiteralString, statement: LiteralString, **parameters: Any
     ) -> list[Row]:
         """Execute `lock`, then, seeing what others committed before it, the statement.
 
-        Both are one transaction, so the lock is held until the statement has committed.
+        Both are one transaction, so the lock is held until the statement has committed. It is
+        planned once, as by `fetch_by_one_plan`.
         """
         async with (
             self._connection() as connection,
@@ -176,6 +191,7 @@ class Database:
         ):
             if tenant := _tenant_of_call():
                 await connection.execute(_ENTER_TENANT, tenant)
+            await connection.execute(_BY_ONE_PLAN)
             await connection.execute(lock, parameters)
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()

@@ -221,7 +221,9 @@ class RunRepository:
         Returns what came of each, in the same order.
         """
         try:
-            rows = await self._database.fetch(SQL["append_events"], **append_columns(appends))
+            rows = await self._database.fetch_by_one_plan(
+                SQL["append_events"], **append_columns(appends)
+            )
         except psycopg.DataError as error:
             raise InvalidInputError(f"an event can't be stored: {error}") from error
         accepted = {str(row["id"]): row for row in rows}
