@@ -271,8 +271,9 @@ class Store:
         yield repeat(self._runs_servicer.expire, _EXPIRY_SECONDS, pause_first=True)
         yield repeat(self._budgets.charge_lost, _EXPIRY_SECONDS, pause_first=True)
         yield repeat(self._retention.forget, _MINUTE)
-        yield repeat(self._limits.forget_request_counts, _MINUTE)
-        yield repeat(self._runs.ensure_event_partitions, _HOUR)
+        yield repeat(self._limits.forget_request_counts, _MINUTE, pause_first=True)
+        # The start has made those that are needed now.
+        yield repeat(self._runs.ensure_event_partitions, _HOUR, pause_first=True)
         yield repeat(self._key_ring.rotate, _HOUR)
         yield repeat(self._sign_ins.forget_old, _HOUR)
         if self.metrics_address:

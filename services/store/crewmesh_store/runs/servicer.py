@@ -113,15 +113,13 @@ class RunStoreServicer(run_store_pb2_grpc.RunStoreServiceServicer):
         """Take the runs of a worker that is gone, and forget it, unless it comes back at once."""
         await asyncio.sleep(grace_seconds)
         try:
-            moved = await self._runs.take_back_from(worker_id, session_id)
+            for run, status in await self._runs.take_back_from(worker_id, session_id):
+                log.warning("its worker is gone", run_id=run, worker_id=worker_id, status=status)
+                self._metrics.recovered("worker_lost")
+                self.run_moved(run, status)
             await self._runs.forget_worker(worker_id, session_id)
         except CrewmeshError as error:
             log.warning("a lost worker's leases will expire", reason=error.message)
-            return
-        for run, status in moved:
-            log.warning("its worker is gone", run_id=run, worker_id=worker_id, status=status)
-            self._metrics.recovered("worker_lost")
-            self.run_moved(run, status)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
