@@ -18,7 +18,7 @@ from crewmesh.v1.session_pb2 import Session as SessionMessage
 from crewmesh_gateway.graphql.arguments import Page, Period, SessionFilters, checked, checked_id
 from crewmesh_gateway.graphql.context import GraphInfo
 from crewmesh_gateway.graphql.limits import DEFAULT_LIMITS
-from crewmesh_gateway.graphql.types import Limit, as_json, moment_of, time_of
+from crewmesh_gateway.graphql.types import Limit, PageOf, as_json, moment_of, time_of
 from crewmesh_gateway.translate import (
     as_timestamp,
     budget_json,
@@ -141,14 +141,6 @@ class Session:
         )
 
 
-@strawberry.type(description="One page; `nextCursor` is null on the last one.")
-class SessionPage:
-    """A page of conversations."""
-
-    items: list[Session]
-    next_cursor: str | None
-
-
 @strawberry.type(description="Uploaded data; its bytes are at REST's `/v1/datasets/ID/content`.")
 class Dataset:
     """A dataset."""
@@ -164,14 +156,6 @@ class Dataset:
     def of(cls, dataset: DatasetMessage) -> Dataset:
         """Return a message as the schema has it."""
         return cls(**dataset_json(dataset) | {"created_at": time_of(dataset.created_at)})
-
-
-@strawberry.type(description="One page; `nextCursor` is null on the last one.")
-class DatasetPage:
-    """A page of datasets."""
-
-    items: list[Dataset]
-    next_cursor: str | None
 
 
 @strawberry.type(description="What may be spent in a period, and what is gone of it.")
@@ -221,7 +205,7 @@ class OrganisationQuery:
         """Return the caller."""
         return Me.of(info.context.mesh.caller.principal)
 
-    @strawberry.field(description="The workers seen in the last minute, and your queue.")
+    @strawberry.field(description="The attached workers, and your queue.")
     async def workers(self, info: GraphInfo) -> Fleet:
         """Return the fleet."""
         mesh = info.context.mesh
@@ -234,7 +218,7 @@ class OrganisationQuery:
         limit: Limit = DEFAULT_LIMITS["sessions"],
         cursor: str | None = None,
         crew: str | None = None,
-    ) -> SessionPage:
+    ) -> PageOf[Session]:
         """Return a page of conversations."""
         mesh = info.context.mesh
         asked = checked(SessionFilters, limit=limit, cursor=cursor, crew=crew)
@@ -242,9 +226,8 @@ class OrganisationQuery:
             page_size=asked.limit, page_token=asked.cursor or "", crew=asked.crew or ""
         )
         answer = await mesh.call(mesh.mesh.sessions.ListSessions, request)
-        return SessionPage(
-            items=[Session.of(session) for session in answer.sessions],
-            next_cursor=answer.next_page_token or None,
+        return PageOf.of(
+            [Session.of(session) for session in answer.sessions], answer.next_page_token
         )
 
     @strawberry.field(description="A conversation, without its messages.")
@@ -257,15 +240,14 @@ class OrganisationQuery:
     @strawberry.field(description="Uploaded data, newest first.")
     async def datasets(
         self, info: GraphInfo, limit: Limit = DEFAULT_LIMITS["datasets"], cursor: str | None = None
-    ) -> DatasetPage:
+    ) -> PageOf[Dataset]:
         """Return a page of datasets."""
         mesh = info.context.mesh
         page = checked(Page, limit=limit, cursor=cursor)
         request = ListDatasetsRequest(page_size=page.limit, page_token=page.cursor or "")
         answer = await mesh.call(mesh.mesh.files.ListDatasets, request)
-        return DatasetPage(
-            items=[Dataset.of(dataset) for dataset in answer.datasets],
-            next_cursor=answer.next_page_token or None,
+        return PageOf.of(
+            [Dataset.of(dataset) for dataset in answer.datasets], answer.next_page_token
         )
 
     @strawberry.field(description="A dataset; a name means the newest that has it.")

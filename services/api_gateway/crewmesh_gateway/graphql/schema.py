@@ -58,15 +58,12 @@ from crewmesh_gateway.graphql.types import (
     ApiKey,
     CreatedApiKey,
     Crew,
-    CrewPage,
     CrewVersion,
-    CrewVersionPage,
     Limit,
+    PageOf,
     Run,
     RunEvent,
-    RunPage,
     User,
-    UserPage,
 )
 from crewmesh_gateway.translate import STATUS_NUMBERS, as_timestamp, spec_proto
 from crewmesh_gateway.waiting import wait_for_end
@@ -86,16 +83,13 @@ class Query(OrganisationQuery):
         info: GraphInfo,
         limit: Limit = DEFAULT_LIMITS["crews"],
         cursor: str | None = None,
-    ) -> CrewPage:
+    ) -> PageOf[Crew]:
         """Return a page of crews."""
         mesh = info.context.mesh
         page = checked(Page, limit=limit, cursor=cursor)
         request = ListCrewsRequest(page_size=page.limit, page_token=page.cursor or "")
         answer = await mesh.call(mesh.mesh.agents.ListCrews, request)
-        return CrewPage(
-            items=[Crew.of(crew) for crew in answer.crews],
-            next_cursor=answer.next_page_token or None,
-        )
+        return PageOf.of([Crew.of(crew) for crew in answer.crews], answer.next_page_token)
 
     @strawberry.field(description="A crew with its definition, by default as it is now.")
     async def crew(self, info: GraphInfo, name: str, version: str | None = None) -> Crew:
@@ -112,7 +106,7 @@ class Query(OrganisationQuery):
         name: str,
         limit: Limit = DEFAULT_LIMITS["crewVersions"],
         cursor: str | None = None,
-    ) -> CrewVersionPage:
+    ) -> PageOf[CrewVersion]:
         """Return a page of a crew's versions."""
         mesh = info.context.mesh
         page = checked(Page, limit=limit, cursor=cursor)
@@ -120,9 +114,8 @@ class Query(OrganisationQuery):
             name=name, page_size=page.limit, page_token=page.cursor or ""
         )
         answer = await mesh.call(mesh.mesh.agents.ListCrewVersions, request)
-        return CrewVersionPage(
-            items=[CrewVersion.of(version) for version in answer.versions],
-            next_cursor=answer.next_page_token or None,
+        return PageOf.of(
+            [CrewVersion.of(version) for version in answer.versions], answer.next_page_token
         )
 
     @strawberry.field(description="Runs that pass the filters, newest first.")
@@ -138,7 +131,7 @@ class Query(OrganisationQuery):
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         webhook: str | None = None,
-    ) -> RunPage:
+    ) -> PageOf[Run]:
         """Return a page of runs."""
         mesh = info.context.mesh
         asked = checked(
@@ -167,9 +160,7 @@ class Query(OrganisationQuery):
             webhook=asked.webhook or "",
         )
         answer = await mesh.call(mesh.mesh.agents.ListRuns, request)
-        return RunPage(
-            items=[Run.of(run) for run in answer.runs], next_cursor=answer.next_page_token or None
-        )
+        return PageOf.of([Run.of(run) for run in answer.runs], answer.next_page_token)
 
     @strawberry.field(description="A run.")
     async def run(self, info: GraphInfo, id: strawberry.ID) -> Run:  # noqa: A002 - the schema's name
@@ -184,16 +175,13 @@ class Query(OrganisationQuery):
         info: GraphInfo,
         limit: Limit = DEFAULT_LIMITS["users"],
         cursor: str | None = None,
-    ) -> UserPage:
+    ) -> PageOf[User]:
         """Return a page of the organisation's users."""
         mesh = info.context.mesh
         page = checked(Page, limit=limit, cursor=cursor)
         request = ListUsersRequest(page_size=page.limit, page_token=page.cursor or "")
         answer = await mesh.call(mesh.mesh.identities.ListUsers, request)
-        return UserPage(
-            items=[User.of(user) for user in answer.users],
-            next_cursor=answer.next_page_token or None,
-        )
+        return PageOf.of([User.of(user) for user in answer.users], answer.next_page_token)
 
     @strawberry.field(description="Your API keys, and everybody's where you may manage them.")
     async def api_keys(self, info: GraphInfo) -> list[ApiKey]:

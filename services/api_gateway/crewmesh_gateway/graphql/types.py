@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import strawberry
 from google.protobuf.message import Message
@@ -33,6 +33,8 @@ from crewmesh_gateway.translate import (
     user_json,
 )
 
+Item = TypeVar("Item")
+
 Limit = Annotated[int, strawberry.argument(description="How many at most, 1 to 200.")]
 
 
@@ -54,6 +56,19 @@ def moment_of(message: Message, name: str) -> datetime | None:
 def time_of(timestamp: Timestamp) -> datetime:
     """Return a time in UTC."""
     return timestamp.ToDatetime(tzinfo=UTC)
+
+
+@strawberry.type(name="Page", description="One page; `nextCursor` is null on the last one.")
+class PageOf(Generic[Item]):
+    """A page of a list, named after what it has: `RunPage`."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, items: list[Item], next_page_token: str) -> PageOf[Item]:
+        """Return a page as the mesh's lists end."""
+        return cls(items=items, next_cursor=next_page_token or None)
 
 
 @strawberry.type(description="One entry of a run's log; `seq` is 1, 2, 3, ... without a gap.")
@@ -379,30 +394,6 @@ class Crew:
         return [Run.of(run) for run in loaded]
 
 
-@strawberry.type(description="One page; `nextCursor` is null on the last one.")
-class RunPage:
-    """A page of runs."""
-
-    items: list[Run]
-    next_cursor: str | None
-
-
-@strawberry.type(description="One page; `nextCursor` is null on the last one.")
-class CrewPage:
-    """A page of crews."""
-
-    items: list[Crew]
-    next_cursor: str | None
-
-
-@strawberry.type(description="One page; `nextCursor` is null on the last one.")
-class CrewVersionPage:
-    """A page of a crew's versions."""
-
-    items: list[CrewVersion]
-    next_cursor: str | None
-
-
 @strawberry.type(description="A person or a service account.")
 class User:
     """A member of the organisation."""
@@ -427,14 +418,6 @@ class User:
             disabled_at=moment_of(user, "disabled_at"),
             last_sign_in_at=moment_of(user, "last_sign_in_at"),
         )
-
-
-@strawberry.type(description="One page; `nextCursor` is null on the last one.")
-class UserPage:
-    """A page of users."""
-
-    items: list[User]
-    next_cursor: str | None
 
 
 @strawberry.type(description="An API key without its secret.")
