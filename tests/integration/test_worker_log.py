@@ -7,10 +7,13 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from grpc.aio import Metadata
 
-from crewmesh.v1 import run_pb2, run_store_pb2
+from crewmesh.v1 import run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_worker.runs.log import LogWriter, RunLog
 from tests.integration.conftest import StoreClient, event, serving_store
 from tests.integration.test_store_runs import Attached
@@ -67,6 +70,44 @@ async def test_events_are_kept_while_the_store_is_away_and_stored_once_when_it_i
         events = await again.events(lease.run.id)
         assert [e.seq for e in events] == list(range(1, 55))
         assert events[-1].type == "run.succeeded"
+
+
+class _LosesItsFirstAnswer:
+    """A store that stores, but whose first answer to it doesn't arrive."""
+
+    def __init__(self, store: run_store_pb2_grpc.RunStoreServiceAsyncStub) -> None:
+        self._store = store
+        self.stored, self.lose = asyncio.Event(), asyncio.Event()
+
+    async def AppendEvents(
+        self, request: run_store_pb2.AppendEventsRequest, **options: Any
+    ) -> run_store_pb2.AppendEventsResponse:
+        response = await self._store.AppendEvents(request, **options)
+        if not self.stored.is_set():
+            self.stored.set()
+            await self.lose.wait()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata())
+        return response
+
+
+async def test_a_run_goes_on_though_the_stores_answer_was_lost(store: StoreClient) -> None:
+    """What was stored is sent again while more has come: it must not look like another append."""
+    lease = (await store.create(worker_id="w1")).lease
+    losing = _LosesItsFirstAnswer(store.runs)
+    writer = LogWriter(losing, store.signer)  # type: ignore[arg-type]
+    task = asyncio.create_task(writer.run())
+    try:
+        run_log = writer.open(lease)
+        await run_log.add(event(payload_json='{"n": 0}'))
+        await losing.stored.wait()
+        await run_log.add(event(payload_json='{"n": 1}'))
+        losing.lose.set()
+        await run_log.end(event("run.succeeded"), SUCCEEDED)
+    finally:
+        task.cancel()
+    assert not run_log.lost.is_set()
+    events = await store.events(lease.run.id, after_seq=2)
+    assert [(e.seq, e.type) for e in events] == [(3, "log"), (4, "log"), (5, "run.succeeded")]
 
 
 async def test_a_log_whose_lease_is_lost_is_closed_and_the_others_go_on(store: StoreClient) -> None:

@@ -2,16 +2,19 @@
 
 Each run under execution has a RunLog, which numbers and queues its events. One
 LogWriter sends what all of them have queued, in few calls. What the store hasn't
-acknowledged is kept and sent again; the numbers make that harmless.
+acknowledged is kept and sent again as it was; the numbers make that harmless.
+
+Pieces of a model's answer that wait one behind the other become one event, so there are
+fewer of them the busier the machine is: each costs everything that stands between the model
+and whoever watches.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -22,6 +25,7 @@ from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
 from crewmesh.v1 import memory_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_worker.metrics import WorkerMetrics
+from crewmesh_worker.runs.chunks import joined
 from crewmesh_worker.runs.trace import AttemptTrace
 from crewmesh_worker.sessions.memory import merged
 
@@ -62,6 +66,10 @@ class RunLog:
         self._next_seq = lease.next_seq
         self._pending: deque[_Entry] = deque()
         self._pending_bytes = 0
+        # What was taken from them and isn't acknowledged. It may be stored though nobody has
+        # said so, therefore it is only ever sent again as it was.
+        self._sent: run_store_pb2.Append | None = None
+        self._sent_bytes = 0
         self._checkpoints: list[run_store_pb2.TaskCheckpoint] = []
         self._memories: list[memory_pb2.MemoryChanges] = []
         self._transition: run_store_pb2.Transition | None = None
@@ -116,11 +124,23 @@ class RunLog:
         if self.trace is not None:
             self.trace.take(event)
         checkpoints, memories = tuple(self._checkpoints), tuple(self._memories)
+        if not checkpoints and not memories and self._joined_to_last(event):
+            return
         size = sum(message.ByteSize() for message in (event, *checkpoints, *memories))
         self._pending.append(_Entry(event, checkpoints, size, call, memories))
         self._pending_bytes += size
         self._checkpoints.clear()
         self._memories.clear()
+
+    def _joined_to_last(self, event: run_pb2.RunEvent) -> bool:
+        """Make one of an event and the last one that waits, if both are pieces of one answer."""
+        if not self._pending or (both := joined(self._pending[-1].event, event)) is None:
+            return False
+        last = self._pending[-1]
+        grown = both.ByteSize() - last.event.ByteSize()
+        self._pending[-1] = replace(last, event=both, size=last.size + grown)
+        self._pending_bytes += grown
+        return True
 
     def abandon(self) -> None:
         """Send nothing more: the run is another worker's."""
@@ -130,37 +150,50 @@ class RunLog:
         self.closed.set()
         self._room.set()
 
+    @property
+    def has_more(self) -> bool:
+        """Tell whether anything is to be sent."""
+        return (self._sent is not None or bool(self._pending)) and not self.lost.is_set()
+
     def next_append(self) -> run_store_pb2.Append | None:
-        """Return what is to be sent next, without taking it from the queue."""
-        if not self._pending or self.lost.is_set():
+        """Return what is to be sent now; the same again until it is acknowledged."""
+        if not self.has_more:
             return None
+        if self._sent is None:
+            self._sent = self._take()
+        return self._sent
+
+    def _take(self) -> run_store_pb2.Append:
         append = run_store_pb2.Append(
             run_id=self.run_id,
             epoch=self.epoch,
             first_seq=self._next_seq,
         )
-        size = 0
         memories: list[memory_pb2.MemoryChanges] = []
-        for place, entry in enumerate(itertools.islice(self._pending, _MAX_EVENTS_PER_APPEND)):
+        while (
+            self._pending
+            and len(append.events) < _MAX_EVENTS_PER_APPEND
+            and self._sent_bytes < _MAX_BYTES_PER_APPEND
+        ):
+            entry = self._pending.popleft()
+            if entry.call is not None:
+                append.model_calls.append(entry.call)
+                append.model_calls[-1].event = len(append.events)
             append.events.append(entry.event)
             append.checkpoints.extend(entry.checkpoints)
             memories.extend(entry.memories)
-            if entry.call is not None:
-                append.model_calls.append(entry.call)
-                append.model_calls[-1].event = place
-            size += entry.size
-            if size >= _MAX_BYTES_PER_APPEND:
-                break
+            self._sent_bytes += entry.size
         if (changes := merged(memories)) is not None:
             append.memories.CopyFrom(changes)
-        if self._transition is not None and len(append.events) == len(self._pending):
+        if self._transition is not None and not self._pending:
             append.transition.CopyFrom(self._transition)
         return append
 
     def acknowledge(self, append: run_store_pb2.Append) -> None:
         """Forget what is stored now."""
-        for _ in append.events:
-            self._pending_bytes -= self._pending.popleft().size
+        self._sent = None
+        self._pending_bytes -= self._sent_bytes
+        self._sent_bytes = 0
         self._next_seq += len(append.events)
         if append.HasField("transition"):
             self.closed.set()
@@ -287,7 +320,7 @@ class LogWriter:
             if self._metrics is not None:
                 self._metrics.acknowledged(append)
             run_log.acknowledge(append)
-            if run_log.next_append() is not None:
+            if run_log.has_more:
                 self.changed(run_log, urgent=True)
             return
         outcome = run_store_pb2.AppendOutcome.Name(result.outcome)
