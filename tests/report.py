@@ -37,7 +37,10 @@ def measure(directory: Path, tests: list[str]) -> int:
     python = [sys.executable, "-m"]
     status = subprocess.run(
         [*python, "coverage", "run", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile",
-         "--no-loadscope-reorder", "-m", "long or not long",
+         "--no-loadscope-reorder", "-m", "long or not long", "--verbose",
+         # The other styles parse sources, which Python 3.11 can fail at while it is being measured
+         # ("AST constructor recursion depth mismatch"); that ended all of a run at one failed test.
+         "--tb", "native",
          f"--junit-xml={directory / 'tests.xml'}", *tests],
         cwd=ROOT, env=environment, check=False,
     ).returncode  # fmt: skip
