@@ -91,7 +91,7 @@ docs: setup .docs-tools/.ready .venv/.node_modules  ## the documentation as a si
 	@.docs-tools/bin/zensical build --clean --strict --config-file build/zensical.toml
 	@$(BIN)/python -m docs.generate --check build/site
 
-report: setup console local-model tools  ## every test with branch coverage, and the benchmarks as plots, in build/report
+report: setup console local-model tools  ## tests with branch coverage, and the benchmarks as plots, in build/report
 	$(BIN)/python -m tests.report
 
 reference: setup  ## docs/reference/settings.md anew, from the code

@@ -9,7 +9,9 @@ import pytest
 
 from tests.e2e.conftest import ROOT
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.load]
+
+_SECONDS = 580
 
 
 @pytest.mark.timeout(600)
@@ -22,9 +24,11 @@ async def test_rolling_restarts_under_load_lose_nothing_and_show_at_most_a_recon
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await process.communicate()
+        # Before pytest's own limit, which would leave the process to go on.
+        async with asyncio.timeout(_SECONDS):
+            output, _ = await process.communicate()
     finally:
         if process.returncode is None:
-            process.kill()
+            process.kill()  # its mesh ends with it
             await process.wait()
     assert process.returncode == 0, output.decode()

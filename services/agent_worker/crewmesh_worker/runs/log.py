@@ -155,6 +155,11 @@ class RunLog:
         """Tell whether anything is to be sent."""
         return (self._sent is not None or bool(self._pending)) and not self.lost.is_set()
 
+    @property
+    def is_urgent(self) -> bool:
+        """Tell whether what is to be sent has waited for its turn, or ends the run."""
+        return self._transition is not None or len(self._pending) >= _MAX_EVENTS_PER_APPEND
+
     def next_append(self) -> run_store_pb2.Append | None:
         """Return what is to be sent now; the same again until it is acknowledged."""
         if not self.has_more:
@@ -321,7 +326,7 @@ class LogWriter:
                 self._metrics.acknowledged(append)
             run_log.acknowledge(append)
             if run_log.has_more:
-                self.changed(run_log, urgent=True)
+                self.changed(run_log, urgent=run_log.is_urgent)
             return
         outcome = run_store_pb2.AppendOutcome.Name(result.outcome)
         log.warning("the store refused events", run_id=run_log.run_id, outcome=outcome)
