@@ -34,12 +34,16 @@ def measure(directory: Path, tests: list[str]) -> int:
     the machine for minutes are left out.
     What was measured in that directory before is added to.
     """
-    environment = {**os.environ, "COVERAGE_FILE": str(directory / "data" / ".coverage")}
+    environment = {
+        **os.environ,
+        "COVERAGE_FILE": str(directory / "data" / ".coverage"),
+        "PYTHONPATH": str(ROOT),  # tests.measuring is coverage's plugin in all processes
+    }
     (directory / "data").mkdir(parents=True, exist_ok=True)
     python = [sys.executable, "-m"]
     status = subprocess.run(
         [*python, "coverage", "run", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile",
-         "--no-loadscope-reorder", "-m", "not load", "--timeout", "300", "--verbose",
+         "--no-loadscope-reorder", "-m", "not unmeasured", "--timeout", "300", "--verbose",
          # The other styles parse sources, which Python 3.11 can fail at while it is being measured
          # ("AST constructor recursion depth mismatch"); that ended all of a run at one failed test.
          "--tb", "native",

@@ -110,7 +110,7 @@ async def said_everything(page: Page, words: int) -> None:
         await row.click()
 
 
-@pytest.mark.load
+@pytest.mark.unmeasured
 async def test_a_run_of_50000_events_is_drawn_by_its_rows_in_sight(
     console: Console, mesh: Mesh
 ) -> None:

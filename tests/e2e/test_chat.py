@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from crewmesh.cli.text import clean
 from tests.e2e.conftest import ROOT, Mesh
 from tests.e2e.test_sessions import crewmesh
+from tests.measuring import MEASURED
 
 
 class Terminal:
@@ -37,6 +38,7 @@ class Terminal:
             # Ctrl-C is a signal only at a terminal that is the process's own.
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
             env={
+                **MEASURED,
                 "CREWMESH_URL": mesh.url, "CREWMESH_API_KEY": mesh.api_key,
                 "PATH": "/usr/bin:/bin", "TERM": "dumb", "COLUMNS": "200",
             },

@@ -15,7 +15,7 @@ import pytest
 
 from tests.browser.gateway import second_gateway
 from tests.conftest import until
-from tests.e2e.conftest import Mesh
+from tests.e2e.conftest import ROOT, Mesh
 from tests.e2e.test_cli import crewmesh
 
 # Small disks of the doctor's own, which end with it.
@@ -56,7 +56,9 @@ async def test_a_key_that_was_revoked_and_a_command_line_of_another_version(
     installed = tmp_path / "crewmesh-9.9.9.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: crewmesh\nVersion: 9.9.9\n")
-    found = await examine(mesh, CREWMESH_API_KEY=key["secret"], PYTHONPATH=str(tmp_path))
+    found = await examine(
+        mesh, CREWMESH_API_KEY=key["secret"], PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}"
+    )
     assert found["key"]["state"] == "fault"
     assert found["version"]["state"] == "warning"
     assert "9.9.9" in found["version"]["detail"]

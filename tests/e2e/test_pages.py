@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ROOT, Mesh, running_mesh
+from tests.measuring import MEASURED
 
 DOCS = ROOT / "docs"
 # On a busy machine each command takes seconds.
@@ -160,6 +161,7 @@ async def test_what_a_page_says_to_type_works(open_mesh: Mesh, tmp_path: Path, p
         "bash", "-euxo", "pipefail", "-c", script,
         cwd=tmp_path,
         env={
+            **MEASURED,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(tmp_path),
             "CREWMESH_URL": open_mesh.url,

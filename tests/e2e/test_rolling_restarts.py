@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT
 
-pytestmark = [pytest.mark.long, pytest.mark.load]
+pytestmark = [pytest.mark.long, pytest.mark.unmeasured]
 
 _SECONDS = 580
 

@@ -14,6 +14,7 @@ import psutil
 
 from crewmesh.v1 import session_pb2, session_pb2_grpc
 from tests.e2e.conftest import ROOT, Mesh, running_mesh
+from tests.measuring import MEASURED
 
 
 async def begin(mesh: Mesh, **inputs: Any) -> str:
@@ -189,7 +190,12 @@ async def crewmesh(mesh: Mesh, *arguments: str, lines: str = "") -> tuple[int, s
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
-        env={"CREWMESH_URL": mesh.url, "CREWMESH_API_KEY": mesh.api_key, "PATH": "/usr/bin:/bin"},
+        env={
+            **MEASURED,
+            "CREWMESH_URL": mesh.url,
+            "CREWMESH_API_KEY": mesh.api_key,
+            "PATH": "/usr/bin:/bin",
+        },
     )
     out, err = await process.communicate(lines.encode())
     assert process.returncode is not None

@@ -18,9 +18,6 @@ from crewai.tools import BaseTool
 
 from crewmesh_worker.crews.build import build_crew as build_real_crew
 from crewmesh_worker.runner.text import MAX_CHARACTERS
-from tests.coverage_of_runners import watch
-
-watch()
 
 _IGNORES_SIGTERM = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"

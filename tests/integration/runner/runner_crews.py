@@ -33,13 +33,10 @@ from crewai.llms.base_llm import BaseLLM, llm_call_context
 from crewai.tasks.task_output import TaskOutput
 from crewai.tools import BaseTool
 from pydantic import BaseModel, PrivateAttr
-from tests.coverage_of_runners import watch
 
 from crewmesh_worker.models.guarded import GuardedModel
 from crewmesh_worker.runner import artifacts
 from crewmesh_worker.tools.statistics import parts, pool
-
-watch()
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 

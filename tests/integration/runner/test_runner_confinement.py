@@ -139,6 +139,7 @@ async def test_a_run_connects_to_the_ports_that_it_may(
     assert got == {"named": "ok", "other": "PermissionError"}
 
 
+@pytest.mark.unmeasured
 async def test_threads_that_were_there_before_the_run_are_confined_too(
     attempt: Attempts, outside: Path
 ) -> None:

@@ -20,6 +20,7 @@ import pytest
 from crewmesh.cli.mesh.directory import MeshDirectory
 
 STAND_INS = Path(__file__).parent / "stand_ins"
+ROOT = Path(__file__).parents[3]
 
 
 def until(holds: Callable[[], object], seconds: float = 60) -> None:
@@ -50,7 +51,11 @@ class Up:
             ],
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": str(STAND_INS), "STAND_IN_DIR": str(self.notes)},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{STAND_INS}{os.pathsep}{ROOT}",
+                "STAND_IN_DIR": str(self.notes),
+            },
             start_new_session=True,
         )
 

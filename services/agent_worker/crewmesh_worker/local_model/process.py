@@ -19,7 +19,11 @@ from crewmesh_worker.local_model.settings import LocalModelSettings
 
 log = structlog.get_logger(__name__)
 
-_INHERITED: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+_INHERITED: Final = (
+    *("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ"),
+    # Set where tests are measured only: see `make report`.
+    "COVERAGE_PROCESS_CONFIG",
+)
 # A process that lived less long than this has failed to start.
 _STEADY_SECONDS: Final = 10.0
 _MAX_FAILURES: Final = 3
