@@ -22,6 +22,7 @@ import uv
 from tests.conftest import until
 from tests.e2e.conftest import ROOT, Mesh, put, running_mesh
 from tests.e2e.test_cli import crewmesh
+from tests.measuring import measure_environments
 
 # Environments are installed, and CrewAI is imported in each for the first time.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -89,6 +90,7 @@ async def projects(
         directory, "--crews", str(crews_dir), "--slots", "4",
         start_seconds=500, CREWMESH_PROJECT_POOLS="2",
     ) as mesh:  # fmt: skip
+        measure_environments(directory / "cache" / "projects" / "environments")
         yield mesh
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.server import create_backend_app
 from werkzeug.serving import run_simple
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("backend", choices=["posix"])
     parser.add_argument("root", type=Path)
     options = parser.parse_args()
-    s3 = DomainDispatcherApplication(create_backend_app, service="s3")
+    s3 = create_backend_app("s3")
     buckets = [path.name for path in options.root.iterdir() if path.is_dir()]
 
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
