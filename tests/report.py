@@ -23,6 +23,13 @@ from matplotlib.axes import Axes
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "docs" / "benchmarks"
 AIM_PERCENT = 90.0
+# Seen with Python 3.11, and not with 3.13: nothing was counted of a command that had called
+# asyncio.run, from there on.
+_TOO_LOW = (
+    "; with Python before 3.13 too little is counted: try `make report PYTHON=python3.13` in a clone"
+    if sys.version_info < (3, 13)
+    else ""
+)
 
 Plot = Callable[[dict[str, Any], Axes], None]
 
@@ -240,7 +247,7 @@ def main() -> int:
         for of in covered:
             sys.stdout.write(f"{of}\n")
             if of.percent < AIM_PERCENT and not given.tests:
-                sys.stdout.write(f"that is less than {AIM_PERCENT:.0f} %\n")
+                sys.stdout.write(f"that is less than {AIM_PERCENT:.0f} %{_TOO_LOW}\n")
                 status = status or 1
     write(directory, plot(directory / "benchmarks"), covered)
     sys.stdout.write(f"{directory / 'index.html'}\n")
