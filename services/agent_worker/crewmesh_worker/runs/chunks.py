@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from crewmesh.v1 import run_pb2, runner_pb2
+from crewmesh.v1 import runner_pb2
 from crewmesh_worker.redaction import Redactor
-from crewmesh_worker.runner.text import MAX_CHARACTERS
 
 _CHUNK = "llm.chunk"
 _ENDS = ("llm.completed", "llm.failed")
@@ -66,26 +65,7 @@ class RedactedEvents:
             yield held.event, _payload(call_id, self._redactor.end(held.text), held.chunks)
 
 
-def joined(first: run_pb2.RunEvent, second: run_pb2.RunEvent) -> run_pb2.RunEvent | None:
-    """Return one event, of the second's time, for two pieces of one answer; None for any other two.
-
-    Nor are pieces joined to more than one event's text may have.
-    """
-    if not first.type == second.type == _CHUNK:
-        return None
-    one, other = _payload_of(first), _payload_of(second)
-    if one is None or other is None or one["call_id"] != other["call_id"]:
-        return None
-    text = one["text"] + other["text"]
-    if len(text) > MAX_CHARACTERS:
-        return None
-    event = run_pb2.RunEvent()
-    event.CopyFrom(second)
-    event.payload_json = _payload(one["call_id"], text, one["chunks"] + other["chunks"])
-    return event
-
-
-def _payload_of(event: runner_pb2.RunnerEvent | run_pb2.RunEvent) -> dict[str, Any] | None:
+def _payload_of(event: runner_pb2.RunnerEvent) -> dict[str, Any] | None:
     """Return what a piece of an answer, or its end, says; None of any other event."""
     if event.type not in (_CHUNK, *_ENDS):
         return None

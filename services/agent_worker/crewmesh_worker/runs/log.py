@@ -3,10 +3,6 @@
 Each run under execution has a RunLog, which numbers and queues its events. One
 LogWriter sends what all of them have queued, in few calls. What the store hasn't
 acknowledged is kept and sent again as it was; the numbers make that harmless.
-
-Pieces of a model's answer that wait one behind the other become one event, so there are
-fewer of them the busier the machine is: each costs everything that stands between the model
-and whoever watches.
 """
 
 from __future__ import annotations
@@ -14,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -25,7 +21,6 @@ from crewmesh.common.grpc_server import rpc_errors
 from crewmesh.common.identity import IdentitySigner
 from crewmesh.v1 import memory_pb2, run_pb2, run_store_pb2, run_store_pb2_grpc
 from crewmesh_worker.metrics import WorkerMetrics
-from crewmesh_worker.runs.chunks import joined
 from crewmesh_worker.runs.trace import AttemptTrace
 from crewmesh_worker.sessions.memory import merged
 
@@ -124,23 +119,11 @@ class RunLog:
         if self.trace is not None:
             self.trace.take(event)
         checkpoints, memories = tuple(self._checkpoints), tuple(self._memories)
-        if not checkpoints and not memories and self._joined_to_last(event):
-            return
         size = sum(message.ByteSize() for message in (event, *checkpoints, *memories))
         self._pending.append(_Entry(event, checkpoints, size, call, memories))
         self._pending_bytes += size
         self._checkpoints.clear()
         self._memories.clear()
-
-    def _joined_to_last(self, event: run_pb2.RunEvent) -> bool:
-        """Make one of an event and the last one that waits, if both are pieces of one answer."""
-        if not self._pending or (both := joined(self._pending[-1].event, event)) is None:
-            return False
-        last = self._pending[-1]
-        grown = both.ByteSize() - last.event.ByteSize()
-        self._pending[-1] = replace(last, event=both, size=last.size + grown)
-        self._pending_bytes += grown
-        return True
 
     def abandon(self) -> None:
         """Send nothing more: the run is another worker's."""
@@ -154,11 +137,6 @@ class RunLog:
     def has_more(self) -> bool:
         """Tell whether anything is to be sent."""
         return (self._sent is not None or bool(self._pending)) and not self.lost.is_set()
-
-    @property
-    def is_urgent(self) -> bool:
-        """Tell whether what is to be sent has waited for its turn, or ends the run."""
-        return self._transition is not None or len(self._pending) >= _MAX_EVENTS_PER_APPEND
 
     def next_append(self) -> run_store_pb2.Append | None:
         """Return what is to be sent now; the same again until it is acknowledged."""
@@ -326,7 +304,7 @@ class LogWriter:
                 self._metrics.acknowledged(append)
             run_log.acknowledge(append)
             if run_log.has_more:
-                self.changed(run_log, urgent=run_log.is_urgent)
+                self.changed(run_log, urgent=True)
             return
         outcome = run_store_pb2.AppendOutcome.Name(result.outcome)
         log.warning("the store refused events", run_id=run_log.run_id, outcome=outcome)
