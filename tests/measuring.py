@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,13 +37,14 @@ def measure_environments(directory: Path) -> None:
 
     They lend coverage from this one: nothing is installed that a project hasn't asked for.
     """
-    coverage = find_spec("coverage")
-    if not MEASURED or coverage is None or coverage.origin is None:
+    if not MEASURED:
         return
+    import coverage
+
     lent = directory.parent / "lent"
     lent.mkdir(exist_ok=True)
     if not (lent / "coverage").exists():
-        (lent / "coverage").symlink_to(Path(coverage.origin).parent)
+        (lent / "coverage").symlink_to(Path(coverage.__file__).parent)
     start = f"{Path(__file__).parents[1]}\n{lent}\nimport coverage; coverage.process_startup()\n"
     for packages in directory.glob("*/lib/python*/site-packages"):
         (packages / "measured.pth").write_text(start, encoding="utf-8")

@@ -1,11 +1,8 @@
-"""With --json every command prints what the API answers, and nothing else."""
+"""With --json a command prints what the API answers, and nothing else."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Mesh
+from tests.e2e.test_sessions import begin, crewmesh, say
 
 pytestmark = pytest.mark.long
 
@@ -31,21 +29,11 @@ tasks:
 @pytest.fixture
 def told(mesh: Mesh) -> Told:
     """Run a command against the mesh; return what it says, as JSON if asked for."""
-    environment = {**os.environ, "CREWMESH_URL": mesh.url, "CREWMESH_API_KEY": mesh.api_key}
 
     async def run(*arguments: str, typed: str = "", status: int = 0) -> Any:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "crewmesh.cli", *arguments),
-            env=environment,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate(typed.encode())
-        assert process.returncode == status, err.decode()
-        if "--json" in arguments and status == 0:
-            return json.loads(out)
-        return (out + err).decode()
+        got, out, err = await crewmesh(mesh, *arguments, lines=typed)
+        assert got == status, err
+        return json.loads(out) if "--json" in arguments and status == 0 else out + err
 
     return run
 
@@ -129,11 +117,8 @@ async def test_crews(told: Told, tmp_path: Path) -> None:
 
 
 async def test_sessions(told: Told, mesh: Mesh) -> None:
-    async with mesh.http.post("/v1/sessions", json={"crew": "talker"}) as response:
-        session = (await response.json())["id"]
-    path = f"/v1/sessions/{session}/messages?wait=30"
-    async with mesh.http.post(path, json={"content": "hello"}) as response:
-        assert response.status == 200
+    session = await begin(mesh)
+    await say(mesh, session, "hello", wait=30)
     shown = await told("sessions", "show", session, "--json")
     assert [message["role"] for message in shown["messages"]] == ["user", "assistant"]
     listed = await told("sessions", "ls", "--crew", "talker", "--json")

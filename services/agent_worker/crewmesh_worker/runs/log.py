@@ -8,6 +8,7 @@ acknowledged is kept and sent again as it was; the numbers make that harmless.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -61,10 +62,9 @@ class RunLog:
         self._next_seq = lease.next_seq
         self._pending: deque[_Entry] = deque()
         self._pending_bytes = 0
-        # What was taken from them and isn't acknowledged. It may be stored though nobody has
-        # said so, therefore it is only ever sent again as it was.
+        # What of them was sent and isn't acknowledged. It may be stored though nobody has said
+        # so, therefore it is only ever sent again as it was.
         self._sent: run_store_pb2.Append | None = None
-        self._sent_bytes = 0
         self._checkpoints: list[run_store_pb2.TaskCheckpoint] = []
         self._memories: list[memory_pb2.MemoryChanges] = []
         self._transition: run_store_pb2.Transition | None = None
@@ -136,47 +136,45 @@ class RunLog:
     @property
     def has_more(self) -> bool:
         """Tell whether anything is to be sent."""
-        return (self._sent is not None or bool(self._pending)) and not self.lost.is_set()
+        return bool(self._pending) and not self.lost.is_set()
 
     def next_append(self) -> run_store_pb2.Append | None:
-        """Return what is to be sent now; the same again until it is acknowledged."""
+        """Return what is to be sent now, the same until it is acknowledged; it stays queued."""
         if not self.has_more:
             return None
         if self._sent is None:
-            self._sent = self._take()
+            self._sent = self._make_append()
         return self._sent
 
-    def _take(self) -> run_store_pb2.Append:
+    def _make_append(self) -> run_store_pb2.Append:
         append = run_store_pb2.Append(
             run_id=self.run_id,
             epoch=self.epoch,
             first_seq=self._next_seq,
         )
+        size = 0
         memories: list[memory_pb2.MemoryChanges] = []
-        while (
-            self._pending
-            and len(append.events) < _MAX_EVENTS_PER_APPEND
-            and self._sent_bytes < _MAX_BYTES_PER_APPEND
-        ):
-            entry = self._pending.popleft()
-            if entry.call is not None:
-                append.model_calls.append(entry.call)
-                append.model_calls[-1].event = len(append.events)
+        for place, entry in enumerate(itertools.islice(self._pending, _MAX_EVENTS_PER_APPEND)):
             append.events.append(entry.event)
             append.checkpoints.extend(entry.checkpoints)
             memories.extend(entry.memories)
-            self._sent_bytes += entry.size
+            if entry.call is not None:
+                append.model_calls.append(entry.call)
+                append.model_calls[-1].event = place
+            size += entry.size
+            if size >= _MAX_BYTES_PER_APPEND:
+                break
         if (changes := merged(memories)) is not None:
             append.memories.CopyFrom(changes)
-        if self._transition is not None and not self._pending:
+        if self._transition is not None and len(append.events) == len(self._pending):
             append.transition.CopyFrom(self._transition)
         return append
 
     def acknowledge(self, append: run_store_pb2.Append) -> None:
         """Forget what is stored now."""
         self._sent = None
-        self._pending_bytes -= self._sent_bytes
-        self._sent_bytes = 0
+        for _ in append.events:
+            self._pending_bytes -= self._pending.popleft().size
         self._next_seq += len(append.events)
         if append.HasField("transition"):
             self.closed.set()
