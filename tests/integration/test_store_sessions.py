@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -92,23 +94,23 @@ class Worker:
     """An attached worker: what the store leases to it."""
 
     def __init__(self, store: StoreClient, worker_id: str, slots: int) -> None:
-        hello = run_store_pb2.WorkerHello(worker_id=worker_id, slots=slots)
-        self._requests: asyncio.Queue[run_store_pb2.AttachWorkerRequest] = asyncio.Queue()
-        self._requests.put_nowait(run_store_pb2.AttachWorkerRequest(hello=hello))
+        self._hello = run_store_pb2.WorkerHello(worker_id=worker_id, slots=slots)
         self._received = 0
         self._free = slots
-        self._tell()
+        self._changed = asyncio.Event()
         self._call = store.runs.AttachWorker(self._send(), metadata=store.service)
 
-    async def _send(self) -> Any:
+    async def _send(self) -> AsyncIterator[run_store_pb2.AttachWorkerRequest]:
+        """Say what is free again and again, as workers do: the silent are given nothing."""
+        yield run_store_pb2.AttachWorkerRequest(hello=self._hello)
         while True:
-            yield await self._requests.get()
-
-    def _tell(self) -> None:
-        capacity = run_store_pb2.WorkerCapacity(
-            free_slots=self._free, leases_received=self._received
-        )
-        self._requests.put_nowait(run_store_pb2.AttachWorkerRequest(capacity=capacity))
+            self._changed.clear()
+            capacity = run_store_pb2.WorkerCapacity(
+                free_slots=self._free, leases_received=self._received
+            )
+            yield run_store_pb2.AttachWorkerRequest(capacity=capacity)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), 0.2)
 
     async def next_lease(self) -> run_store_pb2.Lease:
         async with asyncio.timeout(20):
@@ -120,7 +122,7 @@ class Worker:
 
     def free_slot(self) -> None:
         self._free += 1
-        self._tell()
+        self._changed.set()
 
     def close(self) -> None:
         self._call.cancel()

