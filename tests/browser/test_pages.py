@@ -19,10 +19,15 @@ AXE = ROOT / "console" / "node_modules" / "axe-core" / "axe.min.js"
 EVERY_RULE = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 # Another scheme has other colours, and no other elements.
 CONTRAST = ("color-contrast",)
-# Colours pass over from one scheme to the other, in no time, but by a transition all the same.
+# Colours pass over from one scheme to the other, in no time, but by a transition all the same: and
+# what inherits a colour begins to once its parent has.
 COLOURS_ARE_SETTLED = """async () => {
-    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
-    await Promise.all(document.getAnimations().map((animation) => animation.finished));
+    let running;
+    do {
+        for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+        running = document.getAnimations().filter(({ playState }) => playState === "running");
+        await Promise.allSettled(running.map((animation) => animation.finished));
+    } while (running.length);
 }"""
 LOOKS: tuple[tuple[Any, Any, Sequence[str]], ...] = (
     ("light", DESK, EVERY_RULE),

@@ -49,6 +49,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.unmeasured  # a thread in each fork saves what was measured
 @pytest.mark.parametrize(
     "service", ["crewmesh_worker.service", "crewmesh_store.service", "crewmesh_gateway.service"]
 )

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 
 from crewmesh_worker.tools.network.errors import RefusedError
 from crewmesh_worker.tools.network.urls import MAX_CHARACTERS, parse_url
 
+# Python 3.13 writes it another way.
+MAPPED = str(ipaddress.IPv6Address("::ffff:7f00:1"))
 UNDERSTOOD = [
     ("http://example.com", "http://example.com/", "example.com", 80),
     ("  https://example.com/a?b=c#d \n", "https://example.com/a?b=c", "example.com", 443),
@@ -25,7 +29,7 @@ UNDERSTOOD = [
     ("http://１２７.0.0.1/", "http://127.0.0.1/", "127.0.0.1", 80),
     ("http://①②⑦.0.0.1/", "http://127.0.0.1/", "127.0.0.1", 80),
     ("http://[::1]:8080/", "http://[::1]:8080/", "::1", 8080),
-    ("http://[::ffff:7f00:1]/", "http://[::ffff:7f00:1]/", "::ffff:7f00:1", 80),
+    ("http://[::ffff:7f00:1]/", f"http://[{MAPPED}]/", MAPPED, 80),
     ("http://[0:0:0:0:0:0:0:1]/", "http://[::1]/", "::1", 80),
     ("https://example.com/%2e%2e/a%20b", "https://example.com/a b",
      "example.com", 443),
