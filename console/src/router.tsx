@@ -59,6 +59,7 @@ const runs = createRoute({
     status?: Status;
     crew?: string;
     session?: string;
+    by?: string;
     since?: string;
     until?: string;
   } => ({
@@ -66,6 +67,7 @@ const runs = createRoute({
     status: STATUSES.find((status) => status === search.status),
     crew: text(search.crew),
     session: text(search.session),
+    by: text(search.by),
     since: text(search.since),
     until: text(search.until),
   }),

@@ -296,6 +296,7 @@ async def test_runs_are_found_by_words_status_crew_and_time(console: Console, me
     await console.choose("Status", "succeeded")
     await console.choose("Crew", "hello")
     await console.choose("Time", "1")
+    await console.choose("Started by", wanted["created_by"])
     await expect(rows).to_have_count(1)
     assert "q=morain" in console.page.url
     await console.choose("Status", "failed")

@@ -121,6 +121,13 @@ async def test_a_detached_run_is_found_shown_and_cancelled(mesh: Mesh) -> None:
     run_id = (await crewmesh(mesh, "run", "paced", *inputs, "--detach")).out.strip()
     listed = (await crewmesh(mesh, "runs", "ls", "--crew", "paced", "--json")).json
     assert run_id in [run["id"] for run in listed["items"]]
+    me = (await crewmesh(mesh, "whoami", "--json")).json["user"]
+    for by in ("me", me["id"], me["email"]):
+        mine = (await crewmesh(mesh, "runs", "ls", "--by", by, "--json")).json
+        assert run_id in [run["id"] for run in mine["items"]]
+    nobody = await crewmesh(mesh, "runs", "ls", "--by", "nobody@example.org")
+    assert nobody.status == 2
+    assert "crewmesh users ls" in nobody.err
     assert (await crewmesh(mesh, "runs", "cancel", run_id)).status == 0
     assert (await crewmesh(mesh, "runs", "watch", run_id)).status == 3
     shown = (await crewmesh(mesh, "runs", "show", run_id, "--json")).json

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
+import pytest
 
+from crewmesh.common.identity import Identity
 from crewmesh.v1 import agent_pb2, run_pb2, run_store_pb2
 from crewmesh_store.runs.repository import SQL
 from tests.integration.conftest import StoreClient, append, ending, event
@@ -18,6 +20,8 @@ FILL = """
     SELECT uuidv7(), %(org_id)s, 'hello', '1', 'succeeded', '{}', 1, 1, 0, 60, 'u', 1
     FROM generate_series(1, 5000)
 """
+
+READ = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'runs'"
 
 
 async def find(store: StoreClient, text: str, **filters: Any) -> list[str]:
@@ -64,6 +68,53 @@ async def test_found_runs_come_in_pages_and_are_the_organisations_own(store: Sto
     stranger = replace(store.org, org_id=str(uuid.uuid4()))
     listed = await store.runs.ListRuns(request, metadata=store.signer.metadata(stranger))
     assert not listed.runs
+
+
+async def started_by(store: StoreClient, asking: Identity, user: str) -> list[str]:
+    request = agent_pb2.ListRunsRequest(created_by=user)
+    listed = await store.runs.ListRuns(request, metadata=store.signer.metadata(asking))
+    return [run.id for run in listed.runs]
+
+
+async def test_runs_are_found_by_who_started_them(store: StoreClient) -> None:
+    colleague = replace(store.org, user_id=str(uuid.uuid4()))
+    stranger = replace(colleague, org_id=str(uuid.uuid4()))
+    mine = [(await store.create()).run.id for _ in range(2)]
+    request = run_store_pb2.CreateRunRequest(spec=agent_pb2.RunSpec(crew="hello", inputs_json="{}"))
+    created = await store.runs.CreateRun(request, metadata=store.signer.metadata(colleague))
+    assert await started_by(store, store.org, "me") == mine[::-1]
+    assert await started_by(store, colleague, "me") == [created.run.id]
+    assert await started_by(store, store.org, colleague.user_id) == [created.run.id]
+    assert await started_by(store, stranger, "me") == []
+    assert await find(store, "hello", created_by="me") == mine[::-1]
+
+
+@pytest.mark.parametrize("only", [{"crew": "rare"}, {"created_by": "somebody"}])
+async def test_few_runs_are_not_looked_for_among_all(
+    store: StoreClient, database_url: str, only: dict[str, str]
+) -> None:
+    few = [(await store.create(crew="rare")).run.id for _ in range(3)]
+    filters = dict.fromkeys(("before_id", "status", "crew", "session_id", "created_by",
+                             "created_after", "created_before", "webhook"))  # fmt: skip
+    asked = {**filters, **only, "org_id": store.org.org_id, "limit": 50}
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.prepare_threshold = 1  # as the store has it
+        connection.execute(FILL, {"org_id": store.org.org_id})
+        connection.execute("UPDATE runs SET created_by = 'somebody' WHERE crew = 'rare'")
+        connection.execute("ANALYZE runs")
+        before = read_rows(connection)
+        # More often than it takes Postgres to plan the statement once for all filters.
+        for _ in range(12):
+            listed = connection.execute(SQL["list_runs"], asked).fetchall()
+            assert [str(row[0]) for row in listed] == few[::-1]
+        assert read_rows(connection) - before < 100
+
+
+def read_rows(connection: psycopg.Connection[Any]) -> int:
+    """Return how many rows of runs were taken from the table, or by an index, up to now."""
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    (rows,) = connection.execute(READ).fetchone() or (0,)
+    return int(rows)
 
 
 async def test_a_crew_with_few_runs_is_not_looked_for_among_all(

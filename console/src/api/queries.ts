@@ -26,6 +26,7 @@ export interface RunFilters {
   status?: Status;
   crew?: string;
   session?: string;
+  by?: string;
   since?: string;
   until?: string;
 }
@@ -46,6 +47,7 @@ export const runsQuery = (filters: RunFilters) =>
           status: filters.status,
           crew: filters.crew,
           session_id: filters.session,
+          created_by: filters.by,
           created_after: filters.since,
           created_before: filters.until,
           cursor: pageParam,

@@ -296,7 +296,12 @@ function Details({ run }: { run: Run }) {
       "Session",
       run.session_id ? <SessionLink key="session" id={run.session_id} turn={run.turn} /> : "none",
     ],
-    ["Started by", nameOf(run.created_by)],
+    [
+      "Started by",
+      <Link key="by" to="/runs" search={{ by: run.created_by }} title="All that they have started">
+        {nameOf(run.created_by)}
+      </Link>,
+    ],
     ["Worker", run.worker_id ?? "none yet"],
     ["Webhook", run.webhook ? webhookWords(run.webhook) : "none"],
     ["Accepted", moment(run.created_at)],

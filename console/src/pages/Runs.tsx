@@ -2,8 +2,8 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { GitCompareArrows, Play, Rocket, Search, SearchX, X } from "lucide-react";
 import { useEffect, useState } from "react";
-import { useMay } from "../api/me";
-import { crewsQuery, type RunFilters, runsQuery } from "../api/queries";
+import { useMay, useNameOf } from "../api/me";
+import { crewsQuery, membersQuery, meQuery, type RunFilters, runsQuery } from "../api/queries";
 import { ENDED, type Run, STATUSES, type Status } from "../api/types";
 import { ago, compact, cost, duration, keyValues, moment, shortId } from "../lib/format";
 import { fromLocal, toLocal } from "../lib/localTime";
@@ -184,6 +184,7 @@ function Filters({ filters }: { filters: RunFilters }) {
           <option key={name}>{name}</option>
         ))}
       </select>
+      <StartedBy id={filters.by} onChange={(by) => set({ by })} />
       <select
         className="input"
         aria-label="Time"
@@ -217,6 +218,39 @@ function Filters({ filters }: { filters: RunFilters }) {
         </div>
       )}
     </search>
+  );
+}
+
+/** Who has started them: oneself, or whom one may see among the members. */
+function StartedBy({
+  id,
+  onChange,
+}: {
+  id: string | undefined;
+  onChange: (id: string | undefined) => void;
+}) {
+  const may = useMay();
+  const nameOf = useNameOf();
+  const { data: me } = useQuery(meQuery);
+  const { data: members } = useQuery({ ...membersQuery, enabled: may("users.read") });
+  const others = new Set(members?.map((member) => member.id));
+  if (id) others.add(id);
+  if (me) others.delete(me.user.id);
+  return (
+    <select
+      className="input"
+      aria-label="Started by"
+      value={id ?? ""}
+      onChange={({ target }) => onChange(target.value || undefined)}
+    >
+      <option value="">Anyone</option>
+      {me && <option value={me.user.id}>Me</option>}
+      {[...others].map((other) => (
+        <option key={other} value={other}>
+          {nameOf(other)}
+        </option>
+      ))}
+    </select>
   );
 }
 

@@ -92,6 +92,13 @@ Cursor = Annotated[
 ]
 CrewFilter = Annotated[str | None, Query(pattern=NAME)]
 SessionFilter = Annotated[str | None, Query(pattern=SESSION_ID)]
+CreatorFilter = Annotated[
+    str | None,
+    Query(
+        pattern=f"^(me|{_UUID.pattern})$",
+        description="Those that this user has started, by id; `me` is who asks.",
+    ),
+]
 Words = Annotated[
     str | None,
     Query(

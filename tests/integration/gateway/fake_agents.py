@@ -234,6 +234,7 @@ class FakeAgents(agent_pb2_grpc.AgentServiceServicer):
             for run in runs
             if request.status in (0, run.status)
             and request.crew in ("", run.crew)
+            and request.created_by in ("", "me", run.created_by)
             and request.text in run.inputs_json
         ]
         start = int(request.page_token or 0)

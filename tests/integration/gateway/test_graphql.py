@@ -196,6 +196,7 @@ async def test_what_rest_refuses_is_refused(
     ("query", "place"),
     [
         ('{ runs(crew: "no crew") { items { id } } }', "crew"),
+        ('{ runs(createdBy: "you") { items { id } } }', "createdBy"),
         ('{ runs(status: "no-status") { items { id } } }', "status"),
         ('{ runs(cursor: "no cursor") { items { id } } }', "cursor"),
         ('{ runs(createdAfter: "2026-11-23T06:39:00") { items { id } } }', "createdAfter"),

@@ -254,12 +254,15 @@ async def test_runs_are_listed_in_pages_and_by_filter(
     first = (await client.get("/v1/runs?limit=2")).json()
     second = (await client.get("/v1/runs", params={"cursor": first["next_cursor"]})).json()
     failed = (await client.get("/v1/runs?status=failed")).json()
+    others = (await client.get("/v1/runs", params={"created_by": UNKNOWN})).json()
+    mine = (await client.get("/v1/runs?created_by=me")).json()
 
     Page[Run].model_validate(first)
     ids = [run["id"] for run in first["items"] + second["items"]]
     assert ids == [fake.run.id for fake in reversed(fakes)]
     assert second["next_cursor"] is None
     assert [run["id"] for run in failed["items"]] == [fakes[0].run.id]
+    assert (others["items"], len(mine["items"])) == ([], 3)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +276,8 @@ async def test_runs_are_listed_in_pages_and_by_filter(
         "cursor=%20",
         "crew=%20",
         "session_id=%00",
+        "created_by=you",
+        "created_by=",
         "created_after=noon",
         "created_after=2026-01-01T00:00:00",
         "created_after=2026",

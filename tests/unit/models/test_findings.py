@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.unit.models.test_question import CARS, WEATHER
 
@@ -9,7 +11,7 @@ from crewmesh_worker.models.rules import prose
 from crewmesh_worker.models.rules.findings import plan_findings
 from crewmesh_worker.models.rules.markdown import read_sections, read_tables, write_table
 from crewmesh_worker.models.rules.prose import Answer
-from crewmesh_worker.models.rules.question import Group, Query
+from crewmesh_worker.models.rules.question import Filter, Group, Kind, Query
 from crewmesh_worker.models.rules.reader import read_question
 
 
@@ -72,6 +74,54 @@ BY_WEATHER = Query("groups", group=Group(WEATHER.columns[5]), order="desc")
 )  # fmt: skip
 def test_rankings_name_their_ends_and_their_ties(rows: list[list[object]], said: str) -> None:
     assert prose.say_groups(BY_WEATHER, answer(*rows)) == said
+
+
+TEMPERATURE, RAIN = WEATHER.numbers[:2]
+SNOW = Filter("weather = 'snow'", "weather = snow")
+
+
+def measuring(kind: Kind, **rest: Any) -> Query:
+    return Query(kind, "avg", TEMPERATURE, filters=(SNOW,), **rest)
+
+
+@pytest.mark.parametrize(
+    ("said", "of_nothing"),
+    [
+        (prose.say_scalar(measuring("scalar"), WEATHER, answer([None, 0])),
+         f"No row fits (weather = snow), so there is no average {TEMPERATURE.words}."),
+        (prose.say_rows(measuring("rows"), answer()), "No row fits (weather = snow)."),
+        (prose.say_bands(measuring("relation", other=RAIN), answer()),
+         "No row fits (weather = snow)."),
+        (prose.say_spread(measuring("distribution"), answer([None] * 5)),
+         "No row fits (weather = snow)."),
+        (prose.say_bins(measuring("distribution"), answer()), "No row fits (weather = snow)."),
+        (prose.say_years(measuring("trend"), answer([2014, None], [2015, 8.5])),
+         "There are not enough years for a development."),
+        (prose.say_relation("wind", "rain", None),
+         "Wind and rain can't be correlated: one of them is constant."),
+        (prose.say_pair(answer(["wind and rain", None])), "No two measures can be correlated."),
+    ],
+)  # fmt: skip
+def test_an_answer_of_nothing_is_said_as_that(said: str, of_nothing: str) -> None:
+    assert said == of_nothing
+
+
+def test_other_numbers_are_said_with_what_they_are_of() -> None:
+    different = Query("scalar", "distinct", WEATHER.columns[5])
+    assert prose.say_scalar(different, WEATHER, answer([5, 1461])) == (
+        "`weather` has **5** different values."
+    )
+    whole = Query("scalar")
+    assert prose.say_scalar(whole, WEATHER, answer([1461, 1461])) == "The data has **1,461** rows."
+    top = Query("rows", measure=TEMPERATURE, limit=2, noun="days")
+    assert prose.say_rows(top, answer(["Mon", 30.5], ["Tue", 29])) == (
+        f"The 2 days with the highest {TEMPERATURE.words}: Mon (30.5), Tue (29)."
+    )
+    flat = Query("trend", "avg", TEMPERATURE)
+    assert prose.say_years(flat, answer([2014, 8.5], [2015, 9.5], [2016, 8.5])) == (
+        f"The average {TEMPERATURE.words} came back from **8.5** in 2014 to **8.5** in 2016; "
+        "the highest was 9.5 in 2015."
+    )
 
 
 @pytest.mark.parametrize(

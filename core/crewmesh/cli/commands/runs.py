@@ -19,11 +19,12 @@ from crewmesh.cli.commands.common import (
     tell_next_page,
 )
 from crewmesh.cli.commands.ids import RunArgument, run_id
+from crewmesh.cli.commands.users import user_id
 from crewmesh.cli.console import print_json, print_markdown, print_table, say
 from crewmesh.cli.text import ago, clean, duration, one_line, parse_time, plural
 
 if TYPE_CHECKING:
-    from crewmesh.client import AsyncClient
+    from crewmesh.client import AsyncClient, Page, Run
 
 TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
@@ -78,15 +79,25 @@ def list_runs(
         Literal["waiting", "due", "delivered", "failed"] | None,
         typer.Option("--webhook", help="Only those whose webhook stands so.", show_default=False),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="USER",
+            help="Only those that this user has started: an e-mail address, an id, or me.",
+            show_default=False,
+            autocompletion=completion.users,
+        ),
+    ] = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """List runs, newest first, or find them: by status, crew, time and text."""
-    page = fetch(
-        data_dir,
-        lambda client: client.runs.list(
+    """List runs, newest first, or find them: by status, crew, time, text and who started them."""
+
+    async def ask(client: AsyncClient) -> Page[Run]:
+        return await client.runs.list(
             status=status,
             crew=crew,
             session_id=session,
@@ -94,10 +105,12 @@ def list_runs(
             created_before=before and before.astimezone(),
             text=text,
             webhook=webhook,
+            created_by=by and await user_id(client, by),
             limit=limit,
             cursor=cursor,
-        ),
-    )
+        )
+
+    page = fetch(data_dir, ask)
     if as_json:
         print_json(page)
         return
@@ -113,7 +126,7 @@ def list_runs(
         for run in page["items"]
     ]
     if not rows:
-        found = any((status, crew, session, after, before, text, webhook))
+        found = any((status, crew, session, after, before, text, webhook, by))
         say("No such runs." if found else "No runs yet. Start one with: crewmesh run CREW")
         return
     print_table(["RUN", "CREW", "STATUS", "CREATED", "TOOK", "TOKENS"], rows)

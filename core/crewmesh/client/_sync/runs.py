@@ -63,13 +63,14 @@ class RunsResource(Resource):
         created_before: datetime | None = None,
         text: str | None = None,
         webhook: str | None = None,
+        created_by: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Page[Run]:
         """Return one page of runs, newest first.
 
         `text` has words that they must have; `webhook` is how theirs stands: waiting, due,
-        delivered or failed.
+        delivered or failed. `created_by` is the id of who started them, or `me`.
         """
         query = protocol.get(
             _PATH,
@@ -80,6 +81,7 @@ class RunsResource(Resource):
             created_before=created_before,
             q=text,
             webhook=webhook,
+            created_by=created_by,
             limit=limit,
             cursor=cursor,
         )

@@ -12,6 +12,7 @@ from crewmesh.common.errors import InvalidInputError, Violation
 from crewmesh_gateway import schemas
 from crewmesh_gateway.params import (
     CREW_VERSION,
+    CreatorFilter,
     CrewFilter,
     Cursor,
     Id,
@@ -60,6 +61,7 @@ class RunFilters(Page):
     status: schemas.Status | None = None
     crew: CrewFilter = None
     session_id: SessionFilter = None
+    created_by: CreatorFilter = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     text: Words = None

@@ -131,6 +131,7 @@ class Query(OrganisationQuery):
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         webhook: str | None = None,
+        created_by: str | None = None,
     ) -> PageOf[Run]:
         """Return a page of runs."""
         mesh = info.context.mesh
@@ -145,6 +146,7 @@ class Query(OrganisationQuery):
             created_after=created_after,
             created_before=created_before,
             webhook=webhook,
+            created_by=created_by,
         )
         request = ListRunsRequest(
             page_size=asked.limit,
@@ -158,6 +160,7 @@ class Query(OrganisationQuery):
             created_after=as_timestamp(asked.created_after),
             created_before=as_timestamp(asked.created_before),
             webhook=asked.webhook or "",
+            created_by=asked.created_by or "",
         )
         answer = await mesh.call(mesh.mesh.agents.ListRuns, request)
         return PageOf.of([Run.of(run) for run in answer.runs], answer.next_page_token)

@@ -20,6 +20,7 @@ from crewmesh_gateway import schemas
 from crewmesh_gateway.bodies import JsonRoute
 from crewmesh_gateway.openapi import BODY_FAULTS, problems
 from crewmesh_gateway.params import (
+    CreatorFilter,
     CrewFilter,
     Cursor,
     Id,
@@ -98,6 +99,7 @@ async def list_runs(
     status: schemas.Status | None = None,
     crew: CrewFilter = None,
     session_id: SessionFilter = None,
+    created_by: CreatorFilter = None,
     created_after: Moment | None = None,
     created_before: Moment | None = None,
     q: Words = None,
@@ -114,6 +116,7 @@ async def list_runs(
             status=STATUS_NUMBERS[status] if status else RunStatus.RUN_STATUS_UNSPECIFIED,
             crew=crew or "",
             session_id=session_id or "",
+            created_by=created_by or "",
             created_after=as_timestamp(created_after),
             created_before=as_timestamp(created_before),
             text=(q or "").strip(),

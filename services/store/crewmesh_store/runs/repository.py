@@ -396,7 +396,7 @@ class RunRepository:
     async def list_page(
         self,
         request: agent_pb2.ListRunsRequest,
-        org_id: str,
+        asking: Identity,
         before_id: UUID | None,
         limit: int,
     ) -> list[run_pb2.Run]:
@@ -405,11 +405,12 @@ class RunRepository:
         rows = await self._database.fetch(
             SQL["find_runs" if search else "list_runs"],
             **(asdict(search) if search else {}),
-            org_id=org_id,
+            org_id=asking.require_org(),
             before_id=before_id,
             status=status_name(request.status),
             crew=request.crew or None,
             session_id=request.session_id or None,
+            created_by=asking.user_id if request.created_by == "me" else request.created_by or None,
             created_after=moment(request, "created_after"),
             created_before=moment(request, "created_before"),
             webhook=request.webhook or None,

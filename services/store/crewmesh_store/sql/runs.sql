@@ -460,6 +460,7 @@ WHERE org_id = %(org_id)s
     AND (%(status)s::run_status IS NULL OR status = %(status)s)
     AND (%(crew)s::text IS NULL OR crew = %(crew)s)
     AND (%(session_id)s::text IS NULL OR session_id = %(session_id)s)
+    AND (%(created_by)s::text IS NULL OR created_by = %(created_by)s)
     AND (%(created_after)s::timestamptz IS NULL OR created_at > %(created_after)s)
     AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
     AND (%(webhook)s::text IS NULL OR id IN (
@@ -479,6 +480,7 @@ WHERE org_id = %(org_id)s
     AND (%(status)s::run_status IS NULL OR status = %(status)s)
     AND (%(crew)s::text IS NULL OR crew = %(crew)s)
     AND (%(session_id)s::text IS NULL OR session_id = %(session_id)s)
+    AND (%(created_by)s::text IS NULL OR created_by = %(created_by)s)
     AND (%(created_after)s::timestamptz IS NULL OR created_at > %(created_after)s)
     AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
     AND (%(webhook)s::text IS NULL OR id IN (
