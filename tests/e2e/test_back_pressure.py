@@ -20,6 +20,7 @@ _CHUNKS = 1000
 _ALLOWED_MIB = 160
 
 
+@pytest.mark.long
 async def test_a_full_queue_refuses_more_and_the_mesh_stays_healthy(mesh: Mesh) -> None:
     async with mesh.limits(max_running=1, max_queued=2):
         running = await mesh.start_run("paced", words=1000, pause_ms=50)

@@ -187,6 +187,7 @@ async def check_restored_mesh(mesh: Mesh, ended: list[str], going_on: list[str])
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 async def test_a_mesh_that_works_is_backed_up_and_restored_as_the_how_to_says(
     tmp_path: Path,
 ) -> None:

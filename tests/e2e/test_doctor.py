@@ -64,6 +64,7 @@ async def test_a_key_that_was_revoked_and_a_command_line_of_another_version(
     assert "9.9.9" in found["version"]["detail"]
 
 
+@pytest.mark.long
 async def test_a_gateway_that_has_the_wrong_address_of_its_store_and_one_that_is_gone(
     mesh: Mesh, tmp_path: Path
 ) -> None:

@@ -148,6 +148,7 @@ async def test_a_runner_that_is_killed_is_replaced_and_finished_tasks_are_not_ru
     assert started in (tasks, [*tasks[: done + 1], *tasks[done:]])
 
 
+@pytest.mark.long
 async def test_a_killed_workers_runs_go_on_at_another(tmp_path: Path) -> None:
     async with running_mesh(tmp_path, "--workers", "2") as mesh:
         run = await mesh.start_run("paced", words=400, pause_ms=10)

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import psutil
+import pytest
 
 from crewmesh.v1 import session_pb2, session_pb2_grpc
 from tests.e2e.conftest import ROOT, Mesh, running_mesh
@@ -99,6 +100,7 @@ async def test_a_message_without_an_answer_is_followed_by_the_reason(mesh: Mesh)
     assert said["answer"]["content"] == "heard 'still there?' after 4 lines"
 
 
+@pytest.mark.long
 async def test_a_session_goes_on_in_order_when_its_worker_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     async with running_mesh(tmp_path / "mesh", "--workers", "2") as mesh:

@@ -86,6 +86,7 @@ async def test_a_run_that_was_cancelled_is_posted_too(
     assert receiver.received[0].json["type"] == "run.cancelled"
 
 
+@pytest.mark.long
 async def test_a_worker_that_is_killed_while_it_delivers_loses_nothing(
     private_mesh: Mesh, receiver: Receiver
 ) -> None:

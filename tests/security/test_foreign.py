@@ -55,7 +55,7 @@ NAMING_NOTHING = {
 OUR_TEXTS = ("ours.csv", "ours@example.org", "a value of ours", "owner@localhost")
 
 # Strings in rpcs that name things by id, and by name.
-IDS = {"id", "id_or_name", "retry_of"}
+IDS = {"id", "id_or_name", "retry_of", "created_by"}
 NAMES = {"name", "crew", "crews", "after_name"}
 # Any others name nothing of anybody's.
 TEXTS = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+from typing import Final
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -13,6 +15,8 @@ from crewmesh.common.errors import InvalidInputError, Violation
 _LEAST_CHARACTERS = 12
 # Longer ones would only keep the processor busy.
 _MOST_CHARACTERS = 1024
+
+_HASHER: Final = PasswordHash((Argon2Hasher(),))
 
 
 def check_password(password: str, field: str = "password") -> None:
@@ -24,18 +28,23 @@ def check_password(password: str, field: str = "password") -> None:
         )
 
 
+@functools.cache
+def _nobodys_hash() -> str:
+    """Return the hash of a password that nobody knows; it costs as much as any."""
+    return _HASHER.hash(os.urandom(16).hex())
+
+
 class Passwords:
     """Hashes and verifies, in threads, one for each core: each takes 64 MiB and a core."""
 
     def __init__(self) -> None:
-        self._hasher = PasswordHash((Argon2Hasher(),))
         self._turns = asyncio.Semaphore(os.cpu_count() or 1)
-        self._nobodys = self._hasher.hash(os.urandom(16).hex())
+        self._nobodys = _nobodys_hash()
 
     async def hash(self, password: str) -> str:
         """Return what is stored of a password."""
         async with self._turns:
-            return await asyncio.to_thread(self._hasher.hash, password)
+            return await asyncio.to_thread(_HASHER.hash, password)
 
     async def verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
         """Return whether the password is right, and a new hash if the old one is out of date.
@@ -46,6 +55,6 @@ class Passwords:
             return False, None
         async with self._turns:
             right, renewed = await asyncio.to_thread(
-                self._hasher.verify_and_update, password, hashed or self._nobodys
+                _HASHER.verify_and_update, password, hashed or self._nobodys
             )
         return (right, renewed) if hashed else (False, None)
