@@ -7,6 +7,7 @@ saves what it has, again and again.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -15,6 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 _PAUSE_SECONDS: Final = 0.3
+_CLOSE_RANGE: Final = os.closerange
+# A runner closes all that it has inherited, by number, and it must not be forked or do so while a
+# file is written here: what it opens next would have that number, and get what is written.
+_writing = threading.Lock()
 _KILLED: Final = "crewmesh_worker.local_model.server"
 
 # For processes that tests give an environment of their own; empty where nothing is measured.
@@ -27,9 +32,19 @@ MEASURED: Final = {
 
 def coverage_init(_registry: Any, _options: Any) -> None:
     """Have this process save, if it will be killed, and all that are forked from it."""
+    _arrange()
+
+
+@functools.cache  # coverage is begun anew in a process that is forked, and comes here again
+def _arrange() -> None:
     if _KILLED in sys.orig_argv:
         _begin()
-    os.register_at_fork(after_in_child=_begin)
+    os.register_at_fork(
+        before=lambda: _writing.acquire(),
+        after_in_parent=lambda: _writing.release(),
+        after_in_child=_begin,
+    )
+    os.closerange = _close_range
 
 
 def measure_environments(directory: Path) -> None:
@@ -51,7 +66,14 @@ def measure_environments(directory: Path) -> None:
 
 
 def _begin() -> None:
+    global _writing
+    _writing = threading.Lock()
     threading.Thread(target=_save_repeatedly, daemon=True).start()
+
+
+def _close_range(first: int, last: int) -> None:
+    with _writing:
+        _CLOSE_RANGE(first, last)
 
 
 def _save_repeatedly() -> None:
@@ -65,5 +87,6 @@ def _save_repeatedly() -> None:
         # As Coverage.save does, but only when something was executed, and without the search for
         # sources that weren't: dozens of idle runners took all of the machine for that.
         collector, data = measuring._collector, measuring._data
-        if collector is not None and data is not None and collector.flush_data():
-            data.write()
+        with _writing:
+            if collector is not None and data is not None and collector.flush_data():
+                data.write()
