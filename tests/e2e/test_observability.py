@@ -315,7 +315,12 @@ async def test_signals_set_any_level_while_a_service_runs(observed: Observed, se
             assert info_lines(mesh, service) == before
     before = info_lines(mesh, service)
     await finished(mesh)
-    assert info_lines(mesh, service) > before
+
+    async def is_told() -> bool:
+        # A worker says it once the run's end has been sent.
+        return info_lines(mesh, service) > before
+
+    await until(is_told)
 
 
 def info_lines(mesh: Mesh, service: str) -> int:
