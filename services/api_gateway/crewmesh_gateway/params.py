@@ -67,6 +67,12 @@ def _printable(value: str) -> str:
     return value
 
 
+def _user(value: str | None) -> str | None:
+    if value is None or value == "me" or _UUID.fullmatch(value):
+        return value
+    raise ValueError("it must be a user's id, or me")
+
+
 def _moment(value: object) -> datetime:
     try:
         moment = datetime.fromisoformat(str(value))
@@ -94,10 +100,8 @@ CrewFilter = Annotated[str | None, Query(pattern=NAME)]
 SessionFilter = Annotated[str | None, Query(pattern=SESSION_ID)]
 CreatorFilter = Annotated[
     str | None,
-    Query(
-        pattern=f"^(me|{_UUID.pattern})$",
-        description="Those that this user has started, by id; `me` is who asks.",
-    ),
+    Query(description="Those that this user has started, by id; `me` is who asks."),
+    AfterValidator(_user),
 ]
 Words = Annotated[
     str | None,
