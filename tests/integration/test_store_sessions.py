@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -20,6 +18,7 @@ from crewmesh.v1 import agent_pb2, memory_pb2, run_pb2, run_store_pb2, session_p
 from crewmesh.v1 import session_store_pb2 as store_pb2
 from crewmesh_store.runs.repository import MAX_OPEN_TURNS
 from tests.integration.conftest import StoreClient, append, ending, event
+from tests.integration.test_store_runs import Attached
 
 
 class Conversation:
@@ -90,44 +89,6 @@ async def refused(call: Any) -> CrewmeshError:
     return error_from_rpc(raised.value)
 
 
-class Worker:
-    """An attached worker: what the store leases to it."""
-
-    def __init__(self, store: StoreClient, worker_id: str, slots: int) -> None:
-        self._hello = run_store_pb2.WorkerHello(worker_id=worker_id, slots=slots)
-        self._received = 0
-        self._free = slots
-        self._changed = asyncio.Event()
-        self._call = store.runs.AttachWorker(self._send(), metadata=store.service)
-
-    async def _send(self) -> AsyncIterator[run_store_pb2.AttachWorkerRequest]:
-        """Say what is free again and again, as workers do: the silent are given nothing."""
-        yield run_store_pb2.AttachWorkerRequest(hello=self._hello)
-        while True:
-            self._changed.clear()
-            capacity = run_store_pb2.WorkerCapacity(
-                free_slots=self._free, leases_received=self._received
-            )
-            yield run_store_pb2.AttachWorkerRequest(capacity=capacity)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), 0.2)
-
-    async def next_lease(self) -> run_store_pb2.Lease:
-        async with asyncio.timeout(20):
-            message = await self._call.read()
-        assert message.HasField("lease")
-        self._received += 1
-        self._free -= 1
-        return message.lease
-
-    def free_slot(self) -> None:
-        self._free += 1
-        self._changed.set()
-
-    def close(self) -> None:
-        self._call.cancel()
-
-
 async def test_a_message_and_its_run_are_recorded_together_and_the_end_is_the_answer(
     store: StoreClient, conversation: Conversation
 ) -> None:
@@ -155,11 +116,9 @@ async def test_a_run_is_told_what_was_said_before_also_at_its_second_attempt(
     lost = append(second.lease, 3, event("run.queued"), status=run_pb2.RUN_STATUS_QUEUED)
     assert await store.append(lost) == ["STORED"]
     await conversation.post("three")
-    worker = Worker(store, "w2", 4)
-    try:
-        again = await worker.next_lease()
-    finally:
-        worker.close()
+    worker = Attached(store, "w2")
+    await worker.say(free_slots=4, hello=True)
+    again = await worker.lease()
     assert again.run.id == second.run.id
     assert [(m.role, m.content) for m in again.history] == expected
 
@@ -207,15 +166,13 @@ async def test_a_queued_message_can_be_cancelled_and_the_next_goes_on(
     cancel = agent_pb2.CancelRunRequest(run_id=second.run.id)
     await store.runs.CancelRun(cancel, metadata=store.person)
     assert (4, "system", "No answer: the run was cancelled.") in await conversation.messages()
-    worker = Worker(store, "w1", 2)
-    try:
-        await answer(store, first.lease, "ONE")
-        lease = await worker.next_lease()
-        assert lease.run.id == third.run.id
-        history = [(m.number, m.role) for m in lease.history]
-        assert history == [(1, "user"), (2, "assistant"), (3, "user"), (4, "system")]
-    finally:
-        worker.close()
+    worker = Attached(store, "w1")
+    await worker.say(free_slots=2, hello=True)
+    await answer(store, first.lease, "ONE")
+    lease = await worker.lease()
+    assert lease.run.id == third.run.id
+    history = [(m.number, m.role) for m in lease.history]
+    assert history == [(1, "user"), (2, "assistant"), (3, "user"), (4, "system")]
 
 
 async def test_only_the_first_of_messages_posted_at_once_starts_at_once(
@@ -239,13 +196,16 @@ async def test_sessions_run_one_at_a_time_in_order_whatever_happens_to_their_wor
     running: dict[str, str] = {}
     finished: dict[str, list[int]] = {c.id: [] for c in conversations}
     total = len(conversations) * 8
-    worker = Worker(store, "w1", 6)
+    worker = Attached(store, "w1")
+    received = ended = 0
+    await worker.say(free_slots=6, hello=True)
 
     async def post_all(conversation: Conversation) -> None:
         for number in range(8):
             await conversation.post(f"m{number}")
 
     async def execute(lease: run_store_pb2.Lease) -> None:
+        nonlocal ended
         session = lease.run.session_id
         assert session not in running, "two runs of one session at once"
         running[session] = lease.run.id
@@ -261,25 +221,26 @@ async def test_sessions_run_one_at_a_time_in_order_whatever_happens_to_their_wor
         else:
             finished[session].append(lease.run.turn)
             await answer(store, lease, f"answer {lease.run.turn}")
-        worker.free_slot()
+        ended += 1
+        await worker.say(free_slots=6 - received + ended, leases_received=received)
 
     posting = asyncio.gather(*(post_all(c) for c in conversations))
     tasks = set()
     while sum(map(len, finished.values())) < total:
-        lease = asyncio.create_task(worker.next_lease())
+        lease = asyncio.create_task(worker.lease())
         while not lease.done():
             await asyncio.wait({lease, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in [task for task in tasks if task.done()]:
                 tasks.discard(task)
                 task.result()
             if sum(map(len, finished.values())) == total:
-                lease.cancel()
                 break
         else:
+            received += 1
             tasks.add(asyncio.create_task(execute(lease.result())))
     await posting
     await asyncio.gather(*tasks)
-    worker.close()
+    lease.cancel()
     assert all(turns == list(range(1, 9)) for turns in finished.values())
     for conversation in conversations:
         roles = [role for _, role, _ in await conversation.messages()]

@@ -2,8 +2,8 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { GitCompareArrows, Play, Rocket, Search, SearchX, X } from "lucide-react";
 import { useEffect, useState } from "react";
-import { useMay, useNameOf } from "../api/me";
-import { crewsQuery, membersQuery, meQuery, type RunFilters, runsQuery } from "../api/queries";
+import { useMay, useMembers, useNameOf } from "../api/me";
+import { crewsQuery, meQuery, type RunFilters, runsQuery } from "../api/queries";
 import { ENDED, type Run, STATUSES, type Status } from "../api/types";
 import { ago, compact, cost, duration, keyValues, moment, shortId } from "../lib/format";
 import { fromLocal, toLocal } from "../lib/localTime";
@@ -229,10 +229,9 @@ function StartedBy({
   id: string | undefined;
   onChange: (id: string | undefined) => void;
 }) {
-  const may = useMay();
   const nameOf = useNameOf();
   const { data: me } = useQuery(meQuery);
-  const { data: members } = useQuery({ ...membersQuery, enabled: may("users.read") });
+  const members = useMembers();
   const others = new Set(members?.map((member) => member.id));
   if (id) others.add(id);
   if (me) others.delete(me.user.id);
